@@ -1,0 +1,72 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/protocol/problem.hpp"
+
+/// What goes into a handler and what comes out, with no socket in sight.
+namespace agenttask::server {
+
+/// Who is at the other end of the TLS connection, as the handshake proved it.
+struct PeerCertificate {
+  std::string fingerprint;  ///< SHA-256 of the certificate, hexadecimal
+  std::string node_id;      ///< from its subject
+  bool expired = false;     ///< only renewal is allowed then
+};
+
+/// One request, read whole and within the limits.
+struct Request {
+  std::string method;  ///< GET, POST, …
+  std::string path;    ///< percent-decoded segments joined, no query; begins with /
+  std::vector<std::string> segments;                          ///< percent-decoded
+  std::vector<std::pair<std::string, std::string>> query;     ///< percent-decoded, in order
+  std::map<std::string, std::string, std::less<>> headers;    ///< names in lower case
+  std::string body;
+  std::optional<PeerCertificate> certificate;
+  std::string remote_address;
+  MonotonicTime received;  ///< waits count from here
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+[[nodiscard]] Response to_response(const Problem& problem);
+
+/// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then it must not wait again.
+/// Keys: `node:<id>`, `task:<id>`, `output:<task id>`.
+struct Wait {
+  std::vector<std::string> keys;
+  MonotonicTime until;
+};
+
+/// A response whose body goes on. `next` is called on a reader thread when one of `keys` was touched or `until` passed; it
+/// returns what to send now (may be empty) and whether the body is complete.
+struct Stream {
+  struct Piece {
+    std::string bytes;
+    bool complete = false;
+  };
+  Response head;  ///< its body is the first piece
+  std::vector<std::string> keys;
+  MonotonicTime until;
+  std::function<Piece(bool timed_out)> next;
+};
+
+/// The handler has to write: run it again on the writer. Only handlers evaluated on a reader answer so.
+struct NeedsWrite {};
+
+using Outcome = std::variant<Response, Wait, Stream, NeedsWrite>;
+
+}  // namespace agenttask::server

@@ -1,0 +1,73 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "platform/base/log.hpp"
+
+namespace agenttask::agent {
+
+class Ledger;
+class Runner;
+
+/// Who may use the console, and where it listens.
+///
+/// The right to *run* (everything: create, cancel, delete, hold, enrol, and look) belongs to root, to the
+/// user the agent itself runs as, and to members of `run_group`. The right to *view* belongs to those and to
+/// members of `view_group`: what commands print can be secret, so nobody else sees anything unless an
+/// administrator says so.
+struct ConsoleSettings {
+  std::filesystem::path socket;
+  std::string run_group;   ///< empty: no group
+  std::string view_group;  ///< empty: no group
+};
+
+/// What the console asks of the parts of the agent that lie beside ledger and runner. Given by main; each may
+/// be called from several threads at once and must come back within seconds. One that is empty answers
+/// `unsupported`.
+struct ConsoleControls {
+  /// The state of the link to the server, a JSON object: becomes `server` in the answer to `status`.
+  std::function<std::string()> server_status;
+  /// What only the agent knows about its own health, a JSON object: becomes part of the answer to
+  /// `diagnostics`.
+  std::function<std::string()> diagnostics;
+  /// Stores the wish to enrol with this server; sync carries it out and tries again while the server is away.
+  std::function<Result<void>(const std::string& url, const std::string& token, const std::string& name)>
+      enroll;
+  /// Forgets the server, the node's key and its certificate. Tasks stay.
+  std::function<Result<void>()> unenroll;
+  /// Something was created, changed or released: scheduler and sync look again.
+  std::function<void()> wake;
+};
+
+/// The agent's end of the local socket: answers the console (docs/console-protocol.md).
+///
+/// Threads: one accepts, one serves each connection, at most `kConsoleConnections`; the next ones are told to
+/// come back later. A client that is slow, silent, hostile or gone costs its own thread only, and only for a
+/// bounded time: nothing of the agent ever waits for it. Crash: holds nothing; whatever was answered is in
+/// the ledger.
+class ConsoleServer {
+ public:
+  /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server. `denied` when another agent has
+  /// the socket.
+  static Result<std::unique_ptr<ConsoleServer>> start(ConsoleSettings settings, ConsoleControls controls,
+                                                      Ledger& ledger, Runner& runner, const Clock& clock,
+                                                      Logger& logger);
+  /// Stops.
+  ~ConsoleServer();
+  ConsoleServer(const ConsoleServer&) = delete;
+  ConsoleServer& operator=(const ConsoleServer&) = delete;
+
+  /// Closes every connection and comes back when all threads have ended. What they asked for stays asked for.
+  void stop();
+
+ private:
+  struct State;
+  explicit ConsoleServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace agenttask::agent

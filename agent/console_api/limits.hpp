@@ -1,0 +1,17 @@
+#pragma once
+#include <chrono>
+#include <cstddef>
+
+/// The bounds of the local socket; docs/console-protocol.md lists them.
+namespace agenttask::agent {
+
+constexpr std::size_t kConsoleConnections = 32;                ///< served at once
+constexpr std::size_t kConsoleRequestBytes = 2 * 1024 * 1024;  ///< one request line
+constexpr std::size_t kConsoleAnswerBytes =
+    256 * 1024 * 1024;                            ///< one answer line, as far as the client reads it
+constexpr std::size_t kShortIdCharacters = 4;     ///< the least of an id that is looked up
+constexpr std::size_t kShortIdCandidates = 10;    ///< named when an id is not unique
+constexpr std::chrono::seconds kConsoleIdle{60};  ///< a connection that asks nothing is closed
+constexpr std::chrono::seconds kConsoleSend{10};  ///< a client that does not read is cut off
+
+}  // namespace agenttask::agent

@@ -33,6 +33,7 @@ struct Request {
   std::optional<PeerCertificate> certificate;
   std::string remote_address;
   MonotonicTime received;  ///< waits count from here
+  bool may_wait = true;    ///< false: the wait is over, or the server stops; answer now with what there is
 };
 
 struct Response {
@@ -44,7 +45,8 @@ struct Response {
 
 [[nodiscard]] Response to_response(const Problem& problem);
 
-/// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then it must not wait again.
+/// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then `may_wait` is false
+/// and it must not wait again.
 /// Keys: `node:<id>`, `task:<id>`, `output:<task id>`.
 struct Wait {
   std::vector<std::string> keys;
@@ -57,6 +59,7 @@ struct Stream {
   struct Piece {
     std::string bytes;
     bool complete = false;
+    bool more = false;  ///< there is more at hand: called again as soon as the peer has taken this
   };
   Response head;  ///< its body is the first piece
   std::vector<std::string> keys;

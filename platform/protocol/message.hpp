@@ -10,8 +10,8 @@
 #include "platform/protocol/task.hpp"
 #include "platform/protocol/task_request.hpp"
 
-/// The messages of the two streams: one JSON object a line. docs/protocol.md is the reference. Unknown fields are
-/// ignored, unknown kinds come out as `UnknownMessage`, which the receiver records as refused and passes.
+/// The messages of the two streams: one JSON object a line. docs/protocol.md is the reference. Unknown fields
+/// are ignored, unknown kinds come out as `UnknownMessage`, which the receiver records as refused and passes.
 namespace agenttask {
 
 /// The version both sides announce; two minor versions back are understood.
@@ -26,22 +26,44 @@ struct UnknownMessage {
 };
 
 // Directives: server to device.
-struct TaskDirective { TaskSpec spec; UnixMilliseconds add_time = 0; };
-struct UpdateDirective { std::string task_id; std::string changes; };  ///< `changes`: JSON text, as in PATCH
-struct CancelDirective { std::string task_id; };
-struct DeleteDirective { std::string task_id; };
-struct SettingsDirective { std::optional<bool> hold; };
+struct TaskDirective {
+  TaskSpec spec;
+  UnixMilliseconds add_time = 0;
+};
+struct UpdateDirective {
+  std::string task_id;
+  std::string changes;
+};  ///< `changes`: JSON text, as in PATCH
+struct CancelDirective {
+  std::string task_id;
+};
+struct DeleteDirective {
+  std::string task_id;
+};
+struct SettingsDirective {
+  std::optional<bool> hold;
+};
 
 struct Directive {
   std::int64_t sequence = 0;
-  std::variant<TaskDirective, UpdateDirective, CancelDirective, DeleteDirective, SettingsDirective, UnknownMessage> body;
+  std::variant<TaskDirective, UpdateDirective, CancelDirective, DeleteDirective, SettingsDirective,
+               UnknownMessage>
+      body;
 };
 
 // Reports: device to server.
 /// A run's start is on the device's disk.
-struct StartedReport { std::string task_id; std::int64_t run = 1; UnixMilliseconds time = 0; };
+struct StartedReport {
+  std::string task_id;
+  std::int64_t run = 1;
+  UnixMilliseconds time = 0;
+};
 /// A piece of a run's kept output.
-struct OutputReport { std::string task_id; std::int64_t run = 1; OutputChunk chunk; };
+struct OutputReport {
+  std::string task_id;
+  std::int64_t run = 1;
+  OutputChunk chunk;
+};
 /// A run ended, or a task ended without one (`run` empty: cancelled, expired, rejected before it ran).
 /// `status` is the task's status from now on: `sent` again for a retry.
 struct EndedReport {
@@ -49,20 +71,34 @@ struct EndedReport {
   std::optional<Run> run;
   TaskState state;
 };
-/// Something else about the task changed: its spec by an update, its reason, that it was deleted. The whole task, as
-/// the device has it now, without `data` and `result`.
-struct ChangedReport { Task task; };
-/// A task that the device has and the server may not know: created here, or part of a snapshot. Whole, with its runs.
-struct CreatedReport { Task task; std::vector<Run> runs; bool snapshot = false; };
+/// Something else about the task changed: its spec by an update, its reason, that it was deleted. The whole
+/// task, as the device has it now, without `data` and `result`.
+struct ChangedReport {
+  Task task;
+};
+/// A task that the device has and the server may not know: created here, or part of a snapshot. Whole, with
+/// its runs.
+struct CreatedReport {
+  Task task;
+  std::vector<Run> runs;
+  bool snapshot = false;
+};
 /// The snapshot that a new epoch asks for is complete.
-struct SnapshotEndReport { std::int64_t tasks = 0; };
+struct SnapshotEndReport {
+  std::int64_t tasks = 0;
+};
 /// A directive could not be applied; the cursor moved on.
-struct RefusedReport { std::int64_t directive = 0; std::string task_id; std::string code; std::string message; };
+struct RefusedReport {
+  std::int64_t directive = 0;
+  std::string task_id;
+  std::string code;
+  std::string message;
+};
 
 struct Report {
   std::int64_t sequence = 0;
-  std::variant<StartedReport, OutputReport, EndedReport, ChangedReport, CreatedReport, SnapshotEndReport, RefusedReport,
-               UnknownMessage>
+  std::variant<StartedReport, OutputReport, EndedReport, ChangedReport, CreatedReport, SnapshotEndReport,
+               RefusedReport, UnknownMessage>
       body;
 };
 
@@ -73,8 +109,8 @@ struct Report {
 [[nodiscard]] Result<Directive> decode_directive(std::string_view line);
 [[nodiscard]] Result<Report> decode_report(std::string_view line);
 
-/// What a device sends to ask for directives. It acknowledges all directives up to `directives`, and says which of its
-/// reports it saw acknowledged.
+/// What a device sends to ask for directives. It acknowledges all directives up to `directives`, and says
+/// which of its reports it saw acknowledged.
 struct PollRequest {
   std::string protocol;
   std::string version;   ///< of the agent
@@ -83,12 +119,12 @@ struct PollRequest {
   std::int64_t epoch = 0;
   Cursor directives;
   Cursor reports;
-  std::string incarnation;                 ///< random, new at each start
-  std::vector<std::string> predecessors;   ///< those before it, back to the last that a server acknowledged
+  std::string incarnation;                ///< random, new at each start
+  std::vector<std::string> predecessors;  ///< those before it, back to the last that a server acknowledged
   DurationMilliseconds wait = 0;
-  UnixMilliseconds time = 0;               ///< the device's wall clock, for `clockOffset`
-  bool hold = false;                       ///< whether the device starts nothing new
-  std::vector<std::string> watching;       ///< tasks whose live output the device is sending
+  UnixMilliseconds time = 0;          ///< the device's wall clock, for `clockOffset`
+  bool hold = false;                  ///< whether the device starts nothing new
+  std::vector<std::string> watching;  ///< tasks whose live output the device is sending
 };
 [[nodiscard]] std::string encode(const PollRequest& request);
 [[nodiscard]] Result<PollRequest> decode_poll_request(std::string_view text);
@@ -100,12 +136,14 @@ struct PollAnswer {
   bool resync = false;  ///< adopt `epoch`, begin at sequence 0, send a snapshot
   UnixMilliseconds time = 0;
   std::vector<std::string> watch;  ///< tasks whose live output somebody follows
+  std::optional<Cursor> after;     ///< the server's cursor before the first of `lines`; the device checks its chain
   std::vector<std::string> lines;  ///< the directives' lines, verbatim: the chain runs over them
 };
 [[nodiscard]] std::string encode(const PollAnswer& answer);
 [[nodiscard]] Result<PollAnswer> decode_poll_answer(std::string_view text);
 
-/// A batch of reports: a first line with `epoch`, `incarnation` and `after`, the cursor before the first of them.
+/// A batch of reports: a first line with `epoch`, `incarnation` and `after`, the cursor before the first of
+/// them.
 struct ReportBatch {
   std::string protocol;
   std::int64_t epoch = 0;

@@ -23,7 +23,9 @@ target_compile_options(agenttask_options INTERFACE
   -Woverloaded-virtual -Wimplicit-fallthrough -Werror -fstack-protector-strong -fno-strict-aliasing
   $<$<STREQUAL:${CMAKE_CXX_COMPILER_ID},GNU>:-fpch-preprocess>)
 target_compile_definitions(agenttask_options INTERFACE
-  AGENTTASK_VERSION="${PROJECT_VERSION}" $<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
+  AGENTTASK_VERSION="${PROJECT_VERSION}"
+  JSON_USE_IMPLICIT_CONVERSIONS=0  # json that converts itself to anything makes Result<json> ambiguous
+  $<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
 if(AGENTTASK_SANITIZE)
   target_compile_options(agenttask_options INTERFACE -fsanitize=${AGENTTASK_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all -Wno-maybe-uninitialized)

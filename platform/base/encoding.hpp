@@ -9,7 +9,8 @@ namespace agenttask {
 /// Whether the bytes are well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF).
 [[nodiscard]] bool is_utf8(std::string_view bytes);
 
-/// How many bytes at the end of `bytes` begin a UTF-8 sequence that is cut off (0 to 3). Chunks are split before them.
+/// How many bytes at the end of `bytes` begin a UTF-8 sequence that is cut off (0 to 3). Chunks are split
+/// before them.
 [[nodiscard]] std::size_t incomplete_utf8_tail(std::string_view bytes);
 
 /// Base64 with padding (RFC 4648, section 4).

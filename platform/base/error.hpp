@@ -9,19 +9,19 @@ namespace agenttask {
 
 /// What kind of failure this is: what a caller can act on. The message is for people.
 enum class ErrorCode : std::uint8_t {
-  invalid,      ///< the input is wrong: the caller must change it
-  not_found,    ///< no such thing
-  conflict,     ///< it clashes with what is there
-  denied,       ///< not allowed, by rights or by policy
-  unauthorized, ///< it is not known who asks
-  limit,        ///< past a limit: too large, too many, too deep
-  unavailable,  ///< not now: the other side or a resource is away; trying later may work
-  timeout,      ///< it took too long
-  unsupported,  ///< understood, but this version does not do it
-  corrupt,      ///< stored data is damaged
-  newer,        ///< stored data was written by a newer version
-  io,           ///< the operating system failed a call
-  internal,     ///< a fault of ours
+  invalid,       ///< the input is wrong: the caller must change it
+  not_found,     ///< no such thing
+  conflict,      ///< it clashes with what is there
+  denied,        ///< not allowed, by rights or by policy
+  unauthorized,  ///< it is not known who asks
+  limit,         ///< past a limit: too large, too many, too deep
+  unavailable,   ///< not now: the other side or a resource is away; trying later may work
+  timeout,       ///< it took too long
+  unsupported,   ///< understood, but this version does not do it
+  corrupt,       ///< stored data is damaged
+  newer,         ///< stored data was written by a newer version
+  io,            ///< the operating system failed a call
+  internal,      ///< a fault of ours
 };
 
 /// The one error type. `message` says what was tried, on what, why it failed and what to do next.

@@ -15,8 +15,8 @@ namespace agenttask {
 /// `text` in lower case: the one form in which ids are stored and compared.
 [[nodiscard]] std::string normalize_uuid(std::string_view text);
 
-/// `count` bytes from the system's random source, fit for secrets. Throws std::runtime_error where there is none,
-/// which no caller could act on.
+/// `count` bytes from the system's random source, fit for secrets. Throws std::runtime_error where there is
+/// none, which no caller could act on.
 [[nodiscard]] std::string random_bytes(std::size_t count);
 
 /// A double in [0, 1) for jitter; not for secrets. Threads: any.

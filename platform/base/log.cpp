@@ -14,20 +14,28 @@ namespace {
 
 std::string_view level_name(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warning: return "warning";
-    case LogLevel::error: return "error";
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
   }
   return "error";
 }
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return spdlog::level::debug;
-    case LogLevel::info: return spdlog::level::info;
-    case LogLevel::warning: return spdlog::level::warn;
-    case LogLevel::error: return spdlog::level::err;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
@@ -35,12 +43,14 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 std::string timestamp() {
   using namespace std::chrono;
   const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(now / 1000)), now % 1000);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(now / 1000)),
+                     now % 1000);
 }
 
 bool is_plain(std::string_view value) {
-  return !value.empty() && value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,%") ==
-                               std::string_view::npos;
+  return !value.empty() &&
+         value.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,%") ==
+             std::string_view::npos;
 }
 
 std::string text_line(LogLevel level, std::string_view message, Logger::Fields fields) {
@@ -52,8 +62,8 @@ std::string text_line(LogLevel level, std::string_view message, Logger::Fields f
 }
 
 std::string json_line(LogLevel level, std::string_view message, Logger::Fields fields) {
-  std::string line =
-      fmt::format(R"({{"time":"{}","level":"{}","message":{})", timestamp(), level_name(level), quote(message));
+  std::string line = fmt::format(R"({{"time":"{}","level":"{}","message":{})", timestamp(), level_name(level),
+                                 quote(message));
   for (const auto& field : fields) line += fmt::format(",{}:{}", quote(field.key), quote(field.value));
   return line + "}";
 }
@@ -64,7 +74,8 @@ struct Logger::Sink {
   spdlog::logger logger{"agenttask", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
 };
 
-Logger::Logger(LogLevel level, LogFormat format) : level_(level), format_(format), sink_(std::make_unique<Sink>()) {
+Logger::Logger(LogLevel level, LogFormat format)
+    : level_(level), format_(format), sink_(std::make_unique<Sink>()) {
   sink_->logger.set_pattern("%v");
   sink_->logger.set_level(spdlog::level::debug);
   sink_->logger.flush_on(spdlog::level::debug);
@@ -74,8 +85,9 @@ Logger::~Logger() = default;
 
 void Logger::write(LogLevel level, std::string_view message, Fields fields) {
   if (!enabled(level)) return;
-  sink_->logger.log(spdlog_level(level), fmt::string_view("{}"),
-                    format_ == LogFormat::json ? json_line(level, message, fields) : text_line(level, message, fields));
+  sink_->logger.log(
+      spdlog_level(level), fmt::string_view("{}"),
+      format_ == LogFormat::json ? json_line(level, message, fields) : text_line(level, message, fields));
 }
 
 std::string quote(std::string_view text) {
@@ -92,11 +104,21 @@ std::string quote(std::string_view text) {
     }
     ++at;
     switch (byte) {
-      case '"': quoted += "\\\""; break;
-      case '\\': quoted += "\\\\"; break;
-      case '\n': quoted += "\\n"; break;
-      case '\r': quoted += "\\r"; break;
-      case '\t': quoted += "\\t"; break;
+      case '"':
+        quoted += "\\\"";
+        break;
+      case '\\':
+        quoted += "\\\\";
+        break;
+      case '\n':
+        quoted += "\\n";
+        break;
+      case '\r':
+        quoted += "\\r";
+        break;
+      case '\t':
+        quoted += "\\t";
+        break;
       default:
         if (byte < 0x20 || byte == 0x7F) {
           quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(byte));

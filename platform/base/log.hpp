@@ -59,8 +59,8 @@ class Logger {
   std::unique_ptr<Sink> sink_;
 };
 
-/// `text` in quotes with JSON's escapes, for log lines: control bytes can't forge a line. Bytes that are not UTF-8
-/// become U+FFFD.
+/// `text` in quotes with JSON's escapes, for log lines: control bytes can't forge a line. Bytes that are not
+/// UTF-8 become U+FFFD.
 [[nodiscard]] std::string quote(std::string_view text);
 
 }  // namespace agenttask

@@ -5,8 +5,8 @@
 
 namespace agenttask {
 
-/// A position in one of the two streams between server and device (contract section 7). `chain` is 64 hexadecimal
-/// digits, a running hash over all lines up to there; empty at sequence 0, before the first.
+/// A position in one of the two streams between server and device (contract section 7). `chain` is 64
+/// hexadecimal digits, a running hash over all lines up to there; empty at sequence 0, before the first.
 struct Cursor {
   std::int64_t sequence = 0;
   std::string chain;

@@ -16,7 +16,9 @@ enum class TaskStatus : std::uint8_t { pending, sent, awaiting_choice, running, 
 
 [[nodiscard]] std::string_view to_string(TaskStatus status);
 [[nodiscard]] Result<TaskStatus> parse_task_status(std::string_view name);
-[[nodiscard]] constexpr bool has_ended(TaskStatus status) { return status >= TaskStatus::complete; }
+[[nodiscard]] constexpr bool has_ended(TaskStatus status) {
+  return status >= TaskStatus::complete;
+}
 /// The one transition table of the system: whether a task may go from one status to the other.
 [[nodiscard]] bool may_become(TaskStatus from, TaskStatus to);
 
@@ -49,8 +51,8 @@ enum class OnInterrupt : std::uint8_t { fail, rerun };
 
 /// `options.retry`: attempts after `exit-status`, `timeout` and `worker-error`.
 struct RetryPolicy {
-  std::int64_t max_attempts = 1;                ///< runs in all, the first included
-  DurationMilliseconds backoff = 1000;          ///< before the second attempt; doubles, with jitter
+  std::int64_t max_attempts = 1;        ///< runs in all, the first included
+  DurationMilliseconds backoff = 1000;  ///< before the second attempt; doubles, with jitter
   DurationMilliseconds max_backoff = 3600'000;
   bool operator==(const RetryPolicy&) const = default;
 };
@@ -73,7 +75,8 @@ struct TaskSchedule {
   bool operator==(const TaskSchedule&) const = default;
 };
 
-/// What somebody asked for. `data` and `metadata` are JSON text as encode_json writes it: what arrived is what is kept.
+/// What somebody asked for. `data` and `metadata` are JSON text as encode_json writes it: what arrived is
+/// what is kept.
 struct TaskSpec {
   std::string id;
   std::string node_id;

@@ -11,15 +11,21 @@ enum class Detail : std::uint8_t {
   full,
 };
 
-/// The task object of contract section 2, the same in the API, the console and the worker API. Empty fields are left
-/// out, except id, nodeId, type, status, addTime, updatedAt, runCount, metadata and tags, which are always there.
+/// The task object of contract section 2, the same in the API, the console and the worker API. Empty fields
+/// are left out, except id, nodeId, type, status, addTime, updatedAt, runCount, metadata and tags, which are
+/// always there.
 [[nodiscard]] nlohmann::json task_to_json(const Task& task, Detail detail);
-/// The other way, for what our own side wrote (wire, console): unknown fields are ignored, types and ranges checked.
+/// The other way, for what our own side wrote (wire, console): unknown fields are ignored, types and ranges
+/// checked.
 [[nodiscard]] Result<Task> task_from_json(const nlohmann::json& value);
 
 /// The fields of the spec alone, as a task directive carries it.
 [[nodiscard]] nlohmann::json spec_to_json(const TaskSpec& spec);
 [[nodiscard]] Result<TaskSpec> spec_from_json(const nlohmann::json& value);
+
+/// The fields of what happened to a task, without those of the spec; `result` only with Detail::full.
+[[nodiscard]] nlohmann::json state_to_json(const TaskState& state, Detail detail);
+[[nodiscard]] Result<TaskState> state_from_json(const nlohmann::json& value);
 
 [[nodiscard]] nlohmann::json run_to_json(const Run& run);
 [[nodiscard]] Result<Run> run_from_json(const nlohmann::json& value);
@@ -28,8 +34,9 @@ enum class Detail : std::uint8_t {
 [[nodiscard]] nlohmann::json chunk_to_json(const OutputChunk& chunk);
 [[nodiscard]] Result<OutputChunk> chunk_from_json(const nlohmann::json& value);
 
-/// Puts the kept output into a `command` result: `stdout` and `stderr`, with a line that counts what was dropped between
-/// head and tail, or base64 with `stdoutEncoding: "base64"` where it is not text. `chunks` in order of stream and offset.
+/// Puts the kept output into a `command` result: `stdout` and `stderr`, with a line that counts what was
+/// dropped between head and tail, or base64 with `stdoutEncoding: "base64"` where it is not text. `chunks` in
+/// order of stream and offset.
 void add_output(nlohmann::json& result, const std::vector<OutputChunk>& chunks);
 
 }  // namespace agenttask

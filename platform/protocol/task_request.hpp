@@ -10,9 +10,9 @@
 
 namespace agenttask {
 
-/// Checks what an operator or a console asks for: the body of addTask. Everything unknown, of a wrong type or out of
-/// range is refused, with `field` set (`options.timeout`). `id` and `node_id` may be missing: the caller fills them.
-/// `data` of `echo` and `command` is checked against what those take. Threads: any.
+/// Checks what an operator or a console asks for: the body of addTask. Everything unknown, of a wrong type or
+/// out of range is refused, with `field` set (`options.timeout`). `id` and `node_id` may be missing: the
+/// caller fills them. `data` of `echo` and `command` is checked against what those take. Threads: any.
 [[nodiscard]] Result<TaskSpec> parse_task_request(const nlohmann::json& body);
 
 /// Fields of an update that are present change; the others stay. `metadata` is a patch, merged by key.
@@ -24,7 +24,8 @@ struct TaskChanges {
   std::optional<TaskSchedule> schedule;
 };
 
-/// The body of an update, checked as above. `options` and `schedule` are laid over those of `current` field by field.
+/// The body of an update, checked as above. `options` and `schedule` are laid over those of `current` field
+/// by field.
 [[nodiscard]] Result<TaskChanges> parse_task_changes(const nlohmann::json& body, const TaskSpec& current);
 
 /// Applies changes to a spec. `limit` when merged metadata grows too large: nothing has changed then.
@@ -35,12 +36,12 @@ struct TaskChanges {
 
 /// `data` of a `command` task, checked by parse_task_request.
 struct CommandData {
-  std::string cmd;                 ///< a shell line, or
-  std::vector<std::string> argv;   ///< no shell
+  std::string cmd;                ///< a shell line, or
+  std::vector<std::string> argv;  ///< no shell
   std::string cwd;
   std::vector<std::pair<std::string, std::string>> env;
   std::string stdin_text;
-  std::string shell;               ///< sh, bash, powershell, cmd; empty: the system's
+  std::string shell;  ///< sh, bash, powershell, cmd; empty: the system's
   std::string run_as;
 };
 [[nodiscard]] Result<CommandData> parse_command_data(const std::string& data);

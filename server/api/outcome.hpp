@@ -24,11 +24,11 @@ struct PeerCertificate {
 
 /// One request, read whole and within the limits.
 struct Request {
-  std::string method;  ///< GET, POST, …
-  std::string path;    ///< percent-decoded segments joined, no query; begins with /
-  std::vector<std::string> segments;                          ///< percent-decoded
-  std::vector<std::pair<std::string, std::string>> query;     ///< percent-decoded, in order
-  std::map<std::string, std::string, std::less<>> headers;    ///< names in lower case
+  std::string method;                 ///< GET, POST, …
+  std::string path;                   ///< percent-decoded segments joined, no query; begins with /
+  std::vector<std::string> segments;  ///< percent-decoded
+  std::vector<std::pair<std::string, std::string>> query;   ///< percent-decoded, in order
+  std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case
   std::string body;
   std::optional<PeerCertificate> certificate;
   std::string remote_address;
@@ -45,16 +45,15 @@ struct Response {
 
 [[nodiscard]] Response to_response(const Problem& problem);
 
-/// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then `may_wait` is false
-/// and it must not wait again.
-/// Keys: `node:<id>`, `task:<id>`, `output:<task id>`.
+/// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then
+/// `may_wait` is false and it must not wait again. Keys: `node:<id>`, `task:<id>`, `output:<task id>`.
 struct Wait {
   std::vector<std::string> keys;
   MonotonicTime until;
 };
 
-/// A response whose body goes on. `next` is called on a reader thread when one of `keys` was touched or `until` passed; it
-/// returns what to send now (may be empty) and whether the body is complete.
+/// A response whose body goes on. `next` is called on a reader thread when one of `keys` was touched or
+/// `until` passed; it returns what to send now (may be empty) and whether the body is complete.
 struct Stream {
   struct Piece {
     std::string bytes;

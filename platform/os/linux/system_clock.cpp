@@ -9,7 +9,9 @@ UnixMilliseconds SystemClock::wall() const {
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-MonotonicTime SystemClock::monotonic() const { return std::chrono::steady_clock::now(); }
+MonotonicTime SystemClock::monotonic() const {
+  return std::chrono::steady_clock::now();
+}
 
 DurationMilliseconds SystemClock::since_boot() const {
   timespec now{};

@@ -1,0 +1,151 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/base/error.hpp"
+
+/// Child processes: started clean, watched on both streams, and stopped with everything they started.
+namespace agenttask::os {
+
+/// The whole environment of a child, by name.
+using Environment = std::map<std::string, std::string>;
+
+/// The variable that marks every process of a run, so that what is left of it can be found after a crash of
+/// ours.
+inline constexpr std::string_view kRunMarkVariable = "AGENTTASK_RUN_ID";
+
+enum class OutputStream : std::uint8_t { standard_output, standard_error };
+
+/// What to run and how.
+struct ProcessSpec {
+  /// The program and its arguments. A name without a slash is looked up in PATH of `environment`; a relative
+  /// path is taken from `cwd`.
+  std::vector<std::string> argv;
+  /// Where it starts; empty: the root folder.
+  std::string cwd = {};
+  /// The whole environment: begin with `clean_environment(run_as)` and add. The run mark is added by `run`.
+  /// Names that `check_environment` refuses make the start fail.
+  Environment environment = {};
+  /// What the child reads on standard input; empty: it reads an end of file at once. A child that never reads
+  /// it blocks nobody.
+  std::string standard_input = {};
+  /// The user to run as; empty: as ourselves. Needs root.
+  std::string run_as = {};
+  /// The run mark; empty: none.
+  std::string run_id = {};
+  /// From the start of the process, on the monotonic clock; zero: no limit.
+  std::chrono::milliseconds timeout{0};
+  /// Between the polite stop and the kill.
+  std::chrono::milliseconds grace{5000};
+  /// How long the streams are read after the main process has ended, while somebody still holds them.
+  std::chrono::milliseconds drain{1000};
+};
+
+/// A process as people look for it.
+struct ProcessInfo {
+  std::int64_t pid = 0;
+  std::string command =
+      {};  ///< its command line, at most 256 bytes; its short name where that is not readable
+};
+
+/// How a run ended. A child that exits with 1 is a value, not an error.
+struct ProcessOutcome {
+  std::optional<int> exit_code = {};      ///< set when the main process exited by itself: 0 to 255
+  std::optional<int> signal_number = {};  ///< set when a signal ended it
+  std::string signal_name = {};           ///< "SIGKILL"
+  bool started = false;                   ///< false only when a stop had been asked for before the start
+  bool timed_out = false;                 ///< the timeout passed while the main process ran
+  bool stopped = false;            ///< the stop token asked while the main process ran, or before it started
+  bool streams_left_open = false;  ///< somebody still held a stream when `drain` was over
+  std::chrono::milliseconds duration{0};    ///< from the start to the end of the main process
+  std::vector<ProcessInfo> survivors = {};  ///< what could not be stopped after a timeout or a stop
+};
+
+/// Told about a run on the thread that called `run`. Its methods must not throw. While one of them works the
+/// child's streams are not read: a slow observer slows the child down, and costs no memory.
+class ProcessObserver {
+ public:
+  virtual ~ProcessObserver() = default;
+  /// The process has been started and has begun the program. Called once, before any output.
+  virtual void started(std::int64_t pid) = 0;
+  /// Bytes as they come, at most 64 KiB at a time; the two streams in no order between each other.
+  virtual void output(OutputStream stream, std::string_view bytes) = 0;
+};
+
+/// What `stop_marked` found and what it could not stop.
+struct StopReport {
+  std::vector<ProcessInfo> found = {};
+  std::vector<ProcessInfo> survivors = {};
+};
+
+/// Starts processes, watches them and stops their whole trees. One for each program, made before it starts
+/// children by other means (it should not), and passed by reference to whoever runs something.
+///
+/// Children get: a session and process group of their own, no descriptor of ours but the three streams,
+/// default signals and an empty signal mask, umask 022, and exactly the environment of the spec with the run
+/// mark.
+///
+/// A run ends when its main process ends, plus at most `drain` for streams that somebody still holds. After a
+/// normal end, processes that the command left in the background on purpose are left alone. At the timeout
+/// and on a stop the whole tree is asked to end (SIGTERM), and killed when `grace` is over, until nothing is
+/// left or two seconds have passed; what is left then is reported as survivors. The tree is: the process
+/// group and session, the descendants, everything that carries the run mark, and whoever was one of these
+/// when seen before.
+///
+/// Threads: any; one call of `run` for each thread that runs something.
+/// Crash: children live on when we are killed; `stop_marked` finds them afterwards.
+class ProcessSupervisor {
+ public:
+  /// Makes this process the one that orphans of its children fall to (where the system can do that), so that
+  /// no descendant escapes by double fork.
+  ProcessSupervisor();
+  ~ProcessSupervisor();
+  ProcessSupervisor(const ProcessSupervisor&) = delete;
+  ProcessSupervisor& operator=(const ProcessSupervisor&) = delete;
+
+  /// Runs `spec` to its end on the calling thread.
+  ///
+  /// Errors mean that nothing was started: `not_found` with field `argv` (no such program), `cwd` (no such
+  /// folder) or `runAs` (no such user); `denied` with field `argv`, `cwd` or `runAs` (not executable, not
+  /// allowed); `invalid` (empty argv, NUL bytes, a bad environment, not a program); `limit` (arguments too
+  /// long); `unavailable` (no memory, process or descriptor left: trying later may work).
+  [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, std::stop_token stop,
+                                           ProcessObserver& observer);
+
+  /// Finds by their mark what is left of runs that an earlier start of the agent began, asks it to end, and
+  /// kills it after `grace`. Returns at once when there is nothing. Blocks at most `grace` and two seconds.
+  [[nodiscard]] StopReport stop_marked(std::span<const std::string> run_ids, std::chrono::milliseconds grace);
+
+  /// Collects background processes that were left by ended runs and have ended since. `run` does it at its
+  /// start and end; a program that lives long calls it now and then (each poll is enough). Cheap.
+  void reap_orphans();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The minimal environment of a child: PATH, HOME, USER, LOGNAME, SHELL, LANG=C.UTF-8 of `run_as` (empty: of
+/// ourselves); nothing else of ours. `not_found` with field `runAs` for an unknown user.
+[[nodiscard]] Result<Environment> clean_environment(std::string_view run_as = {});
+
+/// Whether these variables may be given to a child: names are not empty and without '=', names and values
+/// without NUL, and none of them steers the loader (LD_*) or is ours (AGENTTASK_*). `invalid` with field
+/// `env.NAME`.
+[[nodiscard]] Result<void> check_environment(const Environment& variables);
+
+/// The argv that runs a shell line: shell is "" (the system's own: /bin/sh -c; cmd.exe /d /s /c), "sh",
+/// "bash", "powershell" or "cmd". `invalid` with field `shell` for other names, `unsupported` for one that
+/// this system does not have.
+[[nodiscard]] Result<std::vector<std::string>> shell_command(std::string_view line,
+                                                             std::string_view shell = {});
+
+}  // namespace agenttask::os

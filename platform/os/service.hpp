@@ -1,0 +1,33 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What a program owes its service manager.
+namespace agenttask::os {
+
+/// The frame of every `main`: makes sure that the three standard streams are open (a file opened later must
+/// not become one of them), ignores SIGPIPE, gives the arguments without the program's name in UTF-8, and
+/// turns an exception that nobody caught into a message and exit code 125. On Windows a program started by
+/// the service manager also speaks with it.
+int run_program(int argc, char** argv, const std::function<int(std::vector<std::string> arguments)>& body);
+
+/// Tells the service manager where we are: systemd's NOTIFY_SOCKET; silent where nobody asked. Failures are
+/// ignored: the manager has its own timeouts. Threads: any. The variable is taken out of our environment at
+/// construction, which therefore belongs before the first thread.
+class ServiceNotifier {
+ public:
+  ServiceNotifier();
+
+  void ready(std::string_view status) const;
+  void reloading() const;  ///< follow it by `ready`
+  void stopping(std::string_view status) const;
+  void status(std::string_view status) const;
+
+ private:
+  void send(std::string_view state, std::string_view status) const;
+  std::string address_;
+};
+
+}  // namespace agenttask::os

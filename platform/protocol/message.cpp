@@ -372,6 +372,7 @@ std::string encode(const PollAnswer& answer) {
   json head = {{"protocol", answer.protocol}, {"epoch", answer.epoch}, {"time", answer.time}};
   if (answer.resync) head["resync"] = true;
   if (!answer.watch.empty()) head["watch"] = answer.watch;
+  if (answer.after) head["after"] = cursor_to_json(*answer.after);
   return join_lines(encode_json(head), answer.lines);
 }
 
@@ -383,6 +384,7 @@ Result<PollAnswer> decode_poll_answer(std::string_view text) {
     answer.resync = reader.boolean("resync").value_or(false);
     answer.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
     answer.watch = reader.texts("watch", kMostWatched, 64).value_or(std::vector<std::string>());
+    if (reader.has("after")) answer.after = read_cursor(reader, "after");
     return answer;
   });
 }

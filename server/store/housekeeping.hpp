@@ -1,0 +1,64 @@
+#pragma once
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/log.hpp"
+#include "server/store/presence.hpp"
+#include "server/store/store.hpp"
+#include "server/store/writer.hpp"
+
+namespace agenttask::server {
+
+struct RetentionSettings {
+  DurationMilliseconds ended_tasks = 30 * limits::kDay;  ///< how long an ended task stays readable
+  DurationMilliseconds tombstones = 30 * limits::kDay;   ///< after the purge; never less than 30 days
+  DurationMilliseconds idempotency_keys = 30 * limits::kDay;
+  DurationMilliseconds orphans = 30 * limits::kDay;
+};
+
+/// Ends what expired and was never offered: `failed`, `expired`. At most `limit` tasks; how many it were.
+std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit);
+
+/// Purges ended tasks past their retention, each leaving a tombstone, and forgets old keys, tombstones and
+/// orphans. Never a task about which the device has not acknowledged everything. At most `limit` tasks; how
+/// many it were.
+std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettings& settings,
+                  std::size_t limit);
+
+/// What the server does by itself: expiry when it is due (within a second), presence every 30 s, retention
+/// every 10 minutes. One thread that sleeps in between and reads before it writes: an idle server writes
+/// nothing. Threads: construct and destroy on one; `tick` is what the thread does, public for tests.
+class Housekeeper {
+ public:
+  Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
+              RetentionSettings settings);
+  ~Housekeeper();  ///< stops, and flushes presence once more while the writer still runs
+  Housekeeper(const Housekeeper&) = delete;
+  Housekeeper& operator=(const Housekeeper&) = delete;
+
+  /// Starts the thread.
+  void start();
+  /// One round: does what is due by the clock and waits for its commit.
+  void tick();
+  void flush_presence();
+
+ private:
+  void expire_due();
+
+  Store& store_;
+  Writer& writer_;
+  Presence& presence_;
+  const Clock& clock_;
+  Logger& logger_;
+  RetentionSettings settings_;
+  std::optional<MonotonicTime> flushed_;
+  std::optional<MonotonicTime> purged_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace agenttask::server

@@ -1,0 +1,63 @@
+#pragma once
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/log.hpp"
+#include "server/store/records.hpp"
+
+namespace agenttask::server {
+
+/// When each device was last heard of. Kept in memory and flushed by housekeeping, so that an idle poll costs
+/// no fsync; after a crash `lastSeen` may be some seconds old until the device comes again, which is at once.
+/// Threads: any.
+class Presence {
+ public:
+  /// A device that has not been heard of for so long is offline: the longest poll and some.
+  static constexpr std::chrono::milliseconds kOnlineFor{limits::kWaitMost + 20'000};
+  /// Clocks that differ by more get a warning, once until they agree again.
+  static constexpr DurationMilliseconds kOffsetWarning = 30'000;
+
+  Presence(const Clock& clock, Logger& logger) : clock_(clock), logger_(logger) {}
+
+  /// A request of this device came in or is answered. `device_time` is its wall clock, when it said so.
+  void seen(std::string_view node_id, MonotonicTime request,
+            std::optional<UnixMilliseconds> device_time = {});
+  /// The peer of the request that was received then went away while its poll was parked: offline, unless it
+  /// was heard of in a later request.
+  void gone(std::string_view node_id, MonotonicTime request);
+  void forget(std::string_view node_id);
+
+  [[nodiscard]] bool online(std::string_view node_id) const;
+  /// What is known here, laid over what the row says.
+  void fill(NodeRecord& node) const;
+
+  struct Seen {
+    std::string node_id;
+    UnixMilliseconds last_seen = 0;
+    std::optional<DurationMilliseconds> clock_offset;
+  };
+  /// What has changed since the last call.
+  [[nodiscard]] std::vector<Seen> take_changed();
+
+ private:
+  struct Entry {
+    UnixMilliseconds last_seen = 0;
+    MonotonicTime last_heard;
+    MonotonicTime request;  ///< when the latest request arrived
+    std::optional<DurationMilliseconds> clock_offset;
+    bool gone = false;
+    bool changed = false;
+    bool warned = false;
+  };
+  const Clock& clock_;
+  Logger& logger_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace agenttask::server

@@ -1,0 +1,154 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/protocol/chain.hpp"
+#include "platform/protocol/task.hpp"
+
+/// The rows of the store, as values. Times are wall times of the server unless they say otherwise.
+namespace agenttask::server {
+
+enum class Role : std::uint8_t { viewer, operator_, admin };  ///< each may what those before it may
+[[nodiscard]] std::string_view to_string(Role role);          ///< viewer, operator, admin
+[[nodiscard]] Result<Role> parse_role(std::string_view name);
+
+using Labels = std::map<std::string, std::string>;
+
+/// Somebody who may call the operators' API.
+struct OperatorRecord {
+  std::string id;
+  std::string label;  ///< for people: who or what holds the token
+  Role role = Role::viewer;
+  std::string token_hash;  ///< SHA-256 of the token's text, hexadecimal
+  UnixMilliseconds created_at = 0;
+  std::string created_by;
+  std::optional<UnixMilliseconds> expires_at;
+  std::optional<UnixMilliseconds> revoked_at;
+};
+
+/// With what devices may enrol. Its secret is shown once and not kept.
+struct EnrollmentTokenRecord {
+  std::string id;
+  std::string label;        ///< for people
+  std::string secret_hash;  ///< net::secret_digest
+  std::int64_t uses = 1;    ///< how many keys may enrol with it
+  std::int64_t used = 0;
+  Labels labels;             ///< what nodes that enrol with it get
+  std::string replace_node;  ///< id of the node whose place the device takes; empty: a new node
+  UnixMilliseconds created_at = 0;
+  std::string created_by;
+  UnixMilliseconds expires_at = 0;
+};
+
+/// An enrolment that happened: the same token with the same key gets the same answer.
+struct EnrollmentRecord {
+  std::string token_id;
+  std::string key_digest;  ///< of the device's public key
+  std::string node_id;
+  std::string certificate_pem;
+  UnixMilliseconds time = 0;
+};
+
+/// A device, what it said of itself, and where the two streams with it stand.
+struct NodeRecord {
+  std::string id;
+  std::string name;
+  std::string version;   ///< of the agent
+  std::string platform;  ///< linux-x86_64
+  Labels labels;
+  UnixMilliseconds enrolled_at = 0;
+  std::optional<UnixMilliseconds> last_seen;  ///< flushed lazily; `Presence` knows better
+  std::optional<DurationMilliseconds>
+      clock_offset;                 ///< the device's wall clock minus the server's; as last_seen
+  std::optional<bool> hold_wanted;  ///< what an operator asked for; empty: never asked
+  bool hold_reported = false;       ///< what the device said
+  std::optional<UnixMilliseconds> revoked_at;
+  bool name_fixed = false;  ///< an operator gave the name: what the device calls itself no longer changes it
+
+  std::string incarnation;  ///< the last that was acknowledged
+  std::optional<UnixMilliseconds> quarantined_at;
+  std::string quarantine_reason;
+
+  std::int64_t epoch = 1;
+  bool forked =
+      false;  ///< some epoch of this node was opened because the pasts differed: the device's truth stands
+  bool snapshot = true;  ///< the snapshot that the epoch began with is not complete yet
+  Cursor offered;        ///< the last directive that was numbered
+  Cursor acknowledged;   ///< the last directive that the device has applied
+  Cursor reports;        ///< the last report that is stored
+};
+
+/// A device's certificate: not secret, and known only to be revoked or not.
+struct CertificateRecord {
+  std::string fingerprint;
+  std::string node_id;
+  UnixMilliseconds issued_at = 0;
+  UnixMilliseconds expires_at = 0;
+  std::optional<UnixMilliseconds> revoked_at;
+};
+
+/// A task with what only the server knows of it.
+struct TaskRecord {
+  std::int64_t sequence = 0;  ///< the server's own, in order of arrival: lists go by it
+  Task task;
+  std::string digest;      ///< request_digest of the original request; empty where it is not known
+  std::string created_by;  ///< operator's id; `device` for tasks made there
+  bool offered = false;  ///< its directive was numbered, or may have been in a lost time: the device decides
+  bool decided_alone = false;  ///< the server ended it without the device
+};
+
+/// What is left of a task that was purged, so that it can't run again.
+struct TombstoneRecord {
+  std::string task_id;
+  std::string node_id;
+  std::string digest;
+  std::string summary;  ///< JSON text of the task, without data and result
+  UnixMilliseconds purged_at = 0;
+};
+
+enum class DirectiveKind : std::uint8_t { task, update, cancel, delete_, settings };
+[[nodiscard]] std::string_view to_string(DirectiveKind kind);  ///< task, update, cancel, delete, settings
+
+/// A place in a node's queue of directives. It has a sequence and a chain only once it was offered.
+struct DirectiveRecord {
+  std::int64_t position = 0;  ///< order of the queue
+  std::string node_id;
+  DirectiveKind kind = DirectiveKind::task;
+  std::string task_id;
+  std::string body;  ///< update: the changes; settings: the settings; else empty. JSON text.
+  std::int64_t sequence = 0;
+  std::string chain;
+};
+
+/// A report about a task that the server does not know, kept as it came.
+struct OrphanRecord {
+  std::string node_id;
+  std::string task_id;
+  std::string kind;
+  std::string line;
+  UnixMilliseconds time = 0;
+};
+
+struct IdempotencyRecord {
+  std::string operator_id;
+  std::string key;
+  std::string digest;  ///< of the request
+  std::string task_id;
+  UnixMilliseconds time = 0;
+};
+
+/// What a list of tasks shows: all that are set must fit. Deleted tasks are not listed.
+struct TaskFilter {
+  std::string node_id;
+  std::string type;
+  std::optional<TaskStatus> status;
+  std::vector<std::string> tags;  ///< all of them, whole words
+  std::string room_id;
+  std::string world_id;
+};
+
+}  // namespace agenttask::server

@@ -1,0 +1,193 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "platform/protocol/task.hpp"
+#include "server/store/records.hpp"
+
+/// What the server keeps. One body today (SQLite, `store/sqlite`); PostgreSQL is the second.
+///
+/// The interface holds rows and queries only. What they mean is written once above it, for every body:
+/// streams.hpp (the two streams), tasks.hpp (create, cancel, update, delete), housekeeping.hpp (expiry,
+/// retention).
+///
+/// Failures of the storage are sticky, as in platform/storage: after one, reads find nothing and writes do
+/// nothing. Whoever opened the scope (the router for reads, the writer for jobs) asks before anything is
+/// answered, so code in between reads like the happy path, and nothing half done or half seen gets out.
+namespace agenttask::server {
+
+enum class WithData : std::uint8_t {
+  no,  ///< `data` and `result` stay empty: they may be large
+  yes,
+};
+
+/// Reading. All reads through one object see one snapshot of what is committed (in a WriteStore: of its own
+/// transaction). Threads: one at a time. An optional is empty where there is no such thing.
+class ReadStore {
+ public:
+  virtual ~ReadStore() = default;
+
+  /// The first failure of the storage, cleared by this.
+  [[nodiscard]] virtual Result<void> check() const = 0;
+
+  [[nodiscard]] virtual std::optional<OperatorRecord> operator_by_hash(std::string_view token_hash) const = 0;
+  [[nodiscard]] virtual std::optional<OperatorRecord> operator_by_id(std::string_view id) const = 0;
+  [[nodiscard]] virtual std::vector<OperatorRecord> operators() const = 0;
+
+  [[nodiscard]] virtual std::optional<EnrollmentTokenRecord> enrollment_token_by_hash(
+      std::string_view secret_hash) const = 0;
+  [[nodiscard]] virtual std::optional<EnrollmentTokenRecord> enrollment_token_by_id(
+      std::string_view id) const = 0;
+  [[nodiscard]] virtual std::vector<EnrollmentTokenRecord> enrollment_tokens() const = 0;
+  [[nodiscard]] virtual std::optional<EnrollmentRecord> enrollment(std::string_view token_id,
+                                                                   std::string_view key_digest) const = 0;
+
+  [[nodiscard]] virtual std::optional<NodeRecord> node(std::string_view id) const = 0;
+  /// Nodes of that name that were not revoked.
+  [[nodiscard]] virtual std::vector<NodeRecord> nodes_by_name(std::string_view name) const = 0;
+  /// Nodes after `after` in order of their ids, at most `limit`; a name or label restricts them.
+  [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view after, std::size_t limit,
+                                                      std::string_view name, const Labels& labels) const = 0;
+  [[nodiscard]] virtual std::optional<CertificateRecord> certificate(std::string_view fingerprint) const = 0;
+
+  [[nodiscard]] virtual std::optional<TaskRecord> task(std::string_view id, WithData with_data) const = 0;
+  /// Newest first: tasks with a sequence below `before` (0: from the newest).
+  [[nodiscard]] virtual std::vector<TaskRecord> tasks(const TaskFilter& filter, std::int64_t before,
+                                                      std::size_t limit, WithData with_data) const = 0;
+  /// All tasks of a node that a new epoch concerns: those that have not ended, then those cancelled by the
+  /// server alone. In order of their sequence; ids and statuses.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
+      std::string_view node_id) const = 0;
+  /// Never offered, not ended, and expired at `now`.
+  [[nodiscard]] virtual std::vector<std::string> expired_tasks(UnixMilliseconds now,
+                                                               std::size_t limit) const = 0;
+  /// When the next never-offered task expires.
+  [[nodiscard]] virtual std::optional<UnixMilliseconds> next_expiry() const = 0;
+  /// Ended before `before` on the server's clock, and in no directive that the device has not acknowledged.
+  [[nodiscard]] virtual std::vector<std::string> purgeable_tasks(UnixMilliseconds before,
+                                                                 std::size_t limit) const = 0;
+  [[nodiscard]] virtual std::optional<TombstoneRecord> tombstone(std::string_view task_id) const = 0;
+
+  [[nodiscard]] virtual std::optional<Run> run(std::string_view task_id, std::int64_t number) const = 0;
+  [[nodiscard]] virtual std::vector<Run> runs(std::string_view task_id) const = 0;
+  /// Kept output of a run in order of stream and offset.
+  [[nodiscard]] virtual std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const = 0;
+  [[nodiscard]] virtual std::int64_t output_bytes(std::string_view task_id, std::int64_t run,
+                                                  OutputStream stream) const = 0;
+
+  /// Not offered yet, in order of the queue.
+  [[nodiscard]] virtual std::vector<DirectiveRecord> queued_directives(std::string_view node_id,
+                                                                       std::size_t limit) const = 0;
+  /// Offered, after `sequence`, in order.
+  [[nodiscard]] virtual std::vector<DirectiveRecord> offered_directives(std::string_view node_id,
+                                                                        std::int64_t after,
+                                                                        std::size_t limit) const = 0;
+  /// The chain at an offered directive that was not acknowledged yet.
+  [[nodiscard]] virtual std::optional<std::string> directive_chain(std::string_view node_id,
+                                                                   std::int64_t sequence) const = 0;
+
+  [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
+  [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
+                                                                     std::string_view key) const = 0;
+};
+
+/// Writing, inside a transaction of the Writer. Every change is undone when the job that made it is.
+class WriteStore : public ReadStore {
+ public:
+  virtual void insert_operator(const OperatorRecord& record) = 0;
+  virtual void revoke_operator(std::string_view id, UnixMilliseconds now) = 0;
+
+  virtual void insert_enrollment_token(const EnrollmentTokenRecord& record) = 0;
+  virtual void use_enrollment_token(std::string_view id) = 0;
+  virtual void remove_enrollment_token(std::string_view id) = 0;
+  virtual void insert_enrollment(const EnrollmentRecord& record) = 0;
+
+  virtual void insert_node(const NodeRecord& record) = 0;
+  /// The whole row but `last_seen` and `clock_offset`.
+  virtual void update_node(const NodeRecord& record) = 0;
+  virtual void set_last_seen(std::string_view id, UnixMilliseconds last_seen,
+                             std::optional<DurationMilliseconds> clock_offset) = 0;
+  virtual void insert_certificate(const CertificateRecord& record) = 0;
+  virtual void revoke_certificates(std::string_view node_id, UnixMilliseconds now) = 0;
+
+  /// Its id must be free. Returns its sequence.
+  virtual std::int64_t insert_task(const TaskRecord& record) = 0;
+  /// State and flags of the task; its result too, unless that is empty.
+  virtual void update_task_state(const TaskRecord& record) = 0;
+  /// The spec but `data`, id, node and type, which never change.
+  virtual void update_task_spec(const TaskSpec& spec) = 0;
+  virtual void mark_offered(std::string_view task_id) = 0;
+  /// From now on the device decides about all tasks of the node.
+  virtual void mark_all_offered(std::string_view node_id) = 0;
+  /// The task with its tags, runs and output.
+  virtual void remove_task(std::string_view id) = 0;
+  virtual void insert_tombstone(const TombstoneRecord& record) = 0;
+
+  virtual void put_run(const Run& run) = 0;
+  /// One that is there already stays as it is.
+  virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
+
+  virtual void append_directive(const DirectiveRecord& record) = 0;
+  virtual void set_directive_body(std::int64_t position, std::string_view body) = 0;
+  virtual void offer_directive(std::int64_t position, const Cursor& cursor) = 0;
+  /// Removes what is queued and was not offered about a task.
+  virtual void remove_queued(std::string_view task_id) = 0;
+  /// Removes what was offered up to `sequence`.
+  virtual void remove_acknowledged(std::string_view node_id, std::int64_t sequence) = 0;
+  virtual void remove_directives(std::string_view node_id) = 0;
+
+  virtual void insert_orphan(const OrphanRecord& record) = 0;
+  virtual void insert_idempotency(const IdempotencyRecord& record) = 0;
+  /// Idempotency keys, tombstones, orphans, and enrolments of tokens that are gone, from before these times.
+  virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
+                             UnixMilliseconds orphans) = 0;
+
+  /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
+  /// `operator:<id>`.
+  virtual void touch(std::string key) = 0;
+};
+
+/// The writing connection's transactions. Only the Writer calls it, from its thread.
+class WriteSession {
+ public:
+  virtual ~WriteSession() = default;
+  virtual Result<void> begin() = 0;
+  /// On disk when it answers well; otherwise nothing of the group is.
+  virtual Result<void> commit() = 0;
+  virtual void rollback() = 0;
+  virtual Result<void> begin_job() = 0;
+  /// Keeps or undoes what the job did, its touched keys included. An error: it failed and was undone.
+  virtual Result<void> end_job(bool keep) = 0;
+  [[nodiscard]] virtual WriteStore& store() = 0;
+  /// What was touched since the last call.
+  [[nodiscard]] virtual std::vector<std::string> take_touched() = 0;
+};
+
+/// Goes back to the store's pool by itself.
+using ReadLease = std::unique_ptr<const ReadStore, std::function<void(const ReadStore*)>>;
+
+/// One database. Threads: any.
+class Store {
+ public:
+  virtual ~Store() = default;
+  /// A reading connection with a snapshot of what is committed now. Hold it for one evaluation, not longer.
+  /// Connections are kept and lent again; there are as many as were ever out at once.
+  [[nodiscard]] virtual Result<ReadLease> read() = 0;
+  /// The writing connection: one at a time.
+  [[nodiscard]] virtual Result<std::unique_ptr<WriteSession>> write_session() = 0;
+};
+
+/// Opens or makes the embedded database. `newer` and `corrupt` files are refused and left as they are. Must
+/// outlive its leases and its session.
+[[nodiscard]] Result<std::unique_ptr<Store>> open_sqlite_store(const std::filesystem::path& file);
+
+}  // namespace agenttask::server

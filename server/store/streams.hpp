@@ -1,0 +1,48 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/base/error.hpp"
+#include "platform/base/log.hpp"
+#include "platform/protocol/message.hpp"
+#include "server/store/store.hpp"
+
+/// The server's side of the two streams (docs/protocol.md; tests/model and the randomized test explore it).
+/// Plain functions over a store, so that every body of it behaves alike. Failures of the storage are the
+/// caller's to check (store.hpp).
+namespace agenttask::server {
+
+/// What a poll asks for, as far as reading can tell.
+enum class PollNeed : std::uint8_t {
+  nothing,  ///< nothing to acknowledge and nothing to say: it may wait
+  answer,   ///< `answer_poll` gives the whole answer without writing
+  write,    ///< `apply_poll` has to
+};
+[[nodiscard]] PollNeed examine_poll(const ReadStore& store, const NodeRecord& node,
+                                    const PollRequest& request);
+
+/// The answer to a poll that needs no writing: resync, or directives that were offered before and not applied
+/// yet.
+[[nodiscard]] PollAnswer answer_poll(const ReadStore& store, const NodeRecord& node,
+                                     const PollRequest& request);
+
+/// Acknowledges, numbers what is queued, and answers; opens a new epoch where the device's past is not the
+/// server's. Also stores what the poll says of the device (version, platform, name, hold, incarnation).
+[[nodiscard]] PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request,
+                                    UnixMilliseconds now, Logger& logger);
+
+/// Applies a batch of reports with its cursor. `invalid` when the batch is no stream at all: sequences that
+/// do not follow each other, lines that are no reports.
+[[nodiscard]] Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
+                                                 UnixMilliseconds now, Logger& logger);
+
+/// The line of an offered directive: the same bytes whenever it is made.
+[[nodiscard]] std::string directive_line(const ReadStore& store, const DirectiveRecord& directive);
+
+/// Begins a new epoch above the server's and `above`: all that has not ended is queued again, a cancel for
+/// what the server cancelled alone, and requests that the device did not acknowledge.
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, bool forked);
+
+}  // namespace agenttask::server

@@ -1,0 +1,143 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/ledger/ledger_types.hpp"
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "platform/protocol/message.hpp"
+#include "platform/protocol/task.hpp"
+
+namespace agenttask::agent {
+
+struct LedgerOptions {
+  std::string boot_id;  ///< of the host's present boot
+  /// Bytes of reports that may wait. Past seven eighths of it kept output is dropped and counted, past all of
+  /// it new runs are refused (`outbox-full`); ends always find room.
+  std::int64_t outbox_budget = 256LL * 1024 * 1024;
+  /// Ended tasks whose reports were acknowledged are removed after this long; their ids are remembered twice
+  /// as long.
+  DurationMilliseconds retention = 30 * limits::kDay;
+  std::function<double()> fraction;  ///< draws from [0, 1) for the jitter of retries; empty: the system's
+};
+
+/// The device's durable record of what it was asked to do, what it started and how it ended: the inbox and
+/// outbox of the two streams (docs/protocol.md).
+///
+/// It works without a server: before the first contact (epoch 0) nothing waits in the outbox, and the
+/// snapshot that a server's first epoch asks for tells it everything.
+///
+/// Threads: every method may be called from any thread; each is one transaction. Subscribers are called on
+/// the thread that changed something, after the commit and outside the ledger's lock, so they may call the
+/// ledger. Crash: what a method has answered survives power loss. Errors: those of platform/storage;
+/// `not_found`, `conflict`, `invalid`, `limit` where said.
+class Ledger {
+ public:
+  /// Opens or creates `file` for this process alone; `unavailable` where another agent holds it. Begins a new
+  /// incarnation.
+  [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& file,
+                                                            const Clock& clock, LedgerOptions options = {});
+  ~Ledger();
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  /// Calls `listener` after each change, until the returned handle is destroyed (which waits for a call under
+  /// way, so don't destroy it from within the call).
+  using Listener = std::function<void(const LedgerChange&)>;
+  [[nodiscard]] std::shared_ptr<void> subscribe(Listener listener);
+
+  // ---- the two streams
+
+  /// Applies the directives of an answer in order, each with its cursor, and a resync where it asks for one.
+  /// What it has is skipped; what can't be applied is reported as refused and passed; a gap or another chain
+  /// ends it (`ignored`).
+  [[nodiscard]] Result<Received> receive(const PollAnswer& answer);
+  [[nodiscard]] Result<PollCursors> poll_cursors();
+  /// The oldest reports that wait, at least one if there is any; `protocol` is filled in.
+  [[nodiscard]] Result<ReportBatch> pending_reports(std::size_t most_reports, std::size_t most_bytes);
+  /// Forgets what the server stored. A cursor that is not on this device's chain changes nothing.
+  [[nodiscard]] Result<Received> acknowledge(const ReportAnswer& answer);
+  /// A server answered a poll of this incarnation: those before it need not be named again.
+  [[nodiscard]] Result<void> incarnation_acknowledged();
+  /// Whose tasks these are, after enrolment. Another node than before: the next server gets a snapshot.
+  [[nodiscard]] Result<void> adopt_node(std::string_view node_id);
+
+  // ---- what people on the device ask
+
+  /// Stores a task. An empty id is made here. The same id with the same request gives the task that is there;
+  /// with another request `conflict`, also after it was removed.
+  [[nodiscard]] Result<Created> create(TaskSpec spec);
+  /// `changes` is JSON text, as in PATCH. `conflict` when it has ended.
+  [[nodiscard]] Result<Task> update(std::string_view id, std::string_view changes);
+  /// Ends what waits, asks what runs to stop; what has ended stays as it is.
+  [[nodiscard]] Result<Cancelled> cancel(std::string_view id);
+  /// As cancel, and marks it deleted.
+  [[nodiscard]] Result<Cancelled> remove(std::string_view id);
+  /// The whole task, with `data` and `result` (without the output).
+  [[nodiscard]] Result<Task> get(std::string_view id);
+  [[nodiscard]] Result<TaskPage> list(const TaskFilter& filter, std::optional<std::int64_t> cursor,
+                                      std::size_t most);
+  [[nodiscard]] Result<std::vector<Run>> runs(std::string_view id);
+  /// Kept output of a run that ended, in order of stream and offset, from the `skip`-th chunk on: at most
+  /// `most` chunks.
+  [[nodiscard]] Result<std::vector<OutputChunk>> kept_output(std::string_view id, std::int64_t run,
+                                                             std::size_t skip = 0,
+                                                             std::size_t most = SIZE_MAX);
+  /// The id that `text` means: a whole id, the unique end of one (at least 4 characters; `conflict` names the
+  /// candidates), or `@last`, the task created last on this device.
+  [[nodiscard]] Result<std::string> resolve(std::string_view text);
+  [[nodiscard]] Result<void> set_hold(bool hold);
+  [[nodiscard]] bool held();
+  [[nodiscard]] Result<LedgerStatus> status();
+
+  // ---- what the runner does
+
+  /// Commits the start of a run, before its work begins.
+  [[nodiscard]] Result<StartAnswer> start(std::string_view id);
+  /// Commits the end of a run: its result, kept output, the task's next state and all reports in one
+  /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun.
+  [[nodiscard]] Result<Task> end(std::string_view id, std::int64_t run, const RunOutcome& outcome,
+                                 const ChunkSource& output = {});
+  /// Ends a task that waits, without a run: `rejected`, `invalid`.
+  [[nodiscard]] Result<void> fail(std::string_view id, std::string_view reason, std::string_view detail);
+  /// Puts a task that waits off until `until`, for `validate-false`.
+  [[nodiscard]] Result<void> defer(std::string_view id, std::string_view reason, std::string_view detail,
+                                   UnixMilliseconds until);
+  /// Runs that were started before this incarnation and have not ended.
+  [[nodiscard]] Result<std::vector<OpenRun>> open_runs();
+
+  // ---- what the scheduler asks; all of it answered from indexes
+
+  /// Ends what expired and readies what became due, at most 500 of each. Returns whether there may be more.
+  [[nodiscard]] Result<bool> advance_time(UnixMilliseconds now);
+  /// Tasks in the order of the queue (priority, then arrival), after `after`.
+  [[nodiscard]] Result<std::vector<ReadyTask>> ready(const std::optional<ReadyTask>& after, std::size_t most);
+  /// Takes tasks out of the queue until a run with their key ends (`key-held`) or a worker for them appears
+  /// (`no-worker`).
+  [[nodiscard]] Result<void> park(std::span<const std::string> ids, std::string_view reason,
+                                  std::string_view detail);
+  /// Tells the server why ready tasks wait (`reason`), those that have waited a second and were not told so:
+  /// at most `most`. Returns how many.
+  [[nodiscard]] Result<std::int64_t> report_waits(std::string_view reason, UnixMilliseconds now,
+                                                  std::size_t most);
+  /// When to look again. `reason` is why ready tasks wait now.
+  [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
+  /// Which task with this key runs, if any.
+  [[nodiscard]] Result<std::optional<std::string>> running_with_key(std::string_view key);
+  /// Removes ended tasks past their retention, at most `most`. Returns how many.
+  [[nodiscard]] Result<std::int64_t> purge(UnixMilliseconds now, std::size_t most);
+
+ private:
+  class Body;
+  explicit Ledger(std::unique_ptr<Body> body);
+  std::unique_ptr<Body> body_;
+};
+
+}  // namespace agenttask::agent

@@ -1,0 +1,136 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/protocol/chain.hpp"
+#include "platform/protocol/task.hpp"
+
+namespace agenttask::agent {
+
+/// What a method of the ledger changed, told to those who subscribed after it is on disk.
+struct LedgerChange {
+  bool work = false;               ///< something may be due: the scheduler should look again
+  bool reports = false;            ///< the outbox has more to send
+  bool hold = false;               ///< the hold was switched
+  std::vector<std::string> stop;   ///< tasks that run and shall stop: somebody cancelled them
+  std::vector<std::string> tasks;  ///< tasks whose state changed
+};
+
+/// What happened to an answer to a poll.
+struct Received {
+  std::int64_t applied = 0;  ///< directives taken, those refused among them
+  std::int64_t refused = 0;  ///< directives that could not be applied and were reported so
+  bool resynced = false;     ///< a new epoch was adopted and a snapshot put into the outbox
+  std::string ignored;       ///< why the answer, or its rest, was dropped; empty when it was not
+};
+
+/// Everything that a poll says about this device's past.
+struct PollCursors {
+  std::int64_t epoch = 0;
+  Cursor directives;
+  Cursor reports;
+  std::string incarnation;
+  std::vector<std::string> predecessors;  ///< newest first, back to the last that a server acknowledged
+  bool hold = false;
+};
+
+struct Created {
+  Task task;
+  bool existed = false;  ///< the same request came before: nothing was created
+};
+
+struct Cancelled {
+  Task task;
+  bool stopping = false;  ///< it runs and was asked to stop; its end will say what became of it
+};
+
+/// Which tasks a list shows. Empty fields match all; several match together (AND).
+struct TaskFilter {
+  std::string type;
+  std::optional<TaskStatus> status;
+  std::vector<std::string> tags;  ///< all of them, whole and case-sensitive
+  std::string room_id;
+  std::string world_id;
+};
+
+struct TaskPage {
+  std::vector<Task> tasks;                  ///< newest first, without `data` and `result`
+  std::optional<std::int64_t> next_cursor;  ///< pass it for the next page; none: this was the last
+};
+
+/// How the ledger is doing, for `status` and `doctor`.
+struct LedgerStatus {
+  std::map<TaskStatus, std::int64_t> tasks;
+  std::int64_t outbox_reports = 0;
+  std::int64_t outbox_bytes = 0;
+  std::int64_t outbox_budget = 0;
+  std::int64_t file_bytes = 0;
+  std::int64_t epoch = 0;
+  Cursor directives;  ///< applied
+  Cursor reports;     ///< written; those after `acknowledged` wait
+  Cursor acknowledged;
+  bool hold = false;
+  std::string last_created;  ///< id of the task created last on this device; empty: none yet
+  std::string node_id;       ///< empty before enrolment
+};
+
+/// A run whose start is on disk.
+struct StartedRun {
+  Task task;  ///< with `data`, as it is run
+  std::int64_t number = 1;
+  std::string run_id;  ///< marks the processes of this run, also across a crash of the agent
+};
+
+/// The answer to start(): either `run`, or the reason why not.
+struct StartAnswer {
+  std::optional<StartedRun> run;
+  std::string reason;  ///< outbox-full, held; empty where the task is simply not startable any more
+};
+
+/// A run that was started and has no end on disk: what a crash leaves.
+struct OpenRun {
+  std::string task_id;
+  std::int64_t number = 1;
+  std::string run_id;
+  std::string boot_id;  ///< the boot it was started in
+  OnInterrupt on_interrupt = OnInterrupt::fail;
+  std::int64_t max_output_bytes = 0;
+};
+
+/// How a run ended.
+struct RunOutcome {
+  RunStatus status = RunStatus::complete;  ///< complete, failed or cancelled
+  std::string reason;                      ///< of a failure: one of `reason`
+  std::string detail;                      ///< for people
+  std::string result;                      ///< JSON text: success, data, error; without the output
+  bool may_rerun = true;  ///< false: something of the run survived, so it must not run beside it
+};
+
+/// Gives the kept output of a run piece by piece, each at most limits::kOutputChunkBytes, in order of stream
+/// and offset; nothing at the end. Called within the transaction that records the end, so it must not call
+/// the ledger.
+using ChunkSource = std::function<std::optional<OutputChunk>()>;
+
+/// One task that could start now, as far as the ledger knows.
+struct ReadyTask {
+  std::string id;
+  std::string type;
+  std::string concurrency_key;
+  std::int64_t priority = 0;
+  std::int64_t sequence = 0;  ///< order of arrival; with `priority` the place in the queue
+};
+
+/// When the ledger itself has something to do next, all by the wall clock.
+struct LedgerTimes {
+  std::optional<UnixMilliseconds> due;      ///< the next task becomes due
+  std::optional<UnixMilliseconds> expires;  ///< the next waiting task expires
+  std::optional<UnixMilliseconds>
+      waiting_since;  ///< the oldest ready task whose present reason was not told yet
+};
+
+}  // namespace agenttask::agent

@@ -1,0 +1,59 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "platform/base/error.hpp"
+#include "platform/protocol/task.hpp"
+
+namespace agenttask::agent {
+
+/// The rules of one policy file, which no server can change:
+///
+///     {
+///       "types": ["echo", "command"],                the task types that may run; absent: all
+///       "command": {
+///         "argv": [["/usr/bin/uptime"], ["/bin/ls", "-l"]],   exactly these; absent: any
+///         "shell": false,                            whether shell lines (`cmd`) may run; absent: true
+///         without `argv` "runAs": ["nobody"]                        users that `runAs` may name; absent:
+///         any. As itself is always allowed
+///       }
+///     }
+///
+/// Unknown members are errors, so that a typing mistake can't open the device.
+struct PolicyRules {
+  std::optional<std::vector<std::string>> types;
+  std::optional<std::vector<std::vector<std::string>>> argv;
+  std::optional<bool> shell;
+  std::optional<std::vector<std::string>> run_as;
+};
+[[nodiscard]] Result<PolicyRules> parse_policy(std::string_view text);
+
+/// Decides what may run on this device, for tasks from a server and local ones alike.
+///
+/// No file: everything may. A file that can't be read, is not what it should be, or may be changed by others
+/// than its owner and root: nothing may, and each refusal says why. Threads: any.
+class Policy {
+ public:
+  /// An empty path means no policy.
+  explicit Policy(std::filesystem::path file);
+
+  /// Reads the file again; what it says counts from now on. The error is for the log: it is in force already.
+  [[nodiscard]] Result<void> reload();
+  /// `denied` with the rule that refuses it, for people.
+  [[nodiscard]] Result<void> check(const TaskSpec& spec) const;
+  /// For `status` and `doctor`: "none", "in force", or why everything is refused.
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  std::filesystem::path file_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const PolicyRules> rules_;  ///< null: no policy, or broken
+  std::string broken_;                        ///< why everything is refused; empty: it is not
+};
+
+}  // namespace agenttask::agent

@@ -1,0 +1,77 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/ledger/ledger.hpp"
+#include "agent/policy/policy.hpp"
+#include "agent/runner/follower.hpp"
+#include "agent/workers/task_worker.hpp"
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "platform/base/log.hpp"
+
+namespace agenttask::agent {
+
+struct RunnerOptions {
+  unsigned slots = 8;                  ///< runs at once
+  std::filesystem::path spool_folder;  ///< where output is kept while a run lasts; made if missing
+  /// How long stop() lets runs end by themselves before it stops them.
+  std::chrono::milliseconds drain{0};
+};
+
+/// Why a task is where it is, for `agenttask explain`.
+struct Explanation {
+  Task task;
+  std::string reason;  ///< one of `reason`, as it is this moment; empty when nothing keeps it from running
+  std::string detail;  ///< for people
+};
+
+struct RunnerStatus {
+  unsigned slots = 0;
+  std::vector<std::string> running;  ///< ids of tasks that run now
+  std::string ledger_problem;        ///< why no work is started: the ledger can't be written; empty: it can
+};
+
+/// Runs what is due: asks the scheduler, starts each task on a thread of its own up to the number of slots,
+/// stops runs at their timeout and on cancel, and records their ends.
+///
+/// Threads: all methods may be called from any thread. One thread decides, and sleeps until the next thing is
+/// due or somebody wakes it (changes of the ledger do). Crash: a run's start is on disk before its work
+/// begins; recover() ends what a crash left.
+class Runner {
+ public:
+  Runner(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy, const Clock& clock, Logger& log,
+         RunnerOptions options);
+  ~Runner();
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  /// Ends runs that a crash or reboot cut off: stops what is left of their processes, keeps the output so
+  /// far, and records them as interrupted. Call once, before start().
+  [[nodiscard]] Result<void> recover();
+  /// Begins to run tasks.
+  [[nodiscard]] Result<void> start();
+  /// Looks again now.
+  void wake();
+  /// Asks the run of a task to stop, as a cancel does. False: it does not run.
+  bool stop_run(std::string_view task_id);
+  /// Starts nothing new; lets runs end for `drain`, then stops them politely (they end as interrupted, their
+  /// output kept), and returns when all have ended. Safe to call twice.
+  void stop();
+
+  [[nodiscard]] Result<Explanation> explain(std::string_view task_id);
+  [[nodiscard]] RunnerStatus status() const;
+  /// `not_found` for an unknown task. A follower may outlive a run, not the runner.
+  [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id);
+
+ private:
+  class Body;
+  std::unique_ptr<Body> body_;
+};
+
+}  // namespace agenttask::agent

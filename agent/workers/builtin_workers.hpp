@@ -1,0 +1,16 @@
+#pragma once
+#include <memory>
+
+#include "agent/workers/task_worker.hpp"
+
+namespace agenttask::agent {
+
+/// `echo`: its result's data is the task's data, the same JSON value.
+[[nodiscard]] std::unique_ptr<TaskWorker> make_echo_worker();
+
+/// `command`: a shell line (`cmd`) or `argv` without a shell, in a process tree of its own. The result's data
+/// has `exitCode` or `signal`, `durationMs`, `stdoutBytes`, `stderrBytes`, `truncated`, `timedOut`,
+/// `survivors`; the output itself is kept as chunks beside it. Success is exit code 0 alone.
+[[nodiscard]] std::unique_ptr<TaskWorker> make_command_worker(const Clock& clock);
+
+}  // namespace agenttask::agent

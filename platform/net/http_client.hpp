@@ -121,15 +121,19 @@ class HttpClient {
   /// One exchange, blocking. Transfers that are under way go on meanwhile.
   [[nodiscard]] HttpResult fetch(HttpRequest request, const std::stop_token& stop = {});
 
+  /// The authority that devices and operators shall trust for this server (`GET /v1/authority`), in PEM. It
+  /// is the only call that does not verify the server, and its answer is given out only when its certificate
+  /// has this SHA-256 fingerprint (32 raw bytes): otherwise `tls_untrusted`. Our own certificate is not
+  /// shown.
+  [[nodiscard]] boost::system::result<std::string, HttpError> fetch_authority(
+      const ServerUrl& server, std::string_view fingerprint, const std::stop_token& stop = {});
+
  private:
   struct Body;
   std::unique_ptr<Body> body_;
 };
 
-/// The authority that devices and operators shall trust for this server (`GET /v1/authority`), in PEM. It is
-/// the only call that does not verify the server, and its answer is given out only when its certificate has
-/// this SHA-256 fingerprint (32 raw bytes): otherwise `tls_untrusted`. Proxy and TLS version come from
-/// `settings`.
+/// As HttpClient::fetch_authority, with a client of its own.
 [[nodiscard]] boost::system::result<std::string, HttpError> fetch_authority(const ServerUrl& server,
                                                                             std::string_view fingerprint,
                                                                             HttpClientSettings settings,

@@ -1,0 +1,594 @@
+#include "platform/net/http_client.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+
+#include <curl/curl.h>
+
+#include "platform/base/encoding.hpp"
+#include "platform/net/certificate.hpp"
+
+namespace agenttask::net {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t kHeaderBytes = 64 * 1024;
+constexpr std::size_t kAuthorityBytes = 64 * 1024;
+
+/// libcurl wants to be told once before its first use; it never needs to be told of the end.
+void initialize_once() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+      throw std::runtime_error("libcurl can't be initialised");
+  });
+}
+
+struct FreeMulti {
+  void operator()(CURLM* handle) const { curl_multi_cleanup(handle); }
+};
+struct FreeEasy {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+};
+struct FreeList {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+std::string_view without_query(std::string_view url) {
+  return url.substr(0, url.find('?'));
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return result;
+}
+
+std::string_view trim(std::string_view text) {
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+enum class Verification : std::uint8_t { full, none };
+
+struct Exchange {
+  HttpRequest request;
+  HttpClient::Done done;
+  HttpResponse response;
+  std::unique_ptr<CURL, FreeEasy> easy;
+  std::unique_ptr<curl_slist, FreeList> headers;
+  std::string proxy;
+  std::size_t header_bytes = 0;
+  std::optional<HttpFailure> ended_by_us;
+  CURLcode code = CURLE_OK;
+  char error_text[CURL_ERROR_SIZE] = {};
+};
+
+bool is_success(CURL* easy) {
+  long status = 0;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  return status >= 200 && status < 300;
+}
+
+std::size_t on_body(char* bytes, std::size_t, std::size_t count, void* context) {
+  auto& exchange = *static_cast<Exchange*>(context);
+  const std::string_view piece(bytes, count);
+  if (exchange.request.on_body && is_success(exchange.easy.get())) {
+    if (exchange.request.on_body(piece)) return count;
+    exchange.ended_by_us = HttpFailure::stopped;
+    return 0;
+  }
+  if (exchange.response.body.size() + count > exchange.request.max_response_bytes) {
+    exchange.ended_by_us = HttpFailure::too_large;
+    return 0;
+  }
+  exchange.response.body += piece;
+  return count;
+}
+
+std::size_t on_header(char* bytes, std::size_t, std::size_t count, void* context) {
+  auto& exchange = *static_cast<Exchange*>(context);
+  const std::string_view line(bytes, count);
+  if (line.starts_with("HTTP/")) {  // an interim answer came before: what counts begins here
+    exchange.response.headers.clear();
+    exchange.header_bytes = 0;
+  }
+  exchange.header_bytes += count;
+  if (exchange.header_bytes > kHeaderBytes) {
+    exchange.ended_by_us = HttpFailure::too_large;
+    return 0;
+  }
+  if (const auto colon = line.find(':'); colon != std::string_view::npos) {
+    exchange.response.headers.emplace_back(lower(trim(line.substr(0, colon))), trim(line.substr(colon + 1)));
+  }
+  return count;
+}
+
+template <class Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  if (const CURLcode code = curl_easy_setopt(easy, option, value); code != CURLE_OK) {
+    throw std::runtime_error(std::string("libcurl refuses an option: ") + curl_easy_strerror(code));
+  }
+}
+
+void set_text(CURL* easy, CURLoption option, const std::string& pem) {
+  curl_blob blob{const_cast<char*>(pem.data()), pem.size(), CURL_BLOB_COPY};
+  set(easy, option, &blob);
+}
+
+void set_trust(CURL* easy, const HttpClientSettings& settings, Verification verification) {
+  set(easy, CURLOPT_SSLVERSION,
+      static_cast<long>(settings.tls_minimum == TlsVersion::tls_1_3 ? CURL_SSLVERSION_TLSv1_3
+                                                                    : CURL_SSLVERSION_TLSv1_2));
+  if (verification == Verification::none) {
+    set(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    set(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    return;  // and no certificate of ours for somebody unknown
+  }
+  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  if (!settings.system_authorities) {
+    // Debian's libcurl has the bundle built in: 65 ms of CPU at each load, and trust that nobody asked for.
+    set(easy, CURLOPT_CAINFO, static_cast<const char*>(nullptr));
+    set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    if (!settings.authority_pem.empty()) set_text(easy, CURLOPT_CAINFO_BLOB, settings.authority_pem);
+  }
+  if (!settings.certificate_pem.empty()) {
+    set(easy, CURLOPT_SSLCERTTYPE, "PEM");
+    set_text(easy, CURLOPT_SSLCERT_BLOB, settings.certificate_pem);
+    set(easy, CURLOPT_SSLKEYTYPE, "PEM");
+    set_text(easy, CURLOPT_SSLKEY_BLOB, settings.key_pem);
+  }
+}
+
+void set_route(CURL* easy, const HttpClientSettings& settings) {
+  set(easy, CURLOPT_PROXY, settings.proxy.c_str());  // empty: none, the environment's neither
+  set(easy, CURLOPT_NOPROXY, settings.no_proxy.c_str());
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings.connect_timeout.count()));
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+}
+
+void add_header(Exchange& exchange, const std::string& line) {
+  curl_slist* list = curl_slist_append(exchange.headers.get(), line.c_str());
+  if (list == nullptr) throw std::bad_alloc();
+  static_cast<void>(exchange.headers.release());
+  exchange.headers.reset(list);
+}
+
+void set_request(Exchange& exchange) {
+  CURL* easy = exchange.easy.get();
+  const HttpRequest& request = exchange.request;
+  set(easy, CURLOPT_URL, request.url.c_str());
+  set(easy, CURLOPT_PROTOCOLS_STR, "https");
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  set(easy, CURLOPT_USERAGENT, "agenttask/" AGENTTASK_VERSION);
+  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+  if (request.idle_timeout.count() > 0) {
+    set(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>((request.idle_timeout.count() + 999) / 1000));
+  }
+  if (!request.body.empty() || request.method == "POST" || request.method == "PATCH" ||
+      request.method == "PUT") {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(easy, CURLOPT_POSTFIELDS, request.body.c_str());  // lives in the exchange, as long as the transfer
+    add_header(exchange, "Expect:");                      // no round trip for permission to send
+    add_header(exchange, request.body.empty() ? "Content-Type:" : "Content-Type: " + request.content_type);
+  }
+  if (request.method == "HEAD") set(easy, CURLOPT_NOBODY, 1L);
+  set(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  for (const auto& [name, value] : request.headers) add_header(exchange, name + ": " + value);
+  set(easy, CURLOPT_HTTPHEADER, exchange.headers.get());
+  set(easy, CURLOPT_WRITEFUNCTION, on_body);
+  set(easy, CURLOPT_WRITEDATA, &exchange);
+  set(easy, CURLOPT_HEADERFUNCTION, on_header);
+  set(easy, CURLOPT_HEADERDATA, &exchange);
+  set(easy, CURLOPT_ERRORBUFFER, exchange.error_text);
+}
+
+/// A header whose value holds a line break would smuggle in another one.
+bool is_clean(const HttpRequest& request) {
+  const auto broken = [](std::string_view text) {
+    return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+  };
+  return !broken(request.method) && !request.method.empty() && !broken(request.url) &&
+         !broken(request.content_type) &&
+         std::none_of(request.headers.begin(), request.headers.end(),
+                      [&](const auto& header) { return broken(header.first) || broken(header.second); });
+}
+
+HttpError failure(HttpFailure kind, ErrorCode code, std::string message) {
+  return HttpError{kind, Error{code, std::move(message), {}}};
+}
+
+struct Explanation {
+  HttpFailure kind;
+  ErrorCode code;
+  std::string text;  ///< why, and what to do
+};
+
+/// Certificates: which of the reasons it was.
+Explanation explain_verification(const Exchange& exchange, const std::string& detail) {
+  constexpr long not_yet_valid = 9;  // X509_V_ERR_…, which libcurl passes on as numbers
+  constexpr long expired = 10;
+  constexpr long other_name = 62;
+  long result = 0;
+  curl_easy_getinfo(exchange.easy.get(), CURLINFO_SSL_VERIFYRESULT, &result);
+  if (result == not_yet_valid || result == expired) {
+    return {HttpFailure::tls_expired, ErrorCode::denied,
+            std::string("its certificate ") + (result == expired ? "has expired" : "is not valid yet") +
+                "; check the clocks of both machines, then renew it"};
+  }
+  if (result == other_name || (result == 0 && detail.find("subject name") != std::string::npos)) {
+    return {HttpFailure::tls_name, ErrorCode::denied,
+            "its certificate is for another host name; use a name that it holds, or add this one to the "
+            "server's names"};
+  }
+  return {HttpFailure::tls_untrusted, ErrorCode::denied,
+          "its certificate is not from the authority we trust (" + detail +
+              "); is it the right server, or does a device in between open TLS?"};
+}
+
+bool mentions_alert_about_certificate(const std::string& detail) {
+  return detail.find("alert") != std::string::npos &&
+         (detail.find("certificate") != std::string::npos || detail.find("unknown ca") != std::string::npos ||
+          detail.find("access denied") != std::string::npos);
+}
+
+Explanation explain_tls(const std::string& detail) {
+  if (mentions_alert_about_certificate(detail)) {
+    return {HttpFailure::tls_client_refused, ErrorCode::denied,
+            "it does not accept our certificate (" + detail + ")"};
+  }
+  if (detail.find("wrong version number") != std::string::npos) {
+    return {HttpFailure::tls, ErrorCode::denied, "what listens there does not speak TLS; check the port"};
+  }
+  if (detail.find("protocol version") != std::string::npos ||
+      detail.find("unsupported protocol") != std::string::npos) {
+    return {HttpFailure::tls, ErrorCode::denied,
+            "no TLS version in common (" + detail + "); see the setting tls-minimum"};
+  }
+  return {HttpFailure::tls, ErrorCode::denied, "the TLS handshake failed (" + detail + ")"};
+}
+
+Explanation explain_broken(const Exchange& exchange, const std::string& detail) {
+  long proxy_status = 0;
+  curl_easy_getinfo(exchange.easy.get(), CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  if (proxy_status == 407) {
+    return {HttpFailure::proxy, ErrorCode::denied,
+            "the proxy wants a user name and password; put them into its URL"};
+  }
+  if (proxy_status != 0 && (proxy_status < 200 || proxy_status > 299)) {
+    return {HttpFailure::proxy, ErrorCode::unavailable,
+            "the proxy refuses to connect us there (status " + std::to_string(proxy_status) +
+                "); ask who runs it, or set no-proxy"};
+  }
+  if (mentions_alert_about_certificate(detail)) return explain_tls(detail);
+  return {HttpFailure::broken, ErrorCode::unavailable, "the connection ended in the middle (" + detail + ")"};
+}
+
+Explanation explain_connection(const Exchange& exchange, const std::string& detail) {
+  // libcurl names the host that it could not connect to: with a proxy in use that is not the server's.
+  const std::string& url = exchange.request.url;
+  const auto begin = url.find("://") + 3;
+  const std::string host = url.substr(begin, url.find_first_of(":/", begin) - begin);
+  if (!exchange.proxy.empty() && detail.find(" " + host + " ") == std::string::npos) {
+    return {HttpFailure::proxy, ErrorCode::unavailable,
+            "the proxy can't be reached (" + detail + "); check the setting proxy"};
+  }
+  return {HttpFailure::cannot_connect, ErrorCode::unavailable,
+          detail + "; is agenttask-server running there, and does a firewall let us through?"};
+}
+
+Explanation explain(const Exchange& exchange) {
+  const std::string detail =
+      exchange.error_text[0] != '\0' ? exchange.error_text : curl_easy_strerror(exchange.code);
+  switch (exchange.code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return {HttpFailure::cannot_resolve, ErrorCode::unavailable,
+              "its name has no address (" + detail + "); check the name and DNS"};
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return {HttpFailure::proxy, ErrorCode::unavailable, "the proxy's name has no address (" + detail + ")"};
+    case CURLE_PROXY:
+      return {HttpFailure::proxy, ErrorCode::unavailable, "the proxy failed (" + detail + ")"};
+    case CURLE_COULDNT_CONNECT:
+      return explain_connection(exchange, detail);
+    case CURLE_OPERATION_TIMEDOUT:
+      return {HttpFailure::timeout, ErrorCode::timeout, "it took too long (" + detail + ")"};
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return explain_verification(exchange, detail);
+    case CURLE_SSL_CONNECT_ERROR:
+      return explain_tls(detail);
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return {HttpFailure::bad_request, ErrorCode::invalid, "not a URL that we can use (" + detail + ")"};
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+      return {HttpFailure::bad_request, ErrorCode::invalid,
+              "our own certificate, key or authority can't be used (" + detail + ")"};
+    default:
+      return explain_broken(exchange, detail);
+  }
+}
+
+HttpResult result_of(Exchange& exchange) {
+  const std::string what = exchange.request.method + " " + std::string(without_query(exchange.request.url));
+  if (exchange.ended_by_us == HttpFailure::too_large) {
+    return failure(HttpFailure::too_large, ErrorCode::limit,
+                   "the answer to " + what + " is larger than " +
+                       std::to_string(exchange.request.max_response_bytes) + " bytes");
+  }
+  if (exchange.ended_by_us)
+    return failure(HttpFailure::stopped, ErrorCode::unavailable, what + " was stopped by us");
+  if (exchange.code != CURLE_OK) {
+    Explanation why = explain(exchange);
+    return failure(why.kind, why.code, "cannot reach the server (" + what + "): " + why.text);
+  }
+  long status = 0;
+  curl_easy_getinfo(exchange.easy.get(), CURLINFO_RESPONSE_CODE, &status);
+  exchange.response.status = static_cast<int>(status);
+  return std::move(exchange.response);
+}
+
+}  // namespace
+
+struct HttpClient::Body {
+  explicit Body(HttpClientSettings given) : settings(std::move(given)) {
+    initialize_once();
+    multi.reset(curl_multi_init());
+    if (multi == nullptr) throw std::bad_alloc();
+  }
+  ~Body() {
+    for (auto& [id, exchange] : exchanges) curl_multi_remove_handle(multi.get(), exchange->easy.get());
+  }
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+
+  Transfer start(HttpRequest request, Done done, Verification verification);
+  void perform();
+  bool deliver();
+
+  HttpClientSettings settings;
+  std::unique_ptr<CURLM, FreeMulti> multi;
+  std::map<Transfer, std::unique_ptr<Exchange>> exchanges;
+  std::deque<std::pair<Transfer, HttpResult>> finished;
+  Transfer last = 0;
+  std::atomic<bool> woken = false;
+};
+
+HttpClient::Transfer HttpClient::Body::start(HttpRequest request, Done done, Verification verification) {
+  const Transfer id = ++last;
+  auto exchange = std::make_unique<Exchange>();
+  exchange->request = std::move(request);
+  exchange->done = std::move(done);
+  exchange->proxy = settings.proxy;
+  exchange->easy.reset(curl_easy_init());
+  if (exchange->easy == nullptr) throw std::bad_alloc();
+  if (!is_clean(exchange->request)) {
+    finished.emplace_back(id,
+                          failure(HttpFailure::bad_request, ErrorCode::invalid,
+                                  "a line break in a URL or header, or no method: the request was not sent"));
+  } else {
+    curl_easy_setopt(exchange->easy.get(), CURLOPT_PRIVATE,
+                     reinterpret_cast<char*>(static_cast<std::uintptr_t>(id)));
+    set_request(*exchange);
+    set_trust(exchange->easy.get(), settings, verification);
+    set_route(exchange->easy.get(), settings);
+    curl_multi_add_handle(multi.get(), exchange->easy.get());
+  }
+  exchanges.emplace(id, std::move(exchange));
+  return id;
+}
+
+/// Moves all transfers on, and those that are done into `finished`.
+void HttpClient::Body::perform() {
+  int running = 0;
+  curl_multi_perform(multi.get(), &running);
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi.get(), &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    CURL* easy = message->easy_handle;
+    const CURLcode code = message->data.result;  // the message is gone with the handle
+    char* mark = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &mark);
+    const auto id = static_cast<Transfer>(reinterpret_cast<std::uintptr_t>(mark));
+    auto& exchange = *exchanges.at(id);
+    exchange.code = code;
+    finished.emplace_back(id, result_of(exchange));
+    curl_multi_remove_handle(multi.get(), easy);
+  }
+}
+
+/// Calls the `done` of each finished transfer; these may start and cancel others.
+bool HttpClient::Body::deliver() {
+  bool any = false;
+  while (!finished.empty()) {
+    auto [id, result] = std::move(finished.front());
+    finished.pop_front();
+    const auto found = exchanges.find(id);
+    if (found == exchanges.end()) continue;  // cancelled meanwhile
+    const Done done = std::move(found->second->done);
+    exchanges.erase(found);
+    any = true;
+    if (done) done(std::move(result));
+  }
+  return any;
+}
+
+HttpClient::HttpClient(HttpClientSettings settings) : body_(std::make_unique<Body>(std::move(settings))) {}
+HttpClient::~HttpClient() = default;
+HttpClient::HttpClient(HttpClient&&) noexcept = default;
+HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
+
+void HttpClient::configure(HttpClientSettings settings) {
+  body_->settings = std::move(settings);
+}
+
+HttpClient::Transfer HttpClient::start(HttpRequest request, Done done) {
+  return body_->start(std::move(request), std::move(done), Verification::full);
+}
+
+void HttpClient::cancel(Transfer transfer) {
+  const auto found = body_->exchanges.find(transfer);
+  if (found == body_->exchanges.end()) return;
+  curl_multi_remove_handle(body_->multi.get(), found->second->easy.get());
+  body_->exchanges.erase(found);
+}
+
+std::size_t HttpClient::open() const {
+  return body_->exchanges.size();
+}
+
+void HttpClient::wake() {
+  body_->woken.store(true);
+  curl_multi_wakeup(body_->multi.get());
+}
+
+void HttpClient::wait(milliseconds most, const std::stop_token& stop) {
+  const std::stop_callback on_stop(stop, [this] { wake(); });
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::min(most, milliseconds(std::chrono::hours(24)));
+  for (;;) {
+    body_->perform();
+    if (body_->deliver() || body_->woken.exchange(false) || stop.stop_requested()) return;
+    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return;
+    curl_multi_poll(body_->multi.get(), nullptr, 0, static_cast<int>(left.count()), nullptr);
+  }
+}
+
+namespace {
+
+/// Drives `client` until `answer` is there.
+HttpResult await(HttpClient& client, HttpClient::Transfer transfer, const std::optional<HttpResult>& answer,
+                 const std::stop_token& stop) {
+  while (!answer && !stop.stop_requested()) client.wait(std::chrono::hours(1), stop);
+  client.wake();  // one that came meanwhile was swallowed here: the owner's next wait() looks again
+  if (answer) return *answer;
+  client.cancel(transfer);
+  return failure(HttpFailure::stopped, ErrorCode::unavailable, "stopped before the server answered");
+}
+
+}  // namespace
+
+HttpResult HttpClient::fetch(HttpRequest request, const std::stop_token& stop) {
+  std::optional<HttpResult> answer;
+  const Transfer transfer =
+      start(std::move(request), [&](HttpResult result) { answer.emplace(std::move(result)); });
+  return await(*this, transfer, answer, stop);
+}
+
+boost::system::result<std::string, HttpError> fetch_authority(const ServerUrl& server,
+                                                              std::string_view fingerprint,
+                                                              HttpClientSettings settings,
+                                                              const std::stop_token& stop) {
+  return HttpClient(std::move(settings)).fetch_authority(server, fingerprint, stop);
+}
+
+boost::system::result<std::string, HttpError> HttpClient::fetch_authority(const ServerUrl& server,
+                                                                          std::string_view fingerprint,
+                                                                          const std::stop_token& stop) {
+  HttpRequest request{.url = server.to_string() + "/v1/authority", .max_response_bytes = kAuthorityBytes};
+  std::optional<HttpResult> answer;
+  const Transfer transfer = body_->start(
+      std::move(request), [&](HttpResult result) { answer.emplace(std::move(result)); }, Verification::none);
+  HttpResult response = await(*this, transfer, answer, stop);
+  if (!response) return response.error();
+  if (!response->ok()) {
+    return failure(HttpFailure::broken, ErrorCode::unavailable,
+                   server.to_string() + " answered " + std::to_string(response->status) +
+                       " to GET /v1/authority; is it an agenttask-server?");
+  }
+  const auto certificate = Certificate::from_pem(response->body);
+  if (!certificate) {
+    return failure(
+        HttpFailure::tls_untrusted, ErrorCode::denied,
+        "what " + server.to_string() + " gives as its authority is " + certificate.error().message);
+  }
+  if (certificate->fingerprint_bytes() != fingerprint) {
+    return failure(HttpFailure::tls_untrusted, ErrorCode::denied,
+                   "the authority of " + server.to_string() + " has the fingerprint " +
+                       certificate->fingerprint() + ", expected was " + hex_encode(fingerprint) +
+                       ": the token is for another server, or somebody is in between");
+  }
+  return certificate->to_pem();
+}
+
+std::string_view HttpResponse::header(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+std::optional<milliseconds> HttpResponse::retry_after(UnixMilliseconds now) const {
+  const std::string text(header("retry-after"));
+  if (text.empty()) return std::nullopt;
+  constexpr milliseconds most = std::chrono::hours(24);
+  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    long long seconds = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    return parsed.ec == std::errc() && seconds < 86'400 ? std::chrono::seconds(seconds) : most;
+  }
+  const auto at = curl_getdate(text.c_str(), nullptr);
+  if (at < 0) return std::nullopt;
+  return std::clamp(milliseconds(static_cast<std::int64_t>(at) * 1000 - now), milliseconds(0), most);
+}
+
+std::string_view to_string(HttpFailure failure) {
+  switch (failure) {
+    case HttpFailure::bad_request:
+      return "bad-request";
+    case HttpFailure::cannot_resolve:
+      return "cannot-resolve";
+    case HttpFailure::cannot_connect:
+      return "cannot-connect";
+    case HttpFailure::timeout:
+      return "timeout";
+    case HttpFailure::proxy:
+      return "proxy";
+    case HttpFailure::tls:
+      return "tls";
+    case HttpFailure::tls_untrusted:
+      return "tls-untrusted";
+    case HttpFailure::tls_expired:
+      return "tls-expired";
+    case HttpFailure::tls_name:
+      return "tls-name";
+    case HttpFailure::tls_client_refused:
+      return "tls-client-refused";
+    case HttpFailure::too_large:
+      return "too-large";
+    case HttpFailure::broken:
+      return "broken";
+    case HttpFailure::stopped:
+      return "stopped";
+  }
+  return "broken";
+}
+
+std::string_view to_string(TlsVersion version) {
+  return version == TlsVersion::tls_1_2 ? "1.2" : "1.3";
+}
+
+Result<TlsVersion> parse_tls_version(std::string_view text) {
+  if (text == "1.3") return TlsVersion::tls_1_3;
+  if (text == "1.2") return TlsVersion::tls_1_2;
+  return Error{ErrorCode::invalid,
+               "no TLS version \"" + std::string(text.substr(0, 32)) + "\": one of 1.2, 1.3"};
+}
+
+void throw_exception_from_error(const HttpError& error, const boost::source_location& where) {
+  throw_exception_from_error(error.error, where);
+}
+
+}  // namespace agenttask::net

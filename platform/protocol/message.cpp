@@ -189,7 +189,10 @@ bool read_report(ObjectReader& reader, const std::string& kind, Report& report) 
   } else if (kind == "ended") {
     EndedReport body{read_id(reader, "taskId"), std::nullopt,
                      read_part<TaskState>(reader, "state", state_from_json)};
-    if (reader.has("run")) body.run = read_part<Run>(reader, "run", run_from_json);
+    if (reader.has("run")) {
+      body.run = read_part<Run>(reader, "run", run_from_json);
+      body.state.result = body.run->result;  // travels once
+    }
     report.body = std::move(body);
   } else if (kind == "changed") {
     report.body = ChangedReport{read_part<Task>(reader, "task", task_from_json)};
@@ -294,7 +297,8 @@ std::string encode(const Report& report) {
                         {{"taskId", body.task_id}, {"run", body.run}, {"chunk", chunk_to_json(body.chunk)}});
           },
           [&](const EndedReport& body) {
-            json value = {{"taskId", body.task_id}, {"state", state_to_json(body.state, Detail::full)}};
+            json value = {{"taskId", body.task_id},
+                          {"state", state_to_json(body.state, body.run ? Detail::summary : Detail::full)}};
             if (body.run) value["run"] = run_to_json(*body.run);
             return line("ended", std::move(value));
           },

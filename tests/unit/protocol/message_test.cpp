@@ -1,0 +1,214 @@
+#include "platform/protocol/message.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "platform/base/encoding.hpp"
+
+namespace agenttask {
+namespace {
+
+const std::string kId = "0192a5b0-0000-7000-8000-000000000001";
+
+/// The golden file holds the bytes on the wire: a change of them is a change of the protocol, and of
+/// docs/protocol.md. AGENTTASK_UPDATE_GOLDEN=1 writes them anew.
+std::string golden(const std::string& name, const std::string& actual) {
+  const auto file = std::filesystem::path(AGENTTASK_TESTS_FOLDER) / "unit/protocol/golden" / name;
+  if (std::getenv("AGENTTASK_UPDATE_GOLDEN") != nullptr) std::ofstream(file) << actual << '\n';
+  std::stringstream text;
+  text << std::ifstream(file).rdbuf();
+  std::string expected = text.str();
+  if (!expected.empty()) expected.pop_back();
+  return expected;
+}
+
+Task example_task() {
+  Task task;
+  task.spec.id = kId;
+  task.spec.node_id = "node-1";
+  task.spec.type = "command";
+  task.spec.description = "say hi";
+  task.spec.tags = {"a", "b"};
+  task.spec.room_id = "room";
+  task.spec.data = R"({"cmd":"echo hi"})";
+  task.spec.metadata = R"({"k":9007199254740993})";
+  task.spec.options.retry = RetryPolicy{3, 1000, 60000};
+  task.spec.options.concurrency_key = "db";
+  task.spec.schedule.scheduled_for = 1700000000000;
+  task.state.status = TaskStatus::complete;
+  task.state.add_time = 1;
+  task.state.sent_time = 2;
+  task.state.start_time = 3;
+  task.state.end_time = 4;
+  task.state.updated_at = 4;
+  task.state.run_count = 1;
+  task.state.result = R"({"data":{"exitCode":0},"success":true})";
+  return task;
+}
+
+Run example_run() {
+  return {kId, 1, RunStatus::complete, "", 3, 4, R"({"data":{"exitCode":0},"success":true})"};
+}
+
+TEST(Directives, StandOnTheWireAsWritten) {
+  const auto task = example_task();
+  std::string lines;
+  lines += encode(Directive{1, TaskDirective{task.spec, 1}}) + "\n";
+  lines += encode(Directive{2, UpdateDirective{kId, R"({"description":"x"})"}}) + "\n";
+  lines += encode(Directive{3, CancelDirective{kId}}) + "\n";
+  lines += encode(Directive{4, DeleteDirective{kId}}) + "\n";
+  lines += encode(Directive{5, SettingsDirective{true}});
+  EXPECT_EQ(lines, golden("directives.ndjson", lines));
+}
+
+TEST(Reports, StandOnTheWireAsWritten) {
+  const auto task = example_task();
+  std::string lines;
+  lines += encode(Report{1, StartedReport{kId, 1, 3}}) + "\n";
+  lines += encode(Report{2, OutputReport{kId, 1, {OutputStream::standard_output, 0, "hi\n"}}}) + "\n";
+  lines += encode(Report{3, OutputReport{kId, 1, {OutputStream::standard_error, 7, "\xFF"}}}) + "\n";
+  lines += encode(Report{4, EndedReport{kId, example_run(), task.state}}) + "\n";
+  lines += encode(Report{5, ChangedReport{task}}) + "\n";
+  lines += encode(Report{6, CreatedReport{task, {example_run()}, true}}) + "\n";
+  lines += encode(Report{7, SnapshotEndReport{1}}) + "\n";
+  lines += encode(Report{8, RefusedReport{3, kId, "invalid", "why"}});
+  EXPECT_EQ(lines, golden("reports.ndjson", lines));
+}
+
+TEST(Directives, ComeBackAsTheyWent) {
+  const auto task = example_task();
+  const auto decoded = decode_directive(encode(Directive{9, TaskDirective{task.spec, 77}}));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->sequence, 9);
+  const auto* body = std::get_if<TaskDirective>(&decoded->body);
+  ASSERT_NE(body, nullptr);
+  EXPECT_EQ(body->spec, task.spec);
+  EXPECT_EQ(body->add_time, 77);
+  EXPECT_TRUE(
+      *std::get<SettingsDirective>(decode_directive(encode(Directive{1, SettingsDirective{true}}))->body)
+           .hold);
+  EXPECT_EQ(std::get<UpdateDirective>(
+                decode_directive(encode(Directive{1, UpdateDirective{kId, R"({"tags":[]})"}}))->body)
+                .changes,
+            R"({"tags":[]})");
+}
+
+TEST(Reports, ComeBackAsTheyWent) {
+  const auto task = example_task();
+  const auto created = decode_report(encode(Report{6, CreatedReport{task, {example_run()}, true}}));
+  ASSERT_TRUE(created.has_value());
+  const auto* body = std::get_if<CreatedReport>(&created->body);
+  ASSERT_NE(body, nullptr);
+  EXPECT_EQ(body->task, task);
+  ASSERT_EQ(body->runs.size(), 1U);
+  EXPECT_EQ(body->runs[0], example_run());
+  EXPECT_TRUE(body->snapshot);
+  std::string every_byte;
+  for (int i = 0; i < 256; ++i) every_byte += static_cast<char>(i);
+  for (const std::string& bytes : {std::string("text\n\0more", 10), every_byte}) {
+    const OutputChunk chunk{OutputStream::standard_error, 1LL << 40U, bytes};
+    const auto output = decode_report(encode(Report{1, OutputReport{kId, 2, chunk}}));
+    EXPECT_EQ(std::get<OutputReport>(output->body).chunk, chunk);
+  }
+}
+
+TEST(Messages, WithFaultsInsideLetTheCursorPass) {
+  for (
+      const char* line :
+      {R"({"sequence":4,"kind":"teleport"})", R"({"sequence":4})", R"({"sequence":4,"kind":"cancel"})",
+       R"({"sequence":4,"kind":"cancel","taskId":"nonsense"})",
+       R"({"sequence":4,"kind":"task","task":{"type":"x"}})",
+       R"({"sequence":4,"kind":"task","task":{"id":"0192a5b0-0000-7000-8000-000000000001","type":"x","options":{"timeout":-1}}})"}) {
+    const auto directive = decode_directive(line);
+    ASSERT_TRUE(directive.has_value()) << line;
+    EXPECT_EQ(directive->sequence, 4);
+    const auto* unknown = std::get_if<UnknownMessage>(&directive->body);
+    ASSERT_NE(unknown, nullptr) << line;
+    EXPECT_FALSE(unknown->problem.empty());
+  }
+  // J2: an invented status is refused.
+  const auto report = decode_report(
+      R"({"sequence":1,"kind":"ended","taskId":"0192a5b0-0000-7000-8000-000000000001","state":{"status":"done"}})");
+  EXPECT_TRUE(std::holds_alternative<UnknownMessage>(report->body));
+}
+
+TEST(Messages, WithoutASequenceBreakTheStream) {
+  for (const char* line : {"", "{}", "[]", "nonsense", R"({"sequence":0,"kind":"cancel"})",
+                           R"({"sequence":"1","kind":"cancel"})"}) {
+    EXPECT_TRUE(decode_directive(line).has_error()) << line;
+    EXPECT_TRUE(decode_report(line).has_error()) << line;
+  }
+}
+
+TEST(Messages, IgnoreFieldsOfLaterVersions) {
+  const auto directive =
+      decode_directive(R"({"sequence":1,"kind":"cancel","taskId":")" + kId + R"(","later":{"x":1}})");
+  EXPECT_TRUE(std::holds_alternative<CancelDirective>(directive->body));
+}
+
+TEST(Chain, RunsOverTheBytesOfEachLine) {
+  const Cursor one = advance({}, "a");
+  EXPECT_EQ(one.sequence, 1);
+  EXPECT_EQ(one.chain, hex_encode(sha256("a")));
+  const Cursor two = advance(one, "b");
+  EXPECT_EQ(two.chain, hex_encode(sha256(sha256("a") + "b")));
+  EXPECT_NE(advance({}, "ab").chain, two.chain);
+}
+
+TEST(Poll, RoundTripsBothWays) {
+  const PollRequest request{
+      "1.0",  "0.1.0", "linux-x86_64", "host", 3,    advance({}, "x"), advance({}, "y"), "i2",
+      {"i1"}, 55000,   1234,           true,   {kId}};
+  const auto decoded = decode_poll_request(encode(request));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(encode(*decoded), encode(request));
+  PollAnswer answer;
+  answer.protocol = "1.0";
+  answer.epoch = 4;
+  answer.resync = true;
+  answer.time = 9;
+  answer.watch = {kId};
+  answer.lines = {encode(Directive{1, CancelDirective{kId}}), encode(Directive{2, DeleteDirective{kId}})};
+  const auto answered = decode_poll_answer(encode(answer));
+  ASSERT_TRUE(answered.has_value()) << answered.error().message;
+  EXPECT_EQ(answered->lines, answer.lines);
+  EXPECT_EQ(encode(*answered), encode(answer));
+}
+
+TEST(Poll, RefusesHostileCursors) {
+  const auto body = [](const std::string& directives) {
+    return R"({"protocol":"1.0","epoch":1,"incarnation":"i","reports":{"sequence":0,"chain":""},"directives":)" +
+           directives + "}";
+  };
+  EXPECT_TRUE(decode_poll_request(body(R"({"sequence":0,"chain":""})")).has_value());
+  for (const char* cursor : {R"({"sequence":-1,"chain":""})", R"({"sequence":1,"chain":""})",
+                             R"({"sequence":0,"chain":"00"})", "5", "null", R"({"sequence":1,"chain":"ZZ"})",
+                             R"({"chain":""})", R"({"sequence":9223372036854775807,"chain":""})"}) {
+    EXPECT_TRUE(decode_poll_request(body(cursor)).has_error()) << cursor;
+  }
+}
+
+TEST(ReportBatch, HoldsTheLimitOfMessages) {
+  ReportBatch batch{"1.0", 1, "i", {}, std::vector<std::string>(limits::kReportsInPost, "{}")};
+  EXPECT_EQ(decode_report_batch(encode(batch))->lines.size(), limits::kReportsInPost);
+  batch.lines.emplace_back("{}");
+  EXPECT_EQ(decode_report_batch(encode(batch)).error().code, ErrorCode::limit);
+  EXPECT_TRUE(decode_report_batch("").has_error());
+  EXPECT_TRUE(decode_report_batch("{}\n\n{}\n").has_error());
+  const ReportAnswer answer{2, true, advance({}, "x")};
+  EXPECT_EQ(encode(*decode_report_answer(encode(answer))), encode(answer));
+}
+
+TEST(Protocol, UnderstandsItsMajorVersionOnly) {
+  EXPECT_TRUE(understands_protocol("1.0"));
+  EXPECT_TRUE(understands_protocol("1.7"));
+  for (const char* version : {"0.9", "2.0", "", "1", "1.", "1.x", "1.0.1", "-1.0", "1.-1"})
+    EXPECT_FALSE(understands_protocol(version)) << version;
+}
+
+}  // namespace
+}  // namespace agenttask

@@ -1,0 +1,167 @@
+#include "platform/protocol/task_request.hpp"
+
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+
+namespace agenttask {
+namespace {
+
+Result<TaskSpec> parse(const std::string& text) {
+  const auto body = parse_json(text);
+  if (!body) return body.error();
+  return parse_task_request(*body);
+}
+
+std::string field_at_fault(const std::string& text) {
+  const auto spec = parse(text);
+  return spec ? "accepted" : spec.error().field;
+}
+
+TEST(TaskRequest, NeedsOnlyAType) {
+  const auto spec = parse(R"({"type":"echo"})");
+  ASSERT_TRUE(spec.has_value()) << spec.error().message;
+  EXPECT_EQ(spec->metadata, "{}");
+  EXPECT_EQ(spec->data, "{}");
+  EXPECT_EQ(spec->options.timeout, 60000);
+  EXPECT_FALSE(spec->options.expires_at.has_value());
+}
+
+TEST(TaskRequest, KeepsEverythingItIsGiven) {
+  const auto spec = parse(
+      R"({"id":"6BA7B810-9DAD-11D1-80B4-00C04FD430C8","nodeId":"n1","type":"report","description":"d","tags":["a","b","a"],
+    "roomId":"r","worldId":"w","data":{"n":9007199254740993},"metadata":{"k":null},
+    "options":{"timeout":0,"expiresAt":5,"retry":{"maxAttempts":3},"onInterrupt":"rerun","maxOutputBytes":16777216,"priority":-1000,
+    "concurrencyKey":"db"},"schedule":{"scheduledFor":253402300799999}})");
+  ASSERT_TRUE(spec.has_value()) << spec.error().message;
+  EXPECT_EQ(spec->id, "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
+  EXPECT_EQ(spec->tags, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(spec->data, R"({"n":9007199254740993})");
+  EXPECT_EQ(spec->metadata, R"({"k":null})");
+  EXPECT_EQ(spec->options.retry->max_attempts, 3);
+  EXPECT_EQ(spec->options.on_interrupt, OnInterrupt::rerun);
+  const auto again = spec_from_json(spec_to_json(*spec));
+  ASSERT_TRUE(again.has_value()) << again.error().message;
+  EXPECT_EQ(*again, *spec);
+}
+
+// A4: refused with the field's name.
+TEST(TaskRequest, NamesTheFieldAtFault) {
+  const auto with = [](const std::string& member) { return R"({"type":"echo",)" + member + "}"; };
+  for (const char* value : {"\"NaN\"", "-1", "\"5\"", "1e18", "1.5", "null", "[]", "1000000000000000000"}) {
+    EXPECT_EQ(field_at_fault(with(std::string(R"("options":{"timeout":)") + value + "}")), "options.timeout")
+        << value;
+    EXPECT_EQ(field_at_fault(with(std::string(R"("schedule":{"scheduledFor":)") + value + "}")),
+              "schedule.scheduledFor")
+        << value;
+    EXPECT_EQ(field_at_fault(with(std::string(R"("schedule":{"updateInterval":)") + value + "}")),
+              "schedule.updateInterval")
+        << value;
+  }
+  EXPECT_EQ(field_at_fault(R"({})"), "type");
+  EXPECT_EQ(field_at_fault(R"({"type":""})"), "type");
+  EXPECT_EQ(field_at_fault(R"({"type":"a b"})"), "type");
+  EXPECT_EQ(field_at_fault(with(R"("typo":1)")), "typo");
+  EXPECT_EQ(field_at_fault(with(R"("options":{"timeuot":1})")), "options.timeuot");
+  EXPECT_EQ(field_at_fault(with(R"("tags":"a")")), "tags");
+  EXPECT_EQ(field_at_fault(with(R"("tags":["a",1])")), "tags[1]");
+  EXPECT_EQ(field_at_fault(with(R"("tags":[""])")), "tags[0]");
+  EXPECT_EQ(field_at_fault(with(R"("id":"7")")), "id");
+  EXPECT_EQ(field_at_fault(with(R"("data":[])")), "data");
+  EXPECT_EQ(field_at_fault(with(R"("options":{"retry":{"maxAttempts":0}})")), "options.retry.maxAttempts");
+  EXPECT_EQ(field_at_fault(with(R"("options":{"retry":{"maxAttempts":2,"backoff":10,"maxBackoff":5}})")),
+            "options.retry.maxBackoff");
+  EXPECT_EQ(field_at_fault(with(R"("description":"a\u0000b")")), "description");
+}
+
+TEST(TaskRequest, HoldsTheLimits) {
+  const auto data_of = [](std::size_t bytes) {
+    return R"({"type":"x","data":{"m":")" + std::string(bytes - 8, 'x') + R"("}})";
+  };
+  EXPECT_EQ(field_at_fault(data_of(limits::kDataBytes)), "accepted");
+  EXPECT_EQ(field_at_fault(data_of(limits::kDataBytes + 1)), "data");
+  EXPECT_EQ(field_at_fault(R"({"type":")" + std::string(limits::kTypeBytes, 'x') + R"("})"), "accepted");
+  EXPECT_EQ(field_at_fault(R"({"type":")" + std::string(limits::kTypeBytes + 1, 'x') + R"("})"), "type");
+  EXPECT_EQ(field_at_fault(R"({"type":"x","options":{"maxOutputBytes":16777217}})"),
+            "options.maxOutputBytes");
+  EXPECT_EQ(field_at_fault(R"({"type":"x","schedule":{"updateInterval":999}})"), "schedule.updateInterval");
+}
+
+TEST(TaskRequest, SaysWhatComesLater) {
+  for (const char* text :
+       {R"({"type":"x","schedule":{"updateInterval":1000}})", R"({"type":"x","choices":[]})"}) {
+    const auto spec = parse(text);
+    ASSERT_TRUE(spec.has_error());
+    EXPECT_EQ(spec.error().code, ErrorCode::unsupported);
+  }
+}
+
+TEST(CommandData, IsCheckedAtTheDoor) {
+  const auto with = [](const std::string& data) { return R"({"type":"command","data":)" + data + "}"; };
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"dir"})")), "accepted");
+  EXPECT_EQ(field_at_fault(
+                with(R"({"argv":["ls","-l",""],"cwd":"/","env":{"A":"b"},"stdin":"x","runAs":"nobody"})")),
+            "accepted");
+  EXPECT_EQ(field_at_fault(with(R"({})")), "data.cmd");
+  EXPECT_EQ(field_at_fault(R"({"type":"command"})"), "data.cmd");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","argv":["y"]})")), "data.argv");
+  EXPECT_EQ(field_at_fault(with(R"({"argv":[]})")), "data.argv");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":""})")), "data.cmd");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"a\u0000b"})")), "data.cmd");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","shell":"fish"})")), "data.shell");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","env":{"A=B":"c"}})")), "data.env.A=B");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","env":{"A":1}})")), "data.env.A");
+  EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","timeout":1})")), "data.timeout");
+}
+
+TEST(TaskChanges, LayOptionsOverTheOldOnes) {
+  TaskSpec current;
+  current.metadata = R"({"a":1,"b":2})";
+  current.options.priority = 5;
+  current.options.expires_at = 9;
+  const auto changes = parse_task_changes(
+      *parse_json(
+          R"({"description":"new","metadata":{"a":null,"c":3},"options":{"timeout":7,"expiresAt":null}})"),
+      current);
+  ASSERT_TRUE(changes.has_value()) << changes.error().message;
+  const auto changed = apply_changes(current, *changes);
+  ASSERT_TRUE(changed.has_value());
+  EXPECT_EQ(changed->description, "new");
+  EXPECT_EQ(changed->metadata, R"({"b":2,"c":3})");
+  EXPECT_EQ(changed->options.timeout, 7);
+  EXPECT_EQ(changed->options.priority, 5);
+  EXPECT_FALSE(changed->options.expires_at.has_value());
+}
+
+TEST(TaskChanges, RefuseWhatAnUpdateCannotTouch) {
+  for (const char* text : {"{}", R"({"type":"x"})", R"({"data":{}})", R"({"status":"complete"})",
+                           R"({"metadata":null})", "[]"}) {
+    EXPECT_TRUE(parse_task_changes(*parse_json(text), {}).has_error()) << text;
+  }
+}
+
+TEST(TaskChanges, HoldTheMetadataLimitAfterTheMerge) {
+  TaskSpec current;
+  current.metadata = R"({"a":")" + std::string(40000, 'x') + R"("})";
+  TaskChanges changes;
+  changes.metadata = R"({"b":")" + std::string(40000, 'x') + R"("})";
+  const auto changed = apply_changes(current, changes);
+  ASSERT_TRUE(changed.has_error());
+  EXPECT_EQ(changed.error().field, "metadata");
+}
+
+TEST(RequestDigest, IsTheRequestWithoutItsId) {
+  const auto one = parse(R"({"type":"echo","data":{"b":1,"a":2},"tags":["x"]})");
+  const auto same = parse(
+      R"({"tags":["x"],"data":{"a":2,"b":1},"type":"echo","id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"})");
+  const auto other = parse(R"({"type":"echo","data":{"b":1,"a":3},"tags":["x"]})");
+  EXPECT_EQ(request_digest(*one), request_digest(*same));
+  EXPECT_NE(request_digest(*one), request_digest(*other));
+}
+
+}  // namespace
+}  // namespace agenttask

@@ -169,6 +169,7 @@ class Transaction {
  private:
   Database& database_;
   bool open_ = false;
+  bool finished_ = false;
 };
 
 /// A part of a transaction that can be undone alone. Nests. Destroyed without release it rolls back to its

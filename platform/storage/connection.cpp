@@ -1,0 +1,116 @@
+#include "platform/storage/connection.hpp"
+
+#include <sqlite3.h>
+
+namespace agenttask::storage {
+namespace {
+
+ErrorCode to_code(int code) {
+  switch (code & 0xFF) {
+    case SQLITE_FULL:
+      return ErrorCode::limit;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return ErrorCode::denied;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return ErrorCode::corrupt;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return ErrorCode::unavailable;
+    case SQLITE_CONSTRAINT:
+      return ErrorCode::conflict;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_NOMEM:
+      return ErrorCode::io;
+    default:
+      return ErrorCode::internal;
+  }
+}
+
+std::string_view advice(int code) {
+  switch (code & 0xFF) {
+    case SQLITE_FULL:
+      return "; make room on the disk";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      return "; check the rights of the file and its folder";
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return "; restore it from a backup, or move it away to begin anew";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "; another program or connection is using it";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+Error sqlite_error(sqlite3* handle, int code, std::string_view what) {
+  std::string message(what);
+  message += ": ";
+  message += handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
+  message += " (";
+  message += sqlite3_errstr(code);
+  message += ")";
+  message += advice(code);
+  return Error{to_code(code), std::move(message)};
+}
+
+Connection::~Connection() {
+  for (auto& [sql, statements] : cache_) {
+    for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
+  }
+  sqlite3_close_v2(handle_);
+}
+
+sqlite3_stmt* Connection::take(std::string_view sql) {
+  if (failed()) return nullptr;
+  if (const auto found = cache_.find(sql); found != cache_.end() && !found->second.empty()) {
+    sqlite3_stmt* statement = found->second.back();
+    found->second.pop_back();
+    return statement;
+  }
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK) fail(code, "cannot prepare a statement on " + file_.string());
+  return statement;
+}
+
+void Connection::give_back(std::string_view sql, sqlite3_stmt* statement) {
+  sqlite3_reset(statement);
+  sqlite3_clear_bindings(statement);
+  const auto found = cache_.find(sql);
+  if (found != cache_.end()) {
+    found->second.push_back(statement);
+  } else {
+    cache_.emplace(std::string(sql), std::vector<sqlite3_stmt*>{statement});
+  }
+}
+
+int Connection::run(const char* script) {
+  return sqlite3_exec(handle_, script, nullptr, nullptr, nullptr);
+}
+
+void Connection::fail(Error error) {
+  if (!failure_) failure_ = std::move(error);
+}
+
+Result<void> Connection::take_failure() {
+  if (!failure_) return {};
+  Error error = std::move(*failure_);
+  failure_.reset();
+  return error;
+}
+
+bool Connection::in_transaction() const {
+  return sqlite3_get_autocommit(handle_) == 0;
+}
+
+}  // namespace agenttask::storage

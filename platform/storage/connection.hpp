@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/base/error.hpp"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace agenttask::storage {
+
+/// Ours for an SQLite result code; see the codes in database.hpp. `handle` gives its words, may be null.
+[[nodiscard]] Error sqlite_error(sqlite3* handle, int code, std::string_view what);
+
+/// What Database, Statement and the scopes share: the handle, statements that wait to be used again, the
+/// first failure. Inside platform/storage only.
+class Connection {
+ public:
+  Connection(sqlite3* handle, std::filesystem::path file) : handle_(handle), file_(std::move(file)) {}
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  [[nodiscard]] sqlite3* handle() const { return handle_; }
+  [[nodiscard]] const std::filesystem::path& file() const { return file_; }
+
+  /// A statement of this text, from the cache or newly prepared; null on failure (kept).
+  [[nodiscard]] sqlite3_stmt* take(std::string_view sql);
+  void give_back(std::string_view sql, sqlite3_stmt* statement);
+  /// Runs a script whatever failed before; returns SQLite's code.
+  int run(const char* script);
+
+  void fail(Error error);
+  void fail(int code, std::string_view what) { fail(sqlite_error(handle_, code, what)); }
+  [[nodiscard]] bool failed() const { return failure_.has_value(); }
+  [[nodiscard]] Result<void> take_failure();
+  [[nodiscard]] bool in_transaction() const;
+
+ private:
+  sqlite3* handle_;
+  std::filesystem::path file_;
+  std::optional<Error> failure_;
+  std::map<std::string, std::vector<sqlite3_stmt*>, std::less<>> cache_;
+};
+
+}  // namespace agenttask::storage

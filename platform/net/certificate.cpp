@@ -169,8 +169,15 @@ bool Certificate::is_authority() const {
 
 bool Certificate::allows(CertificatePurpose purpose) const {
   const std::uint32_t usage = X509_get_extended_key_usage(body_->certificate.get());
-  if (usage == UINT32_MAX) return false;  // the extension is absent: ours always have it
+  if (usage == UINT32_MAX) return purpose == CertificatePurpose::server;  // there is no such extension
   return (usage & (purpose == CertificatePurpose::server ? XKU_SSL_SERVER : XKU_SSL_CLIENT)) != 0;
+}
+
+bool Certificate::covers(std::string_view host) const {
+  const std::string name(host);
+  X509* certificate = body_->certificate.get();
+  return X509_check_ip_asc(certificate, name.c_str(), 0) == 1 ||
+         X509_check_host(certificate, name.data(), name.size(), 0, nullptr) == 1;
 }
 
 bool Certificate::renewal_due(UnixMilliseconds now) const {

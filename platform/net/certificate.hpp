@@ -80,7 +80,10 @@ class Certificate {
   [[nodiscard]] std::string public_key_digest() const;
   [[nodiscard]] bool matches(const PrivateKey& key) const;
   [[nodiscard]] bool is_authority() const;  ///< basic constraints say CA
+  /// By its extended key usage; one without it may be a server's, as RFC 5280 has it, but never a client's.
   [[nodiscard]] bool allows(CertificatePurpose purpose) const;
+  /// Whether a client that asks for this host name or IP address would accept it.
+  [[nodiscard]] bool covers(std::string_view host) const;
   /// Half of its life has passed at `now`: time to renew.
   [[nodiscard]] bool renewal_due(UnixMilliseconds now) const;
 

@@ -79,20 +79,25 @@ class Authority {
                                                        std::string_view request_pem) const;
 
  private:
+  struct Server {
+    ServerIdentity identity;
+    std::string trusted_pem;
+    std::string trusted_fingerprint;
+  };
+
   Authority(AuthoritySettings settings, const Clock& clock, net::Certificate certificate,
             net::PrivateKey key);
-  [[nodiscard]] Result<ServerIdentity> load_own() const;
-  [[nodiscard]] Result<ServerIdentity> load_or_issue(bool only_if_due);
-  [[nodiscard]] Result<ServerIdentity> issue_server() const;
+  [[nodiscard]] Result<Server> load_own(const OwnServerCertificate& own) const;
+  [[nodiscard]] Result<Server> load_or_issue() const;
+  [[nodiscard]] Result<Server> issue_server() const;
+  [[nodiscard]] Server ours(const net::Certificate& certificate, const net::PrivateKey& key) const;
 
-  AuthoritySettings settings_;
+  const AuthoritySettings settings_;
   const Clock& clock_;
-  net::Certificate certificate_;
-  net::PrivateKey key_;
+  const net::Certificate certificate_;
+  const net::PrivateKey key_;
   mutable std::mutex mutex_;
-  ServerIdentity server_;
-  std::string trusted_pem_;
-  std::string trusted_fingerprint_;
+  Server server_;
 };
 
 }  // namespace agenttask::server

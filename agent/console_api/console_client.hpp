@@ -1,7 +1,6 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,7 +24,7 @@ class ConsoleClient {
  public:
   /// `unavailable` when no agent listens there, `denied` when this user may not connect; the message says
   /// what to do.
-  static Result<ConsoleClient> connect(const std::filesystem::path& socket);
+  static Result<ConsoleClient> connect(const std::string& address);
   ~ConsoleClient();
   ConsoleClient(ConsoleClient&&) noexcept;
   ConsoleClient& operator=(ConsoleClient&&) noexcept;

@@ -1,5 +1,4 @@
 #pragma once
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,7 +19,7 @@ class Runner;
 /// members of `view_group`: what commands print can be secret, so nobody else sees anything unless an
 /// administrator says so.
 struct ConsoleSettings {
-  std::filesystem::path socket;
+  std::string address;     ///< as os::Folders::console_address gives it
   std::string run_group;   ///< empty: no group
   std::string view_group;  ///< empty: no group
 };
@@ -39,8 +38,6 @@ struct ConsoleControls {
       enroll;
   /// Forgets the server, the node's key and its certificate. Tasks stay.
   std::function<Result<void>()> unenroll;
-  /// Something was created, changed or released: scheduler and sync look again.
-  std::function<void()> wake;
 };
 
 /// The agent's end of the local socket: answers the console (docs/console-protocol.md).
@@ -51,8 +48,8 @@ struct ConsoleControls {
 /// the ledger.
 class ConsoleServer {
  public:
-  /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server. `denied` when another agent has
-  /// the socket.
+  /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server; stop it before the runner.
+  /// `conflict` when another agent has the socket, `not_found` for an unknown group.
   static Result<std::unique_ptr<ConsoleServer>> start(ConsoleSettings settings, ConsoleControls controls,
                                                       Ledger& ledger, Runner& runner, const Clock& clock,
                                                       Logger& logger);

@@ -12,6 +12,7 @@ constexpr std::size_t kConsoleAnswerBytes =
 constexpr std::size_t kShortIdCharacters = 4;     ///< the least of an id that is looked up
 constexpr std::size_t kShortIdCandidates = 10;    ///< named when an id is not unique
 constexpr std::chrono::seconds kConsoleIdle{60};  ///< a connection that asks nothing is closed
-constexpr std::chrono::seconds kConsoleSend{10};  ///< a client that does not read is cut off
+constexpr std::chrono::seconds kConsoleSend{
+    600};  ///< a client that does not read (a pager, Ctrl-S) is cut off
 
 }  // namespace agenttask::agent

@@ -1,0 +1,306 @@
+#include "agent/console/task_view.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console/table.hpp"
+#include "agent/console/text.hpp"
+#include "agent/console/time_text.hpp"
+#include "platform/base/encoding.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLinesShown = 40;   ///< of each stream on the page of a task
+constexpr std::size_t kDataShown = 2000;  ///< bytes of data and result on the page of a task
+
+const json* member(const json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(name);
+  return found == object.end() ? nullptr : &*found;
+}
+
+std::string text_of(const json& object, const char* name) {
+  const json* value = member(object, name);
+  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
+}
+
+std::optional<std::int64_t> integer_of(const json& object, const char* name) {
+  const json* value = member(object, name);
+  if (value == nullptr || !value->is_number_integer()) return std::nullopt;
+  return value->get<std::int64_t>();
+}
+
+bool flag_of(const json& object, const char* name) {
+  const json* value = member(object, name);
+  return value != nullptr && value->is_boolean() && value->get<bool>();
+}
+
+/// A stream of a command's result: text, or base64 where the bytes are not text.
+std::string output_of(const json& data, const std::string& stream) {
+  std::string text = text_of(data, stream.c_str());
+  if (text_of(data, (stream + "Encoding").c_str()) != "base64") return text;
+  auto bytes = base64_decode(text);
+  return bytes ? std::move(*bytes) : text;
+}
+
+RunResult read_result(const json& value) {
+  RunResult result;
+  if (!value.is_object()) return result;
+  result.present = true;
+  result.success = flag_of(value, "success");
+  if (const json* error = member(value, "error")) {
+    result.code = text_of(*error, "code");
+    result.message = text_of(*error, "message");
+  }
+  const json* data = member(value, "data");
+  if (data == nullptr) return result;
+  if (const auto code = integer_of(*data, "exitCode")) result.exit_code = static_cast<int>(*code);
+  if (const auto number = integer_of(*data, "signal")) result.signal = static_cast<int>(*number);
+  result.duration = integer_of(*data, "durationMs");
+  result.stdout_bytes = integer_of(*data, "stdoutBytes").value_or(0);
+  result.stderr_bytes = integer_of(*data, "stderrBytes").value_or(0);
+  result.truncated = flag_of(*data, "truncated");
+  if (const json* survivors = member(*data, "survivors"); survivors != nullptr && survivors->is_array()) {
+    for (const json& survivor : *survivors) result.survivors.push_back(encode_json(survivor));
+  }
+  result.standard_output = output_of(*data, "stdout");
+  result.standard_error = output_of(*data, "stderr");
+  result.data = encode_json(*data);
+  return result;
+}
+
+std::string outcome_of(const RunResult& result) {
+  if (!result.present) return {};
+  if (result.signal) return "signal " + std::to_string(*result.signal);
+  if (result.exit_code) return "exit " + std::to_string(*result.exit_code);
+  return result.success ? "ok" : result.code;
+}
+
+Color color_of(TaskStatus status) {
+  switch (status) {
+    case TaskStatus::complete:
+      return Color::good;
+    case TaskStatus::failed:
+      return Color::bad;
+    case TaskStatus::cancelled:
+      return Color::faint;
+    case TaskStatus::running:
+      return Color::busy;
+    default:
+      return Color::none;
+  }
+}
+
+std::string when(const std::optional<UnixMilliseconds>& time, UnixMilliseconds now) {
+  return time ? format_time(*time, now) : std::string();
+}
+
+std::string join(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (const std::string& part : parts) {
+    if (!out.empty()) out += separator;
+    out += part;
+  }
+  return out;
+}
+
+std::string bounded(std::string text) {
+  if (text.size() <= kDataShown) return text;
+  const std::size_t size = text.size();
+  text.resize(kDataShown);
+  text.resize(text.size() - incomplete_utf8_tail(text));
+  return text + "… (" + format_bytes(static_cast<std::int64_t>(size)) + "; --json shows all of it)";
+}
+
+std::string describe_options(const TaskOptions& options) {
+  std::vector<std::string> parts;
+  parts.push_back("timeout " +
+                  (options.timeout == 0 ? std::string("none") : format_duration(options.timeout)));
+  if (options.retry && options.retry->max_attempts > 1) {
+    parts.push_back("at most " + std::to_string(options.retry->max_attempts) + " attempts");
+  }
+  if (options.on_interrupt == OnInterrupt::rerun) parts.emplace_back("run again when interrupted");
+  if (options.max_output_bytes != limits::kDefaultMaxOutputBytes) {
+    parts.push_back("keeps " + format_bytes(options.max_output_bytes) + " of each stream");
+  }
+  if (options.priority != 0) parts.push_back("priority " + std::to_string(options.priority));
+  if (!options.concurrency_key.empty()) parts.push_back("key " + options.concurrency_key);
+  return join(parts, ", ");
+}
+
+/// The last lines of a stream, under a title.
+std::string render_stream(const std::string& title, const std::string& bytes, std::int64_t total) {
+  if (bytes.empty()) return {};
+  std::size_t begin = bytes.size() - (bytes.back() == '\n' ? 1 : 0);
+  std::size_t lines = 0;
+  while (begin > 0) {
+    if (bytes[begin - 1] == '\n' && ++lines == kLinesShown) break;
+    --begin;
+  }
+  std::string head = "\n" + title + " (" + format_bytes(std::max<std::int64_t>(total, 0));
+  if (begin > 0) head += ", last " + std::to_string(kLinesShown) + " lines; agenttask watch ID prints all";
+  std::string body = printable_lines(std::string_view(bytes).substr(begin));
+  if (body.back() != '\n') body += '\n';
+  return head + "):\n" + body;
+}
+
+std::string outcome_text(const RunResult& result) {
+  if (!result.present) return {};
+  std::string text = result.success ? "success" : "failure";
+  if (result.signal) text += ", ended by signal " + std::to_string(*result.signal);
+  if (result.exit_code) text += ", exit code " + std::to_string(*result.exit_code);
+  if (result.duration) text += ", took " + format_duration(*result.duration);
+  if (!result.message.empty()) text += "\n" + result.message;
+  return text;
+}
+
+}  // namespace
+
+Result<TaskView> read_task(const json& value) {
+  // The result can hold megabytes of output, more than a result on the wire may; it is read by itself.
+  json rest = value;
+  RunResult result;
+  if (rest.is_object()) {
+    if (const auto found = rest.find("result"); found != rest.end()) {
+      result = read_result(*found);
+      rest.erase(found);
+    }
+  }
+  auto task = task_from_json(rest);
+  if (!task) return with_context(task.error(), "the answer is not a task");
+  return TaskView{std::move(*task), std::move(result)};
+}
+
+Result<RunView> read_run(const json& value) {
+  json rest = value;
+  RunResult result;
+  if (rest.is_object()) {
+    if (const auto found = rest.find("result"); found != rest.end()) {
+      result = read_result(*found);
+      rest.erase(found);
+    }
+  }
+  auto run = run_from_json(rest);
+  if (!run) return with_context(run.error(), "the answer is not a run");
+  return RunView{std::move(*run), std::move(result)};
+}
+
+std::string describe_status(const Task& task) {
+  std::string text(to_string(task.state.status));
+  if (!task.state.reason.empty()) text += " (" + task.state.reason + ")";
+  if (task.state.cancel_requested_at && !has_ended(task.state.status)) text += ", cancelling";
+  if (task.state.deleted_at) text += ", deleted";
+  return text;
+}
+
+std::string describe_work(const TaskSpec& spec) {
+  if (!spec.description.empty()) return spec.description;
+  const auto data = parse_json(spec.data);
+  if (!data || !data->is_object()) return {};
+  if (spec.type == "command") {
+    if (const std::string line = text_of(*data, "cmd"); !line.empty()) return line;
+    std::vector<std::string> words;
+    if (const json* argv = member(*data, "argv"); argv != nullptr && argv->is_array()) {
+      for (const json& word : *argv) {
+        if (word.is_string()) words.push_back(word.get<std::string>());
+      }
+    }
+    return join(words, " ");
+  }
+  if (spec.type == "echo") {
+    if (const std::string message = text_of(*data, "message"); !message.empty()) return message;
+  }
+  return data->empty() ? std::string() : encode_json(*data);
+}
+
+std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& screen, bool show_node,
+                         UnixMilliseconds now) {
+  std::vector<Column> columns{{"ID"}, {"TYPE", true}, {"STATUS"}, {"ADDED"}, {"RUNS", false, true}};
+  if (show_node) columns.insert(columns.begin() + 1, Column{"NODE", true});
+  columns.push_back({"WHAT", true});
+  Table table(std::move(columns));
+  for (const TaskView& view : tasks) {
+    const Task& task = view.task;
+    std::vector<Cell> row{task.spec.id,
+                          task.spec.type,
+                          {describe_status(task), color_of(task.state.status)},
+                          format_duration(now - task.state.add_time) + " ago",
+                          std::to_string(task.state.run_count)};
+    if (show_node) row.insert(row.begin() + 1, Cell(task.spec.node_id));
+    std::string what = describe_work(task.spec);
+    if (!task.spec.tags.empty()) what += (what.empty() ? "[" : " [") + join(task.spec.tags, ", ") + "]";
+    row.emplace_back(std::move(what));
+    table.add(std::move(row));
+  }
+  return table.render(screen);
+}
+
+std::string render_task(const TaskView& view, UnixMilliseconds now) {
+  const TaskSpec& spec = view.task.spec;
+  const TaskState& state = view.task.state;
+  const bool is_command = spec.type == "command";
+  Fields fields;
+  fields.add("Task", spec.id);
+  fields.add("Node", spec.node_id);
+  fields.add("Type", spec.type);
+  fields.add("Status", describe_status(view.task));
+  fields.add("Detail", state.detail);
+  fields.add("Description", spec.description);
+  fields.add("Tags", join(spec.tags, ", "));
+  fields.add("Room", spec.room_id);
+  fields.add("World", spec.world_id);
+  fields.add("Data", spec.data == "{}" ? "" : bounded(spec.data));
+  fields.add("Metadata", spec.metadata == "{}" ? "" : bounded(spec.metadata));
+  fields.add("Options", describe_options(spec.options));
+  fields.add("Expires", when(spec.options.expires_at, now));
+  fields.add("Scheduled", when(spec.schedule.scheduled_for, now));
+  fields.add("Added", format_time(state.add_time, now));
+  fields.add("Sent", when(state.sent_time, now));
+  fields.add("Started", when(state.start_time, now));
+  fields.add("Ended", when(state.end_time, now));
+  fields.add("Next run", when(state.next_run_at, now));
+  fields.add("Cancel asked", when(state.cancel_requested_at, now));
+  fields.add("Runs", std::to_string(state.run_count));
+  fields.add("Result", outcome_text(view.result));
+  if (!is_command) fields.add("Output", bounded(view.result.data));
+  if (!view.result.survivors.empty()) {
+    fields.add("Left over", "processes that could not be stopped: " + join(view.result.survivors, ", "));
+  }
+  std::string page = fields.render();
+  if (is_command) {
+    page += render_stream("Standard output", view.result.standard_output, view.result.stdout_bytes);
+    page += render_stream("Standard error", view.result.standard_error, view.result.stderr_bytes);
+    if (view.result.truncated) page += "\nParts of the output were dropped; --max-output keeps more.\n";
+  }
+  return page;
+}
+
+std::string render_runs(const std::vector<RunView>& runs, const Screen& screen, UnixMilliseconds now) {
+  Table table({{"RUN", false, true},
+               {"STATUS"},
+               {"STARTED"},
+               {"TOOK", false, true},
+               {"OUTCOME"},
+               {"STDOUT", false, true},
+               {"STDERR", false, true},
+               {"MESSAGE", true}});
+  for (const RunView& view : runs) {
+    const Run& run = view.run;
+    std::string status(to_string(run.status));
+    if (!run.reason.empty()) status += " (" + run.reason + ")";
+    table.add({std::to_string(run.number), status, format_time(run.start_time),
+               format_duration(run.end_time.value_or(now) - run.start_time), outcome_of(view.result),
+               format_bytes(view.result.stdout_bytes), format_bytes(view.result.stderr_bytes),
+               view.result.message});
+  }
+  return table.render(screen);
+}
+
+}  // namespace agenttask::console

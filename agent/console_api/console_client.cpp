@@ -1,0 +1,113 @@
+#include "agent/console_api/console_client.hpp"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console_api/limits.hpp"
+#include "platform/os/local_socket.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds kConnect{5};
+constexpr std::chrono::seconds kAnswer{60};
+constexpr std::size_t kAnswerDepth = limits::kJsonDepth + 16;
+
+Answer broken(const std::string& why) {
+  return {{}, Problem{503, "agent-unavailable", why + "; look at it with: agenttask status"}};
+}
+
+/// A line of the agent, taken apart: an event, the result, or a problem.
+struct Line {
+  bool is_event = false;
+  Answer answer;  ///< of an event: the line itself
+};
+
+Line read_answer(const std::string& text) {
+  auto value = parse_json(text, kAnswerDepth);
+  if (!value || !value->is_object()) return {false, broken("the agent's answer is not a JSON object")};
+  if (value->contains("event")) return {true, {text, std::nullopt}};
+  if (const auto problem = value->find("problem"); problem != value->end() && problem->is_object()) {
+    const auto status = problem->find("status");
+    const bool known = status != problem->end() && status->is_number_integer();
+    return {false, {{}, decode_problem(known ? status->get<int>() : 500, encode_json(*problem))}};
+  }
+  if (const auto result = value->find("result"); result != value->end()) {
+    return {false, {encode_json(*result), std::nullopt}};
+  }
+  return {false, broken("the agent's answer has neither a result nor a problem")};
+}
+
+}  // namespace
+
+struct ConsoleClient::State {
+  os::LocalStream stream;
+  bool usable = true;  ///< false once an answer was left unread
+
+  Result<void> ask(std::string_view name, std::string_view arguments) {
+    std::string line =
+        R"({"call":)" + encode_json(name) + R"(,"arguments":)" + std::string(arguments) + "}\n";
+    if (!usable)
+      return Error{ErrorCode::internal, "the connection to the agent was left in the middle of a call"};
+    if (line.size() > kConsoleRequestBytes) {
+      return Error{ErrorCode::limit, "the request has " + std::to_string(line.size()) + " bytes; at most " +
+                                         std::to_string(kConsoleRequestBytes) + " can be sent to the agent"};
+    }
+    return stream.write_all(line, kConsoleSend);
+  }
+};
+
+ConsoleClient::ConsoleClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ConsoleClient::~ConsoleClient() = default;
+ConsoleClient::ConsoleClient(ConsoleClient&&) noexcept = default;
+ConsoleClient& ConsoleClient::operator=(ConsoleClient&&) noexcept = default;
+
+Result<ConsoleClient> ConsoleClient::connect(const std::string& address) {
+  auto stream = os::LocalStream::connect(address, kConnect);
+  if (!stream) return stream.error();
+  return ConsoleClient(std::make_unique<State>(State{std::move(*stream)}));
+}
+
+Answer ConsoleClient::call(std::string_view name, std::string_view arguments) {
+  if (auto sent = state_->ask(name, arguments); !sent) {
+    if (sent.error().code == ErrorCode::limit) return {{}, to_problem(sent.error())};
+    return broken(sent.error().message);
+  }
+  while (true) {
+    auto line = state_->stream.read_line(kConsoleAnswerBytes, kAnswer);
+    if (!line) return broken(line.error().message);
+    if (!*line) return broken("the agent closed the connection without an answer");
+    Line read = read_answer(**line);
+    if (!read.is_event) return std::move(read.answer);
+  }
+}
+
+Answer ConsoleClient::follow(std::string_view name, std::string_view arguments,
+                             std::chrono::milliseconds tick, const OnEvent& on_event) {
+  if (auto sent = state_->ask(name, arguments); !sent) {
+    if (sent.error().code == ErrorCode::limit) return {{}, to_problem(sent.error())};
+    return broken(sent.error().message);
+  }
+  const auto leave = [this] {
+    state_->usable = false;
+    return Answer{};
+  };
+  while (true) {
+    auto line = state_->stream.read_line(kConsoleAnswerBytes, tick);
+    if (!line) {
+      if (line.error().code != ErrorCode::timeout) return broken(line.error().message);
+      if (on_event({}) == Next::leave) return leave();
+      continue;
+    }
+    if (!*line) return broken("the agent closed the connection before the end");
+    Line read = read_answer(**line);
+    if (!read.is_event) return std::move(read.answer);
+    if (on_event(read.answer.json) == Next::leave) return leave();
+  }
+}
+
+}  // namespace agenttask::agent

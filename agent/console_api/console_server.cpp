@@ -1,0 +1,146 @@
+#include "agent/console_api/console_server.hpp"
+
+#include <atomic>
+#include <list>
+#include <thread>
+#include <utility>
+
+#include "agent/console_api/console_calls.hpp"
+#include "agent/console_api/limits.hpp"
+#include "agent/console_api/rights.hpp"
+#include "platform/os/local_socket.hpp"
+#include "platform/protocol/problem.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+std::string problem_line(const Error& error) {
+  return R"({"problem":)" + encode(to_problem(error)) + "}\n";
+}
+
+}  // namespace
+
+struct ConsoleServer::State {
+  /// One connection and the thread that serves it. The thread sets `done` last.
+  struct Connection {
+    std::atomic<bool> done{false};
+    std::jthread thread;
+  };
+
+  State(ConsoleSettings settings_in, ConsoleControls controls_in, Ledger& ledger, Runner& runner,
+        const Clock& clock, Logger& logger_in, os::LocalListener listener_in)
+      : settings(std::move(settings_in)),
+        controls(std::move(controls_in)),
+        logger(logger_in),
+        calls(settings, controls, ledger, runner, clock),
+        listener(std::move(listener_in)) {}
+
+  void accept_all(const std::stop_token& stop);
+  void admit(os::LocalStream stream);
+  void serve(os::LocalStream& stream, const std::stop_token& stop) const;
+  void reap();
+
+  const ConsoleSettings settings;
+  const ConsoleControls controls;
+  Logger& logger;
+  const ConsoleCalls calls;
+  os::LocalListener listener;
+  std::list<Connection>
+      connections;  ///< touched by the accepting thread only, and by stop() once that has ended
+  std::jthread acceptor;
+};
+
+void ConsoleServer::State::reap() {
+  connections.remove_if([](const Connection& connection) { return connection.done.load(); });
+}
+
+void ConsoleServer::State::accept_all(const std::stop_token& stop) {
+  constexpr std::chrono::milliseconds kPause{100};
+  while (!stop.stop_requested()) {
+    auto accepted = listener.accept(stop);
+    reap();
+    if (!accepted) {
+      logger.warning("cannot accept a console", {{"error", accepted.error().message}});
+      std::this_thread::sleep_for(kPause);  // out of descriptors: let some be closed
+      continue;
+    }
+    if (!*accepted) break;
+    admit(std::move(**accepted));
+  }
+}
+
+void ConsoleServer::State::admit(os::LocalStream stream) {
+  // What is written here fits the socket's buffer, so it never waits for the other side.
+  constexpr std::chrono::milliseconds kAtOnce{100};
+  if (right_of(stream.peer(), settings) == Right::none) {
+    (void)stream.write_all(problem_line(denied(stream.peer(), Right::view, settings)), kAtOnce);
+    return;
+  }
+  if (connections.size() >= kConsoleConnections) {
+    (void)stream.write_all(
+        problem_line({ErrorCode::unavailable, "the agent serves " + std::to_string(kConsoleConnections) +
+                                                  " consoles already; end one, or try again later"}),
+        kAtOnce);
+    return;
+  }
+  Connection& connection = connections.emplace_back();
+  auto shared = std::make_shared<os::LocalStream>(std::move(stream));
+  connection.thread = std::jthread([this, &connection, shared](const std::stop_token& stop) {
+    try {
+      serve(*shared, stop);
+    } catch (const std::exception& fault) {
+      logger.error("a console's thread failed", {{"error", fault.what()}});
+    }
+    connection.done.store(true);
+  });
+}
+
+void ConsoleServer::State::serve(os::LocalStream& stream, const std::stop_token& stop) const {
+  const ConsoleCalls::Caller caller{
+      stream.peer(),
+      [&](std::string_view line) { return stream.write_all(std::string(line) + "\n", kConsoleSend, stop); },
+      [&] { return stream.peer_gone(); }, stop};
+  while (!stop.stop_requested()) {
+    auto line = stream.read_line(kConsoleRequestBytes, kConsoleIdle, stop);
+    if (!line) {
+      const ErrorCode code = line.error().code;
+      if (code == ErrorCode::limit || code == ErrorCode::invalid) {
+        (void)stream.write_all(problem_line(with_context(line.error(), "cannot read the request")),
+                               kConsoleSend, stop);
+      }
+      return;
+    }
+    if (!*line) return;
+    if (const auto answered = calls.answer(**line, caller); !answered) return;
+  }
+}
+
+Result<std::unique_ptr<ConsoleServer>> ConsoleServer::start(ConsoleSettings settings,
+                                                            ConsoleControls controls, Ledger& ledger,
+                                                            Runner& runner, const Clock& clock,
+                                                            Logger& logger) {
+  auto listener = os::LocalListener::listen(settings.address, access_of(settings));
+  if (!listener) return with_context(listener.error(), "cannot open the console's socket");
+  auto state = std::make_unique<State>(std::move(settings), std::move(controls), ledger, runner, clock,
+                                       logger, std::move(*listener));
+  State* running = state.get();
+  running->acceptor = std::jthread([running](const std::stop_token& stop) { running->accept_all(stop); });
+  return std::unique_ptr<ConsoleServer>(new ConsoleServer(std::move(state)));  // the constructor is private
+}
+
+ConsoleServer::ConsoleServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+ConsoleServer::~ConsoleServer() {
+  stop();
+}
+
+void ConsoleServer::stop() {
+  if (state_->acceptor.joinable()) {
+    state_->acceptor.request_stop();
+    state_->acceptor.join();
+  }
+  for (State::Connection& connection : state_->connections) connection.thread.request_stop();
+  state_->connections.clear();  // joins
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,42 @@
+#include "agent/console_api/rights.hpp"
+
+#include <algorithm>
+
+namespace agenttask::agent {
+namespace {
+
+bool is_member(const os::Peer& peer, const std::string& group) {
+  return !group.empty() && std::find(peer.groups.begin(), peer.groups.end(), group) != peer.groups.end();
+}
+
+}  // namespace
+
+Right right_of(const os::Peer& peer, const ConsoleSettings& settings) {
+  if (peer.is_administrator || peer.is_same_user || is_member(peer, settings.run_group)) return Right::run;
+  return is_member(peer, settings.view_group) ? Right::view : Right::none;
+}
+
+os::LocalAccess access_of(const ConsoleSettings& settings) {
+  os::LocalAccess access;
+  if (settings.run_group.empty() || settings.view_group.empty() ||
+      settings.run_group == settings.view_group) {
+    access.group = settings.run_group.empty() ? settings.view_group : settings.run_group;
+  } else {
+    access.everyone = true;  // a socket file has one group: with two, each connection is judged by its peer
+  }
+  return access;
+}
+
+Error denied(const os::Peer& peer, Right needed, const ConsoleSettings& settings) {
+  const std::string who = peer.user_name.empty() ? "user " + peer.user_id : "user " + peer.user_name;
+  std::string message = who + " may not " + (needed == Right::view ? "look at tasks" : "do this") +
+                        " on this device; that takes root or the user that the agent runs as";
+  if (!settings.run_group.empty()) message += ", or membership in the group " + settings.run_group;
+  if (needed == Right::view && !settings.view_group.empty() && settings.view_group != settings.run_group) {
+    message += settings.run_group.empty() ? ", or membership in the group " : " or ";
+    message += settings.view_group;
+  }
+  return {ErrorCode::denied, message};
+}
+
+}  // namespace agenttask::agent

@@ -14,11 +14,13 @@ namespace agenttask::server {
 /// writer.
 struct Evaluation {
   using Done = std::function<void(Outcome)>;
-  /// On reader thread number `reader`, which no other evaluation uses meanwhile.
-  std::function<Outcome(std::size_t reader, const Request& request)> read;
+  /// On a reader thread; several at once.
+  std::function<Outcome(const Request& request)> read;
   /// Hands the request to the writer. `done` is called once, after the commit, on any thread; the outcome is
   /// never NeedsWrite. False: the writer's queue is full, and `done` is never called.
   std::function<bool(std::shared_ptr<const Request> request, Done done)> write;
+  /// The peer of a parked request went away. On a network thread: must be short.
+  std::function<void(const Request& request)> gone = [](const Request&) {};
 };
 
 struct DispatcherOptions {

@@ -25,6 +25,7 @@ struct LedgerOptions {
   /// Ended tasks whose reports were acknowledged are removed after this long; their ids are remembered twice
   /// as long.
   DurationMilliseconds retention = 30 * limits::kDay;
+  std::optional<std::int64_t> max_page_count;  ///< a limit of the file's size, for tests of a full disk
   std::function<double()> fraction;  ///< draws from [0, 1) for the jitter of retries; empty: the system's
 };
 

@@ -1,0 +1,151 @@
+#include "agent/ledger/ledger.hpp"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/ledger/ledger_body.hpp"
+#include "agent/ledger/schema.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_request.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+/// Ids and node names play no part in whether two requests are the same.
+std::string digest_of(TaskSpec spec) {
+  spec.id.clear();
+  spec.node_id.clear();
+  return request_digest(spec);
+}
+
+Error other_request(std::string_view id) {
+  return Error{ErrorCode::conflict,
+               "the id " + std::string(id) + " belongs to another task on this device; use another id", "id"};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, const Clock& clock,
+                                             LedgerOptions options) {
+  storage::OpenOptions how;
+  how.exclusive = true;
+  how.busy_timeout = std::chrono::milliseconds(0);
+  how.max_page_count = options.max_page_count;
+  auto database = storage::Database::open(file, ledger_schema(), how);
+  if (!database) {
+    if (database.error().code != ErrorCode::unavailable) return database.error();
+    return Error{ErrorCode::unavailable, "cannot open the agent's ledger " + file.string() +
+                                             ": another program holds it; is the agent running already?"};
+  }
+  auto body = std::make_unique<Body>(std::move(*database), clock, std::move(options));
+  auto began = body->write([&](LedgerWrite& write) -> Result<void> {
+    write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2)",
+                           {body->incarnation(), write.now});
+    // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
+    write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
+    return {};
+  });
+  if (!began) return began.error();
+  return std::unique_ptr<Ledger>(new Ledger(std::move(body)));
+}
+
+Ledger::Ledger(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+Ledger::~Ledger() = default;
+
+std::shared_ptr<void> Ledger::subscribe(Listener listener) {
+  auto subscription = body_->subscribe(std::move(listener));
+  auto* waiting_end = subscription.get();
+  return {waiting_end, [subscription](LedgerSubscription*) {
+            std::unique_lock lock(subscription->mutex);
+            subscription->active = false;
+            subscription->idle.wait(lock, [&] { return subscription->calls == 0; });
+          }};
+}
+
+Result<Created> Ledger::create(TaskSpec spec) {
+  return body_->write([&](LedgerWrite& write) -> Result<Created> {
+    spec.id = spec.id.empty() ? make_uuid(write.now) : normalize_uuid(spec.id);
+    if (!is_uuid(spec.id)) return Error{ErrorCode::invalid, "the id of a task is a UUID", "id"};
+    const std::string digest = digest_of(spec);
+    if (auto row = load_task(write.database, spec.id)) {
+      if (load_digest(write.database, row->sequence) != digest) return other_request(spec.id);
+      row->task.spec.data = load_data(write.database, row->sequence);
+      return Created{std::move(row->task), true};
+    }
+    {
+      auto statement = write.database.query("SELECT 1 FROM remembered WHERE id = ?1", {spec.id});
+      if (statement.step()) return other_request(spec.id);
+    }
+    TaskRow row;
+    row.task.spec = std::move(spec);
+    row.task.spec.node_id = write.stream.node_id;
+    TaskState& state = row.task.state;
+    state.status = TaskStatus::sent;
+    state.add_time = state.updated_at = write.now;
+    state.sent_time = write.now;
+    write.place(row);
+    insert_task(write.database, row, digest);
+    write.report(write.created_report(row, false), &row);
+    save_task(write.database, row);
+    write.stream.last_created = row.task.spec.id;
+    write.change.tasks.push_back(row.task.spec.id);
+    return Created{std::move(row.task), false};
+  });
+}
+
+Result<Task> Ledger::update(std::string_view id, std::string_view changes) {
+  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+    auto row = load_task(write.database, normalize_uuid(id));
+    if (!row) return unknown_task(id);
+    if (auto applied = write.update(*row, changes); !applied) return applied.error();
+    row->task.spec.data = load_data(write.database, row->sequence);
+    return std::move(row->task);
+  });
+}
+
+Result<Cancelled> Ledger::cancel(std::string_view id) {
+  return body_->cancel(id, false);
+}
+Result<Cancelled> Ledger::remove(std::string_view id) {
+  return body_->cancel(id, true);
+}
+
+Result<Cancelled> Ledger::Body::cancel(std::string_view id, bool deleted) {
+  return write([&](LedgerWrite& write) -> Result<Cancelled> {
+    auto row = load_task(write.database, normalize_uuid(id));
+    if (!row) return unknown_task(id);
+    const bool stopping = write.cancel(*row, deleted);
+    row->task.spec.data = load_data(write.database, row->sequence);
+    return Cancelled{std::move(row->task), stopping};
+  });
+}
+
+Result<void> Ledger::set_hold(bool hold) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    if (write.stream.hold == hold) return {};
+    write.stream.hold = hold;
+    write.change.hold = write.change.work = true;
+    return {};
+  });
+}
+
+Result<void> Ledger::adopt_node(std::string_view node_id) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    StreamRow& stream = write.stream;
+    if (stream.node_id == node_id) return {};
+    if (!stream.node_id.empty()) {
+      // Another server or another identity: it knows nothing of us, and its first answer asks for a snapshot.
+      stream.epoch = 0;
+      stream.directives = stream.reports = stream.acknowledged = Cursor{};
+      stream.outbox_reports = stream.outbox_bytes = 0;
+      write.database.execute("DELETE FROM outbox");
+      write.database.execute("UPDATE tasks SET reported = 0");
+    }
+    stream.node_id = node_id;
+    write.database.execute("UPDATE tasks SET node_id = ?1", {node_id});
+    return {};
+  });
+}
+
+}  // namespace agenttask::agent

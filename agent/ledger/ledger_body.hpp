@@ -1,0 +1,92 @@
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/ledger/ledger.hpp"
+#include "agent/ledger/ledger_write.hpp"
+#include "platform/base/ids.hpp"
+#include "platform/storage/database.hpp"
+
+namespace agenttask::agent {
+
+/// One subscriber. `calls` counts the calls under way, so that unsubscribing can wait for them.
+struct LedgerSubscription {
+  Ledger::Listener listener;
+  std::mutex mutex;
+  std::condition_variable idle;
+  int calls = 0;
+  bool active = true;
+};
+
+/// The connection behind its lock, and whoever wants to know of changes.
+class Ledger::Body {
+ public:
+  Body(storage::Database database, const Clock& clock, LedgerOptions options);
+
+  /// Runs `action(LedgerWrite&)`, which returns a Result, as one transaction; tells of its change afterwards.
+  template <class Action>
+  auto write(Action action) -> decltype(action(std::declval<LedgerWrite&>())) {
+    LedgerChange change;
+    auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
+      const std::scoped_lock lock(mutex_);
+      storage::Transaction transaction(database_);
+      LedgerWrite write(database_, clock_.wall(), options_.outbox_budget);
+      auto answer = action(write);
+      // A failure of the storage explains why something seemed not to be there.
+      if (!answer && !database_.failed()) return answer;
+      write.finish();
+      if (auto committed = transaction.commit(); !committed) return unwritable(committed.error());
+      change = std::move(write.change);
+      return answer;
+    }();
+    announce(change);
+    return result;
+  }
+
+  /// Runs `action(Database&)`, which returns a Result, in one consistent view.
+  template <class Action>
+  auto read(Action action) -> decltype(action(std::declval<storage::Database&>())) {
+    const std::scoped_lock lock(mutex_);
+    storage::Transaction transaction(database_, storage::Transaction::Kind::read);
+    auto answer = action(database_);
+    if (auto committed = transaction.commit(); !committed) return committed.error();
+    return answer;
+  }
+
+  Result<Cancelled> cancel(std::string_view id, bool deleted);
+  std::shared_ptr<LedgerSubscription> subscribe(Listener listener);
+  [[nodiscard]] const LedgerOptions& options() const { return options_; }
+  [[nodiscard]] const Clock& clock() const { return clock_; }
+  [[nodiscard]] const std::string& incarnation() const { return incarnation_; }
+  /// Whether the server knows this incarnation already, as far as this process remembers.
+  [[nodiscard]] std::atomic<bool>& incarnation_known() { return incarnation_known_; }
+  [[nodiscard]] double fraction() const {
+    return options_.fraction ? options_.fraction() : random_fraction();
+  }
+
+ private:
+  [[nodiscard]] static Error unwritable(const Error& error) {
+    return with_context(error, "the ledger can't be written");
+  }
+  void announce(const LedgerChange& change);
+
+  std::mutex mutex_;
+  storage::Database database_;
+  const Clock& clock_;
+  LedgerOptions options_;
+  std::string incarnation_;
+  std::atomic<bool> incarnation_known_ = false;
+  std::mutex subscriptions_mutex_;
+  std::vector<std::weak_ptr<LedgerSubscription>> subscriptions_;
+};
+
+/// The usual refusal of an id.
+[[nodiscard]] inline Error unknown_task(std::string_view id) {
+  return Error{ErrorCode::not_found, "there is no task " + std::string(id) + " on this device", "id"};
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,200 @@
+#include <algorithm>
+#include <array>
+
+#include "agent/ledger/ledger_body.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+constexpr std::int64_t kAtOnce = 500;
+/// Waits shorter than this are nobody's business.
+constexpr DurationMilliseconds kWorthTelling = 1000;
+/// What a ready task may have been told; each is one look into an index.
+constexpr std::array<std::string_view, 6> kTold = {
+    "", reason::kNoSlot, reason::kHeld, reason::kKeyHeld, reason::kOutboxFull, reason::kLedgerUnwritable};
+
+bool finds(storage::Database& database, std::string_view sql, std::initializer_list<storage::Value> values) {
+  auto statement = database.query(sql, values);
+  return statement.step();
+}
+
+std::optional<UnixMilliseconds> first_time(storage::Database& database, std::string_view sql,
+                                           std::initializer_list<storage::Value> values = {}) {
+  auto statement = database.query(sql, values);
+  return statement.step() ? statement.optional_integer(0) : std::nullopt;
+}
+
+std::string_view detail_of(std::string_view reason) {
+  if (reason == reason::kNoSlot) return "all slots of this device are taken by other tasks";
+  if (reason == reason::kHeld) return "this device starts nothing new until somebody releases it";
+  if (reason == reason::kKeyHeld) return "another task with the same concurrencyKey runs";
+  if (reason == reason::kOutboxFull)
+    return "too many reports wait for the server; nothing new starts until it takes them";
+  return "";
+}
+
+/// Tells one reason to the rows that `condition` gives; returns how many.
+std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view condition,
+                  std::initializer_list<storage::Value> values) {
+  auto rows = load_tasks(write.database, condition, values);
+  for (TaskRow& row : rows) {
+    row.task.state.reason = reason;
+    row.task.state.detail = detail_of(reason);
+    if (write.outbox_is_full()) {
+      save_task(write.database, row);
+    } else {
+      write.save_changed(row);
+    }
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+}  // namespace
+
+Result<bool> Ledger::advance_time(UnixMilliseconds now) {
+  constexpr std::string_view kExpired =
+      "WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+  const auto something = body_->read([&](storage::Database& database) -> Result<bool> {
+    return finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
+           finds(database,
+                 "SELECT 1 FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= "
+                 "?1 LIMIT 1",
+                 {now});
+  });
+  if (!something || !*something) return something;
+  return body_->write([&](LedgerWrite& write) -> Result<bool> {
+    auto expired = load_tasks(write.database, kExpired, {now, kAtOnce});
+    for (TaskRow& row : expired) {
+      write.end_without_run(row, TaskStatus::failed, reason::kExpired,
+                            "it had not been started when options.expiresAt passed");
+    }
+    const auto readied = write.database.execute(
+        "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL WHERE "
+        "sequence IN"
+        " (SELECT sequence FROM tasks WHERE queue = 0 AND next_run_at <= ?1 ORDER BY next_run_at LIMIT ?2)",
+        {now, kAtOnce});
+    // The one who asks looks at the queue next anyway; nobody else has to be woken for it.
+    write.change.work = false;
+    return readied == kAtOnce || static_cast<std::int64_t>(expired.size()) == kAtOnce;
+  });
+}
+
+Result<std::vector<ReadyTask>> Ledger::ready(const std::optional<ReadyTask>& after, std::size_t most) {
+  return body_->read([&](storage::Database& database) -> Result<std::vector<ReadyTask>> {
+    std::vector<ReadyTask> tasks;
+    auto statement = database.query(
+        "SELECT id, type, concurrency_key, priority, sequence FROM tasks WHERE queue = 1"
+        " AND (-priority, sequence) > (-?1, ?2) ORDER BY priority DESC, sequence LIMIT ?3",
+        {after ? after->priority : limits::kPriority + 1, after ? after->sequence : 0, most});
+    while (statement.step()) {
+      tasks.push_back({statement.text(0), statement.text(1), statement.text(2), statement.integer(3),
+                       statement.integer(4)});
+    }
+    return tasks;
+  });
+}
+
+Result<void> Ledger::park(std::span<const std::string> ids, std::string_view reason,
+                          std::string_view detail) {
+  if (ids.empty()) return {};
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    for (const std::string& id : ids) {
+      auto row = load_task(write.database, id);
+      if (!row || row->queue != Queue::ready) continue;
+      TaskState& state = row->task.state;
+      if (reason == reason::kKeyHeld) {
+        row->queue = Queue::key_held;
+        // Told later, if it lasts: most keys are free again soon.
+        if (state.reason != reason) state.reason.clear();
+        save_task(write.database, *row);
+        continue;
+      }
+      row->queue = Queue::no_worker;
+      if (state.reason == reason) {
+        save_task(write.database, *row);
+        continue;
+      }
+      state.reason = reason;
+      state.detail = detail;
+      write.save_changed(*row);
+    }
+    write.change.work = false;
+    return {};
+  });
+}
+
+Result<std::int64_t> Ledger::report_waits(std::string_view reason, UnixMilliseconds now, std::size_t most) {
+  auto told = body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+    const auto limit = static_cast<std::int64_t>(most);
+    std::int64_t count = 0;
+    for (const std::string_view before : kTold) {
+      if (reason.empty() || before == reason || count >= limit) continue;
+      count +=
+          tell(write, reason, "WHERE queue = 1 AND reason = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3",
+               {before, now - kWorthTelling, limit - count});
+    }
+    if (count < limit) {
+      count += tell(write, reason::kKeyHeld,
+                    "WHERE queue = 3 AND reason = '' AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2",
+                    {now - kWorthTelling, limit - count});
+    }
+    return count;
+  });
+  return told;
+}
+
+Result<LedgerTimes> Ledger::times(std::string_view reason) {
+  return body_->read([&](storage::Database& database) -> Result<LedgerTimes> {
+    LedgerTimes times;
+    times.due =
+        first_time(database, "SELECT next_run_at FROM tasks WHERE queue = 0 ORDER BY next_run_at LIMIT 1");
+    times.expires =
+        first_time(database,
+                   "SELECT expires_at FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL"
+                   " ORDER BY expires_at LIMIT 1");
+    const auto earlier = [&](std::optional<UnixMilliseconds> time) {
+      if (time) times.waiting_since = std::min(*time, times.waiting_since.value_or(*time));
+    };
+    for (const std::string_view before : kTold) {
+      if (reason.empty() || before == reason) continue;
+      earlier(first_time(
+          database, "SELECT ready_at FROM tasks WHERE queue = 1 AND reason = ?1 ORDER BY ready_at LIMIT 1",
+          {before}));
+    }
+    earlier(first_time(
+        database, "SELECT ready_at FROM tasks WHERE queue = 3 AND reason = '' ORDER BY ready_at LIMIT 1"));
+    return times;
+  });
+}
+
+Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key) {
+  return body_->read([&](storage::Database& database) -> Result<std::optional<std::string>> {
+    auto statement =
+        database.query("SELECT id FROM tasks WHERE status = 'running' AND concurrency_key = ?1", {key});
+    return statement.step() ? std::optional(statement.text(0)) : std::nullopt;
+  });
+}
+
+Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
+  const UnixMilliseconds before = now - body_->options().retention;
+  return body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+    const auto rows = load_tasks(
+        write.database,
+        "WHERE end_time IS NOT NULL AND end_time < ?1 AND reported <= ?2 ORDER BY end_time LIMIT ?3",
+        {before, write.stream.acknowledged.sequence, most});
+    for (const TaskRow& row : rows) {
+      const TaskState& state = row.task.state;
+      if (!has_ended(state.status)) continue;
+      write.database.execute(
+          "INSERT OR REPLACE INTO remembered (id, digest, status, reason, end_time, until)"
+          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+          {row.task.spec.id, storage::Blob{load_digest(write.database, row.sequence)},
+           to_string(state.status), state.reason, state.end_time, now + 2 * body_->options().retention});
+      write.database.execute("DELETE FROM tasks WHERE sequence = ?1", {row.sequence});
+    }
+    write.database.execute("DELETE FROM remembered WHERE until < ?1", {now});
+    return static_cast<std::int64_t>(rows.size());
+  });
+}
+
+}  // namespace agenttask::agent

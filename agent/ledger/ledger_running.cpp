@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/ledger/ledger_body.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+bool is_retried(std::string_view reason) {
+  return reason == reason::kExitStatus || reason == reason::kTimeout || reason == reason::kWorkerError;
+}
+
+/// The wait before attempt `attempts` + 1: doubles each time, a quarter more or less so that a fleet spreads
+/// out, and still growing from one attempt to the next.
+DurationMilliseconds retry_delay(const RetryPolicy& retry, std::int64_t attempts, double fraction) {
+  const double doubled =
+      static_cast<double>(retry.backoff) * std::pow(2.0, static_cast<double>(attempts - 1));
+  const double bounded = std::min(doubled, static_cast<double>(retry.max_backoff));
+  return static_cast<DurationMilliseconds>(bounded * (0.75 + 0.5 * fraction));
+}
+
+/// Says in a result how much of the output was dropped for the outbox's budget.
+std::string with_dropped(const std::string& result, std::int64_t dropped) {
+  auto value = parse_json(result, limits::kJsonDepth + 8);
+  if (!value || !value->is_object()) return result;
+  (*value)["data"]["outputDropped"] = dropped;
+  (*value)["data"]["truncated"] = true;
+  return encode_json(*value);
+}
+
+/// Records one end: where the task goes from here.
+class Ending {
+ public:
+  Ending(LedgerWrite& write, TaskRow& row, double fraction) : write_(write), row_(row), fraction_(fraction) {}
+
+  void apply(const RunOutcome& outcome) {
+    TaskState& state = row_.task.state;
+    state.updated_at = write_.now;
+    if (outcome.status == RunStatus::complete) {
+      finish(TaskStatus::complete, "", outcome.detail);
+    } else if (outcome.status == RunStatus::cancelled) {
+      finish(TaskStatus::cancelled, "", outcome.detail);
+    } else if (reruns(outcome) || retries(outcome)) {
+      // Somebody wants it to end, so it is not tried again.
+      if (state.cancel_requested_at) {
+        finish(TaskStatus::cancelled, "", outcome.detail);
+      } else if (reruns(outcome)) {
+        rerun(outcome);
+      } else {
+        retry(outcome);
+      }
+    } else {
+      finish(TaskStatus::failed, outcome.reason, outcome.detail);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool reruns(const RunOutcome& outcome) const {
+    return outcome.reason == reason::kInterrupted && outcome.may_rerun &&
+           row_.task.spec.options.on_interrupt == OnInterrupt::rerun &&
+           row_.reruns < limits::kRerunsAfterInterrupt;
+  }
+  [[nodiscard]] std::int64_t attempts() const { return row_.task.state.run_count - row_.reruns; }
+  [[nodiscard]] bool retries(const RunOutcome& outcome) const {
+    const auto& retry = row_.task.spec.options.retry;
+    return retry && is_retried(outcome.reason) && attempts() < retry->max_attempts;
+  }
+  void finish(TaskStatus status, std::string_view reason, std::string_view detail) {
+    TaskState& state = row_.task.state;
+    state.status = status;
+    state.reason = reason;
+    state.detail = detail;
+    state.end_time = write_.now;
+    state.next_run_at.reset();
+    row_.queue = Queue::none;
+  }
+  void rerun(const RunOutcome& outcome) {
+    ++row_.reruns;
+    wait_again(Queue::ready, "", outcome.detail);
+  }
+  void retry(const RunOutcome& outcome) {
+    const RetryPolicy& policy = *row_.task.spec.options.retry;
+    row_.task.state.next_run_at = write_.now + retry_delay(policy, attempts(), fraction_);
+    wait_again(Queue::timed, reason::kRetryBackoff,
+               "attempt " + std::to_string(attempts()) + " of " + std::to_string(policy.max_attempts) +
+                   " failed: " + outcome.reason + (outcome.detail.empty() ? "" : ", " + outcome.detail));
+  }
+  void wait_again(Queue queue, std::string_view reason, std::string_view detail) {
+    TaskState& state = row_.task.state;
+    state.status = TaskStatus::sent;
+    state.reason = reason;
+    state.detail = detail;
+    row_.queue = queue;
+    row_.ready_at = write_.now;
+    write_.change.work = true;
+  }
+
+  LedgerWrite& write_;
+  TaskRow& row_;
+  double fraction_;
+};
+
+/// Stores and reports kept output as far as there is room; returns how many bytes there was none for.
+std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t run,
+                         const ChunkSource& output) {
+  std::int64_t dropped = 0;
+  if (!output) return dropped;
+  while (auto chunk = output()) {
+    if (!write.has_room_for_output(chunk->bytes.size())) {
+      dropped += static_cast<std::int64_t>(chunk->bytes.size());
+      continue;
+    }
+    write.database.execute(
+        "INSERT INTO output (task, run, stream, offset, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+        {row.sequence, run, chunk->stream == OutputStream::standard_output ? 0 : 1, chunk->offset,
+         storage::Blob{chunk->bytes}});
+    write.report({0, OutputReport{row.task.spec.id, run, std::move(*chunk)}});
+  }
+  return dropped;
+}
+
+}  // namespace
+
+Result<StartAnswer> Ledger::start(std::string_view id) {
+  return body_->write([&](LedgerWrite& write) -> Result<StartAnswer> {
+    auto row = load_task(write.database, id);
+    if (!row || row->queue != Queue::ready) return StartAnswer{};
+    const auto expires = row->task.spec.options.expires_at;
+    if (expires && *expires <= write.now) return StartAnswer{};
+    if (write.stream.hold) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
+    if (write.outbox_is_full()) return StartAnswer{std::nullopt, std::string(reason::kOutboxFull)};
+    TaskState& state = row->task.state;
+    state.status = TaskStatus::running;
+    state.reason.clear();
+    state.detail.clear();
+    state.start_time = state.updated_at = write.now;
+    state.next_run_at.reset();
+    ++state.run_count;
+    row->queue = Queue::none;
+    StartedRun run{row->task, state.run_count, make_uuid(write.now)};
+    write.database.execute(
+        "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '')",
+        {row->sequence, run.number, run.run_id, body_->options().boot_id, body_->incarnation(), write.now});
+    write.report({0, StartedReport{row->task.spec.id, run.number, write.now}}, &*row);
+    save_task(write.database, *row);
+    run.task.spec.data = load_data(write.database, row->sequence);
+    write.change.tasks.push_back(row->task.spec.id);
+    return StartAnswer{std::move(run), ""};
+  });
+}
+
+Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const RunOutcome& outcome,
+                         const ChunkSource& output) {
+  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+    auto row = load_task(write.database, id);
+    if (!row) return unknown_task(id);
+    if (row->task.state.status != TaskStatus::running || row->task.state.run_count != run_number) {
+      return Error{ErrorCode::conflict, "run " + std::to_string(run_number) + " of task " + std::string(id) +
+                                            " has ended already"};
+    }
+    const std::int64_t dropped = keep_output(write, *row, run_number, output);
+    std::string result = dropped > 0 ? with_dropped(outcome.result, dropped) : outcome.result;
+    write.database.execute(
+        "UPDATE runs SET status = ?3, reason = ?4, end_time = ?5, result = ?6 WHERE task = ?1 AND number = "
+        "?2",
+        {row->sequence, run_number, to_string(outcome.status), outcome.reason, write.now, result});
+    row->task.state.result = std::move(result);
+    Ending(write, *row, body_->fraction()).apply(outcome);
+    auto runs = load_runs(write.database, *row);
+    EndedReport ended{row->task.spec.id, std::nullopt, row->task.state};
+    if (!runs.empty()) ended.run = std::move(runs.back());
+    write.report({0, std::move(ended)}, &*row);
+    save_task(write.database, *row);
+    write.release_key(row->task.spec.options.concurrency_key);
+    write.change.work = true;
+    write.change.tasks.push_back(row->task.spec.id);
+    return std::move(row->task);
+  });
+}
+
+Result<void> Ledger::fail(std::string_view id, std::string_view reason, std::string_view detail) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    auto row = load_task(write.database, id);
+    if (!row || row->queue == Queue::none) return {};
+    write.end_without_run(*row, TaskStatus::failed, reason, detail);
+    return {};
+  });
+}
+
+Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::string_view detail,
+                           UnixMilliseconds until) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    auto row = load_task(write.database, id);
+    if (!row || row->queue != Queue::ready) return {};
+    TaskState& state = row->task.state;
+    const bool is_news = state.reason != reason;
+    state.reason = reason;
+    state.detail = detail;
+    state.next_run_at = until;
+    row->queue = Queue::timed;
+    row->ready_at = write.now;
+    if (is_news) {
+      write.save_changed(*row);
+    } else {
+      save_task(write.database, *row);
+    }
+    write.release_key(row->task.spec.options.concurrency_key);
+    write.change.work = true;
+    return {};
+  });
+}
+
+Result<std::vector<OpenRun>> Ledger::open_runs() {
+  return body_->read([&](storage::Database& database) -> Result<std::vector<OpenRun>> {
+    std::vector<OpenRun> runs;
+    auto statement = database.query(
+        "SELECT tasks.id, runs.number, runs.run_id, runs.boot_id, tasks.rerun, tasks.max_output_bytes FROM "
+        "runs"
+        " JOIN tasks ON tasks.sequence = runs.task WHERE runs.status = 'running' AND runs.incarnation <> ?1"
+        " ORDER BY tasks.sequence",
+        {body_->incarnation()});
+    while (statement.step()) {
+      runs.push_back({statement.text(0), statement.integer(1), statement.text(2), statement.text(3),
+                      statement.integer(4) != 0 ? OnInterrupt::rerun : OnInterrupt::fail,
+                      statement.integer(5)});
+    }
+    return runs;
+  });
+}
+
+}  // namespace agenttask::agent

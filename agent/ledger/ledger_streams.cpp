@@ -1,0 +1,260 @@
+#include <utility>
+#include <variant>
+
+#include "agent/ledger/ledger_body.hpp"
+#include "platform/protocol/message.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+template <class... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+
+/// Enough of them for years offline; a poll carries no more than 10 000.
+constexpr std::int64_t kMostPredecessors = 9000;
+
+/// Applies directives within one transaction.
+class Receiver {
+ public:
+  Receiver(LedgerWrite& write, DurationMilliseconds retention) : write_(write), retention_(retention) {}
+
+  Received receive(const PollAnswer& answer);
+
+ private:
+  void apply(const Directive& directive);
+  void take(const TaskDirective& directive);
+  void update(std::int64_t sequence, const UpdateDirective& directive);
+  void cancel(const std::string& id, bool deleted);
+  void take(const SettingsDirective& directive);
+  void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string message);
+  [[nodiscard]] bool remembers(const std::string& id);
+
+  LedgerWrite& write_;
+  DurationMilliseconds retention_;
+  Received received_;
+};
+
+Received Receiver::receive(const PollAnswer& answer) {
+  Cursor& mine = write_.stream.directives;
+  // Without the server's own cursor the sequence alone tells what follows.
+  Cursor at = answer.after.value_or(mine);
+  if (answer.after && at.sequence > mine.sequence) {
+    received_.ignored = "the answer begins after a gap: it was meant for another cursor";
+    return received_;
+  }
+  const auto chains_meet = [&] { return at.sequence != mine.sequence || at.chain == mine.chain; };
+  for (const std::string& line : answer.lines) {
+    if (!chains_meet()) break;
+    const auto directive = decode_directive(line);
+    if (!directive) {
+      received_.ignored = "a line is no directive: " + directive.error().message;
+      return received_;
+    }
+    if (!answer.after && directive->sequence <= mine.sequence) continue;
+    if (directive->sequence != at.sequence + 1) {
+      received_.ignored = "a directive is missing before number " + std::to_string(directive->sequence);
+      return received_;
+    }
+    const bool is_new = at.sequence == mine.sequence;
+    at = agenttask::advance(at, line);
+    if (!is_new) continue;
+    apply(*directive);
+    mine = at;
+    ++received_.applied;
+  }
+  if (!chains_meet()) received_.ignored = "the answer is from another past: its chain is not this device's";
+  return received_;
+}
+
+void Receiver::apply(const Directive& directive) {
+  std::visit(Overloaded{[&](const TaskDirective& body) { take(body); },
+                        [&](const UpdateDirective& body) { update(directive.sequence, body); },
+                        [&](const CancelDirective& body) { cancel(body.task_id, false); },
+                        [&](const DeleteDirective& body) { cancel(body.task_id, true); },
+                        [&](const SettingsDirective& body) { take(body); },
+                        [&](const UnknownMessage& body) {
+                          refuse(
+                              directive.sequence, "", "unsupported",
+                              "this agent can't read a directive of kind " + body.kind + ": " + body.problem);
+                        }},
+             directive.body);
+}
+
+bool Receiver::remembers(const std::string& id) {
+  auto statement = write_.database.query("SELECT 1 FROM remembered WHERE id = ?1", {id});
+  return statement.step();
+}
+
+void Receiver::take(const TaskDirective& directive) {
+  const std::string id = normalize_uuid(directive.spec.id);
+  if (load_task(write_.database, id)) return;
+  if (remembers(id)) {
+    write_.report_remembered(id);
+    return;
+  }
+  TaskRow row;
+  row.task.spec = directive.spec;
+  row.task.spec.id = id;
+  TaskState& state = row.task.state;
+  state.status = TaskStatus::sent;
+  state.add_time = directive.add_time;
+  state.sent_time = state.updated_at = write_.now;
+  write_.place(row);
+  TaskSpec request = row.task.spec;
+  request.id.clear();
+  request.node_id.clear();
+  insert_task(write_.database, row, request_digest(request));
+  write_.change.tasks.push_back(id);
+  // The server sees from its cursor that the task is here; that it waits for a time is news.
+  if (row.queue == Queue::timed) write_.save_changed(row);
+}
+
+void Receiver::update(std::int64_t sequence, const UpdateDirective& directive) {
+  const std::string id = normalize_uuid(directive.task_id);
+  auto row = load_task(write_.database, id);
+  if (!row) {
+    refuse(sequence, id, "not-found", unknown_task(id).message);
+    return;
+  }
+  if (auto applied = write_.update(*row, directive.changes); !applied) {
+    const Error& error = applied.error();
+    refuse(sequence, id, error.code == ErrorCode::conflict ? "ended" : to_string(error.code),
+           error.field.empty() ? error.message : error.field + ": " + error.message);
+  }
+}
+
+void Receiver::cancel(const std::string& task_id, bool deleted) {
+  const std::string id = normalize_uuid(task_id);
+  if (auto row = load_task(write_.database, id)) {
+    (void)write_.cancel(*row, deleted);
+    return;
+  }
+  if (remembers(id)) return;
+  // It may still come, in an answer that is under way or from a server that was restored: it must not run
+  // then.
+  write_.database.execute(
+      "INSERT INTO remembered (id, digest, status, reason, end_time, until) VALUES (?1, ?2, 'cancelled', '', "
+      "?3, ?4)",
+      {id, storage::Blob{""}, write_.now, write_.now + 2 * retention_});
+  write_.report_remembered(id);
+}
+
+void Receiver::take(const SettingsDirective& directive) {
+  if (!directive.hold || *directive.hold == write_.stream.hold) return;
+  write_.stream.hold = *directive.hold;
+  write_.change.hold = write_.change.work = true;
+}
+
+void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_view code,
+                      std::string message) {
+  ++received_.refused;
+  write_.report({0, RefusedReport{sequence, std::move(task_id), std::string(code), std::move(message)}});
+}
+
+/// Adopts a newer epoch; an answer of an older one came late.
+Received resync(LedgerWrite& write, std::int64_t epoch) {
+  Received received;
+  if (epoch <= write.stream.epoch) {
+    received.ignored = "the answer asks for an epoch that is past";
+    return received;
+  }
+  write.resync(epoch);
+  received.resynced = true;
+  return received;
+}
+
+}  // namespace
+
+Result<Received> Ledger::receive(const PollAnswer& answer) {
+  return body_->write([&](LedgerWrite& write) -> Result<Received> {
+    if (answer.resync) return resync(write, answer.epoch);
+    if (answer.epoch != write.stream.epoch) {
+      Received received;
+      received.ignored = "the answer is of another epoch";
+      return received;
+    }
+    return Receiver(write, body_->options().retention).receive(answer);
+  });
+}
+
+Result<PollCursors> Ledger::poll_cursors() {
+  return body_->read([&](storage::Database& database) -> Result<PollCursors> {
+    const StreamRow stream = load_stream(database);
+    PollCursors cursors{stream.epoch, stream.directives, stream.acknowledged, body_->incarnation(),
+                        {},           stream.hold};
+    // The newest, and the oldest: the one that a server acknowledged last.
+    auto statement = database.query(
+        "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"
+        " OR number = (SELECT min(number) FROM incarnations)) ORDER BY number DESC",
+        {body_->incarnation(), kMostPredecessors});
+    while (statement.step()) cursors.predecessors.push_back(statement.text(0));
+    return cursors;
+  });
+}
+
+Result<ReportBatch> Ledger::pending_reports(std::size_t most_reports, std::size_t most_bytes) {
+  return body_->read([&](storage::Database& database) -> Result<ReportBatch> {
+    const StreamRow stream = load_stream(database);
+    ReportBatch batch{protocol_version(), stream.epoch, body_->incarnation(), stream.acknowledged, {}};
+    auto statement = database.query("SELECT line FROM outbox ORDER BY sequence LIMIT ?1", {most_reports});
+    std::size_t bytes = 0;
+    while (statement.step()) {
+      std::string line = statement.text(0);
+      bytes += line.size() + 1;
+      if (bytes > most_bytes && !batch.lines.empty()) break;
+      batch.lines.push_back(std::move(line));
+    }
+    return batch;
+  });
+}
+
+Result<Received> Ledger::acknowledge(const ReportAnswer& answer) {
+  return body_->write([&](LedgerWrite& write) -> Result<Received> {
+    if (answer.resync) return resync(write, answer.epoch);
+    Received received;
+    StreamRow& stream = write.stream;
+    if (answer.epoch != stream.epoch) {
+      received.ignored = "the answer is of another epoch";
+      return received;
+    }
+    const Cursor& cursor = answer.reports;
+    if (cursor.sequence <= stream.acknowledged.sequence) return received;
+    std::string chain;
+    {
+      auto statement =
+          write.database.query("SELECT chain FROM outbox WHERE sequence = ?1", {cursor.sequence});
+      if (statement.step()) chain = statement.text(0);
+    }
+    if (chain.empty() || chain != cursor.chain) {
+      received.ignored = "the answer acknowledges reports that this device did not write";
+      return received;
+    }
+    std::int64_t bytes = 0;
+    {
+      auto statement = write.database.query(
+          "SELECT sum(length(CAST(line AS BLOB))) FROM outbox WHERE sequence <= ?1", {cursor.sequence});
+      if (statement.step()) bytes = statement.integer(0);
+    }
+    const bool was_full = write.outbox_is_full();
+    received.applied = write.database.execute("DELETE FROM outbox WHERE sequence <= ?1", {cursor.sequence});
+    stream.outbox_reports -= received.applied;
+    stream.outbox_bytes -= bytes;
+    stream.acknowledged = cursor;
+    if (was_full && !write.outbox_is_full()) write.change.work = true;
+    return received;
+  });
+}
+
+Result<void> Ledger::incarnation_acknowledged() {
+  if (body_->incarnation_known()) return {};
+  auto forgotten = body_->write([&](LedgerWrite& write) -> Result<void> {
+    write.database.execute("DELETE FROM incarnations WHERE id <> ?1", {body_->incarnation()});
+    return {};
+  });
+  if (forgotten) body_->incarnation_known() = true;
+  return forgotten;
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,256 @@
+#include "agent/ledger/ledger_write.hpp"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/limits.hpp"
+#include "platform/protocol/task_request.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+/// A report stays well below what a body of the stream may hold.
+constexpr std::size_t kMostReportBytes = limits::kStreamBodyBytes / 2;
+
+OutputStream stream_of(std::int64_t value) {
+  return value == 0 ? OutputStream::standard_output : OutputStream::standard_error;
+}
+
+}  // namespace
+
+StreamRow load_stream(storage::Database& database) {
+  StreamRow row;
+  auto statement = database.query(
+      "SELECT node_id, hold, epoch, directive_sequence, directive_chain, report_sequence, report_chain,"
+      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created FROM stream");
+  if (!statement.step()) return row;
+  row.node_id = statement.text(0);
+  row.hold = statement.integer(1) != 0;
+  row.epoch = statement.integer(2);
+  row.directives = {statement.integer(3), statement.text(4)};
+  row.reports = {statement.integer(5), statement.text(6)};
+  row.acknowledged = {statement.integer(7), statement.text(8)};
+  row.outbox_reports = statement.integer(9);
+  row.outbox_bytes = statement.integer(10);
+  row.last_created = statement.text(11);
+  return row;
+}
+
+LedgerWrite::LedgerWrite(storage::Database& database_, UnixMilliseconds now_, std::int64_t outbox_budget)
+    : database(database_), now(now_), stream(load_stream(database_)), outbox_budget_(outbox_budget) {}
+
+void LedgerWrite::finish() {
+  database.execute(
+      "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
+      " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
+      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12",
+      {stream.node_id, stream.hold ? 1 : 0, stream.epoch, stream.directives.sequence, stream.directives.chain,
+       stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence, stream.acknowledged.chain,
+       stream.outbox_reports, stream.outbox_bytes, stream.last_created});
+}
+
+void LedgerWrite::report(Report report, TaskRow* about) {
+  if (stream.epoch == 0) return;
+  report.sequence = stream.reports.sequence + 1;
+  const std::string line = encode(report);
+  stream.reports = agenttask::advance(stream.reports, line);
+  database.execute("INSERT INTO outbox (sequence, chain, line) VALUES (?1, ?2, ?3)",
+                   {stream.reports.sequence, stream.reports.chain, line});
+  ++stream.outbox_reports;
+  stream.outbox_bytes += static_cast<std::int64_t>(line.size());
+  change.reports = true;
+  if (about != nullptr) about->reported = stream.reports.sequence;
+}
+
+bool LedgerWrite::has_room_for_output(std::size_t bytes) const {
+  return stream.outbox_bytes + static_cast<std::int64_t>(bytes) <= outbox_budget_ / 8 * 7;
+}
+
+void LedgerWrite::place(TaskRow& row) {
+  TaskState& state = row.task.state;
+  const auto due = row.task.spec.schedule.scheduled_for;
+  row.ready_at = now;
+  state.detail.clear();
+  if (due && *due > now) {
+    row.queue = Queue::timed;
+    state.next_run_at = due;
+    state.reason = reason::kNotDue;
+  } else {
+    row.queue = Queue::ready;
+    state.next_run_at.reset();
+    state.reason.clear();
+  }
+  change.work = true;
+}
+
+void LedgerWrite::save_changed(TaskRow& row) {
+  Task told = row.task;
+  told.spec.data = "{}";
+  told.state.result.clear();
+  report({0, ChangedReport{std::move(told)}}, &row);
+  save_task(database, row);
+  change.tasks.push_back(row.task.spec.id);
+}
+
+Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
+  TaskState& state = row.task.state;
+  if (has_ended(state.status)) {
+    return Error{ErrorCode::conflict, "the task has ended (" + std::string(to_string(state.status)) +
+                                          "); what ended never changes again"};
+  }
+  const auto body = parse_json(changes);
+  if (!body) return body.error();
+  const auto parsed = parse_task_changes(*body, row.task.spec);
+  if (!parsed) return parsed.error();
+  auto spec = apply_changes(row.task.spec, *parsed);
+  if (!spec) return spec.error();
+  const std::string old_key = row.task.spec.options.concurrency_key;
+  const bool rescheduled = parsed->schedule && *parsed->schedule != row.task.spec.schedule;
+  row.task.spec = std::move(*spec);
+  // A run keeps what it started with; what waits finds its place again.
+  if (rescheduled && state.status == TaskStatus::sent) {
+    place(row);
+  } else if (row.queue == Queue::key_held || row.queue == Queue::no_worker) {
+    row.queue = Queue::ready;
+  }
+  state.updated_at = std::max(now, state.updated_at + 1);
+  change.work = true;
+  save_changed(row);
+  if (old_key != row.task.spec.options.concurrency_key) release_key(old_key);
+  return {};
+}
+
+void LedgerWrite::end_without_run(TaskRow& row, TaskStatus status, std::string_view reason,
+                                  std::string_view detail) {
+  TaskState& state = row.task.state;
+  state.status = status;
+  state.reason = reason;
+  state.detail = detail;
+  state.end_time = now;
+  state.updated_at = now;
+  state.next_run_at.reset();
+  row.queue = Queue::none;
+  report({0, EndedReport{row.task.spec.id, std::nullopt, state}}, &row);
+  save_task(database, row);
+  release_key(row.task.spec.options.concurrency_key);
+  change.tasks.push_back(row.task.spec.id);
+}
+
+bool LedgerWrite::cancel(TaskRow& row, bool deleted) {
+  TaskState& state = row.task.state;
+  const bool newly_deleted = deleted && !state.deleted_at;
+  if (newly_deleted) state.deleted_at = now;
+  if (has_ended(state.status)) {
+    if (newly_deleted) save_changed(row);
+    return false;
+  }
+  const bool first = !state.cancel_requested_at;
+  if (first) state.cancel_requested_at = now;
+  if (state.status != TaskStatus::running) {
+    end_without_run(row, TaskStatus::cancelled, "", "");
+    return false;
+  }
+  if (first || newly_deleted) {
+    state.updated_at = now;
+    save_changed(row);
+  }
+  change.stop.push_back(row.task.spec.id);
+  return true;
+}
+
+void LedgerWrite::release_key(std::string_view key) {
+  if (key.empty()) return;
+  const auto released = database.execute(
+      "UPDATE tasks SET queue = 1 WHERE sequence = (SELECT sequence FROM tasks WHERE queue = 3"
+      " AND concurrency_key = ?1 ORDER BY priority DESC, sequence LIMIT 1)",
+      {key});
+  if (released > 0) change.work = true;
+}
+
+Report LedgerWrite::created_report(const TaskRow& row, bool snapshot) {
+  CreatedReport created{row.task, load_runs(database, row), snapshot};
+  created.task.spec.data = load_data(database, row.sequence);
+  std::size_t bytes = created.task.spec.data.size() + created.task.state.result.size();
+  for (auto run = created.runs.rbegin(); run != created.runs.rend(); ++run) {
+    bytes += run->result.size();
+    if (bytes > kMostReportBytes) run->result.clear();
+  }
+  return {0, std::move(created)};
+}
+
+void LedgerWrite::report_kept_output(const TaskRow& row) {
+  // Chunk by chunk: a task may have kept many megabytes.
+  struct Place {
+    std::int64_t run;
+    std::int64_t stream;
+    std::int64_t offset;
+  };
+  std::vector<Place> places;
+  {
+    auto statement =
+        database.query("SELECT run, stream, offset FROM output WHERE task = ?1 ORDER BY run, stream, offset",
+                       {row.sequence});
+    while (statement.step()) {
+      places.push_back({statement.integer(0), statement.integer(1), statement.integer(2)});
+    }
+  }
+  for (const Place& place : places) {
+    std::string bytes;
+    {
+      auto statement = database.query(
+          "SELECT bytes FROM output WHERE task = ?1 AND run = ?2 AND stream = ?3 AND offset = ?4",
+          {row.sequence, place.run, place.stream, place.offset});
+      if (statement.step()) bytes = statement.text(0);
+    }
+    // What does not fit stays readable on the device.
+    if (!has_room_for_output(bytes.size())) continue;
+    report({0, OutputReport{row.task.spec.id, place.run,
+                            OutputChunk{stream_of(place.stream), place.offset, std::move(bytes)}}});
+  }
+}
+
+void LedgerWrite::report_remembered(std::string_view id) {
+  EndedReport ended;
+  ended.task_id = id;
+  {
+    auto statement = database.query("SELECT status, reason, end_time FROM remembered WHERE id = ?1", {id});
+    if (!statement.step()) return;
+    const auto status = parse_task_status(statement.text(0));
+    ended.state.status = status ? *status : TaskStatus::cancelled;
+    ended.state.reason = statement.text(1);
+    ended.state.end_time = statement.integer(2);
+    ended.state.add_time = ended.state.updated_at = statement.integer(2);
+  }
+  report({0, std::move(ended)});
+}
+
+void LedgerWrite::resync(std::int64_t epoch) {
+  stream.epoch = epoch;
+  stream.directives = stream.reports = stream.acknowledged = Cursor{};
+  stream.outbox_reports = stream.outbox_bytes = 0;
+  database.execute("DELETE FROM outbox");
+  std::vector<std::string> ids;
+  {
+    auto statement = database.query("SELECT id FROM tasks ORDER BY sequence");
+    while (statement.step()) ids.push_back(statement.text(0));
+  }
+  for (const auto& id : ids) {
+    auto row = load_task(database, id);
+    if (!row) continue;
+    report(created_report(*row, true), &*row);
+    report_kept_output(*row);
+    row->reported = stream.reports.sequence;
+    database.execute("UPDATE tasks SET reported = ?2 WHERE sequence = ?1", {row->sequence, row->reported});
+  }
+  std::vector<std::string> remembered;
+  {
+    auto statement = database.query("SELECT id FROM remembered ORDER BY end_time, id");
+    while (statement.step()) remembered.push_back(statement.text(0));
+  }
+  for (const auto& id : remembered) report_remembered(id);
+  report({0, SnapshotEndReport{static_cast<std::int64_t>(ids.size())}});
+}
+
+}  // namespace agenttask::agent

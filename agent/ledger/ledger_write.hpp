@@ -1,0 +1,73 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "agent/ledger/ledger_types.hpp"
+#include "agent/ledger/task_rows.hpp"
+#include "platform/protocol/message.hpp"
+#include "platform/storage/database.hpp"
+
+namespace agenttask::agent {
+
+/// The one row of `stream`: both cursors, the outbox's size, the hold.
+struct StreamRow {
+  std::string node_id;
+  bool hold = false;
+  std::int64_t epoch = 0;
+  Cursor directives;
+  Cursor reports;
+  Cursor acknowledged;
+  std::int64_t outbox_reports = 0;
+  std::int64_t outbox_bytes = 0;
+  std::string last_created;
+};
+[[nodiscard]] StreamRow load_stream(storage::Database& database);
+
+/// What one writing transaction of the ledger works with: the steps that several methods share. Lives as long
+/// as the transaction; failures stay with the database.
+class LedgerWrite {
+ public:
+  LedgerWrite(storage::Database& database, UnixMilliseconds now, std::int64_t outbox_budget);
+
+  storage::Database& database;
+  const UnixMilliseconds now;
+  StreamRow stream;     ///< written back by finish()
+  LedgerChange change;  ///< told after the commit
+
+  /// Puts a report into the outbox; before the first epoch nothing, as the snapshot will tell it all.
+  void report(Report report, TaskRow* about = nullptr);
+  /// Whether kept output of this many bytes may still go into the outbox.
+  [[nodiscard]] bool has_room_for_output(std::size_t bytes) const;
+  [[nodiscard]] bool outbox_is_full() const { return stream.outbox_bytes >= outbox_budget_; }
+
+  /// Puts a task that waits into the queue where it belongs by its schedule, and sets its reason. Does not
+  /// save.
+  void place(TaskRow& row);
+  /// Saves a row and reports it as changed.
+  void save_changed(TaskRow& row);
+  /// Applies an update (JSON text, as in PATCH) to a task that has not ended, and reports it.
+  Result<void> update(TaskRow& row, std::string_view changes);
+  /// Ends a task that does not run, and reports that.
+  void end_without_run(TaskRow& row, TaskStatus status, std::string_view reason, std::string_view detail);
+  /// Cancels; with `deleted`, marks it deleted too. Returns whether it runs and has to be stopped first.
+  bool cancel(TaskRow& row, bool deleted);
+  /// A task with this key left the queue or its run ended: the next one behind the key is ready.
+  void release_key(std::string_view key);
+  /// Adopts an epoch of the server and fills the outbox with a snapshot of everything.
+  void resync(std::int64_t epoch);
+  /// Reports the end of a task of which only the id is remembered.
+  void report_remembered(std::string_view id);
+  /// The report that tells everything about a task; runs' results are left out, oldest first, where it grew
+  /// too long.
+  [[nodiscard]] Report created_report(const TaskRow& row, bool snapshot);
+  void report_kept_output(const TaskRow& row);
+
+  void finish();
+
+ private:
+  std::int64_t outbox_budget_;
+};
+
+}  // namespace agenttask::agent

@@ -1,0 +1,145 @@
+#include "agent/ledger/schema.hpp"
+
+#include <array>
+
+namespace agenttask::agent {
+namespace {
+
+// "ATLg". Anything that is not ours has another number here, or none.
+constexpr std::int32_t kApplicationId = 0x41544C67;
+
+// `queue`: null while a task runs and after it ended; 0 it waits for next_run_at; 1 ready; 2 no worker knows
+// its type; 3 another task with its key runs. Each kind has an index of its own, so that what waits costs
+// nothing. `reported`: the number of the last report about a task in this epoch. `reason` of a waiting task
+// is what was told.
+constexpr std::string_view kVersion1 = R"sql(
+CREATE TABLE stream (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  node_id TEXT NOT NULL DEFAULT '',
+  hold INTEGER NOT NULL DEFAULT 0,
+  epoch INTEGER NOT NULL DEFAULT 0,
+  directive_sequence INTEGER NOT NULL DEFAULT 0,
+  directive_chain TEXT NOT NULL DEFAULT '',
+  report_sequence INTEGER NOT NULL DEFAULT 0,
+  report_chain TEXT NOT NULL DEFAULT '',
+  acknowledged_sequence INTEGER NOT NULL DEFAULT 0,
+  acknowledged_chain TEXT NOT NULL DEFAULT '',
+  outbox_reports INTEGER NOT NULL DEFAULT 0,
+  outbox_bytes INTEGER NOT NULL DEFAULT 0,
+  last_created TEXT NOT NULL DEFAULT ''
+) STRICT;
+INSERT INTO stream (only_row) VALUES (1);
+
+CREATE TABLE tasks (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  node_id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  description TEXT NOT NULL,
+  tags TEXT NOT NULL,
+  room_id TEXT NOT NULL,
+  world_id TEXT NOT NULL,
+  metadata TEXT NOT NULL,
+  timeout INTEGER NOT NULL,
+  expires_at INTEGER,
+  retry_attempts INTEGER,
+  retry_backoff INTEGER,
+  retry_most INTEGER,
+  rerun INTEGER NOT NULL,
+  max_output_bytes INTEGER NOT NULL,
+  priority INTEGER NOT NULL,
+  concurrency_key TEXT NOT NULL,
+  scheduled_for INTEGER,
+  status TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  add_time INTEGER NOT NULL,
+  sent_time INTEGER,
+  start_time INTEGER,
+  end_time INTEGER,
+  updated_at INTEGER NOT NULL,
+  next_run_at INTEGER,
+  run_count INTEGER NOT NULL,
+  cancel_requested_at INTEGER,
+  deleted_at INTEGER,
+  result TEXT NOT NULL,
+  queue INTEGER,
+  ready_at INTEGER NOT NULL,
+  reruns INTEGER NOT NULL,
+  reported INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tasks_by_status ON tasks (status);
+CREATE INDEX tasks_timed ON tasks (next_run_at) WHERE queue = 0;
+CREATE INDEX tasks_ready ON tasks (priority DESC, sequence) WHERE queue = 1;
+CREATE INDEX tasks_told ON tasks (reason, ready_at) WHERE queue = 1;
+CREATE INDEX tasks_without_worker ON tasks (type) WHERE queue = 2;
+CREATE INDEX tasks_behind_key ON tasks (concurrency_key, priority DESC, sequence) WHERE queue = 3;
+CREATE INDEX tasks_behind_key_told ON tasks (reason, ready_at) WHERE queue = 3;
+CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE queue IS NOT NULL AND expires_at IS NOT NULL;
+CREATE INDEX tasks_running ON tasks (concurrency_key) WHERE status = 'running';
+CREATE INDEX tasks_ended ON tasks (end_time) WHERE end_time IS NOT NULL;
+
+CREATE TABLE inputs (
+  task INTEGER PRIMARY KEY REFERENCES tasks (sequence) ON DELETE CASCADE,
+  digest BLOB NOT NULL,
+  data TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE runs (
+  task INTEGER NOT NULL REFERENCES tasks (sequence) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  run_id TEXT NOT NULL,
+  boot_id TEXT NOT NULL,
+  incarnation TEXT NOT NULL,
+  status TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  start_time INTEGER NOT NULL,
+  end_time INTEGER,
+  result TEXT NOT NULL,
+  PRIMARY KEY (task, number)
+) STRICT;
+CREATE INDEX runs_open ON runs (task) WHERE status = 'running';
+
+CREATE TABLE output (
+  task INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  stream INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (task, run, stream, offset),
+  FOREIGN KEY (task, run) REFERENCES runs (task, number) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE outbox (
+  sequence INTEGER PRIMARY KEY,
+  chain TEXT NOT NULL,
+  line TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE remembered (
+  id TEXT PRIMARY KEY,
+  digest BLOB NOT NULL,
+  status TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  end_time INTEGER NOT NULL,
+  until INTEGER NOT NULL
+) STRICT;
+CREATE INDEX remembered_until ON remembered (until);
+
+CREATE TABLE incarnations (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  began INTEGER NOT NULL
+) STRICT;
+)sql";
+
+constexpr std::array kMigrations{kVersion1};
+
+}  // namespace
+
+const storage::Schema& ledger_schema() {
+  static constexpr storage::Schema kSchema{"the agent's ledger", kApplicationId, kMigrations};
+  return kSchema;
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/protocol/task.hpp"
+#include "platform/storage/database.hpp"
+
+/// Tasks and runs as rows of the ledger. Failures stay with the database (see platform/storage).
+namespace agenttask::agent {
+
+/// Where a task that has not ended waits; see schema.cpp.
+enum class Queue : std::int8_t { none = -1, timed = 0, ready = 1, no_worker = 2, key_held = 3 };
+
+struct TaskRow {
+  std::int64_t sequence = 0;  ///< order of arrival; 0: not stored yet
+  Task task;                  ///< without `data`
+  Queue queue = Queue::none;
+  UnixMilliseconds ready_at = 0;  ///< since when it has waited in its queue
+  std::int64_t reruns = 0;        ///< runs after interruptions, which count as no attempt
+  std::int64_t reported = 0;      ///< the last report about it in this epoch
+};
+
+[[nodiscard]] std::optional<TaskRow> load_task(storage::Database& database, std::string_view id);
+/// The rows that `condition` (SQL after the list of columns, from WHERE on) gives.
+[[nodiscard]] std::vector<TaskRow> load_tasks(storage::Database& database, std::string_view condition,
+                                              std::initializer_list<storage::Value> values);
+[[nodiscard]] std::string load_data(storage::Database& database, std::int64_t sequence);
+[[nodiscard]] std::string load_digest(storage::Database& database, std::int64_t sequence);
+/// Stores a new row with its `data`; fills in `sequence`.
+void insert_task(storage::Database& database, TaskRow& row, std::string_view digest);
+/// Stores all of a row that may change.
+void save_task(storage::Database& database, const TaskRow& row);
+
+[[nodiscard]] std::vector<Run> load_runs(storage::Database& database, const TaskRow& row);
+
+}  // namespace agenttask::agent

@@ -1,0 +1,259 @@
+#include "agent/sync/streams.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "platform/protocol/message.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kAnswerTime{20'000};    ///< what an answer may take beyond the wait that we allowed
+constexpr milliseconds kReportsTime{600'000};  ///< a full batch over a thin line
+constexpr milliseconds kShortestPoll{
+    1'000};  ///< an empty answer sooner than this is not asked for again at once
+constexpr milliseconds kAfterDropped{5'000};  ///< between polls whose answers don't fit what we have
+constexpr std::size_t kBatchBytes = 4 * 1024 * 1024;
+constexpr std::size_t kWatchedTasks = 64;
+
+CallFailure other_protocol(const std::string& theirs) {
+  return CallFailure{.code = "protocol",
+                     .message = "the server speaks protocol " + theirs.substr(0, 32) + " and this agent " +
+                                protocol_version() + "; upgrade the older of the two",
+                     .refused = true};
+}
+
+}  // namespace
+
+Streams::Streams(Ledger& ledger, ServerLink& link, const Clock& clock, Logger& log, StatusBoard& board,
+                 const SyncOptions& options, Events events)
+    : ledger_(ledger),
+      link_(link),
+      clock_(clock),
+      log_(log),
+      board_(board),
+      options_(options),
+      events_(std::move(events)),
+      poll_(options.poll),
+      poll_timer_(options.first_retry, options.longest_retry, options.fraction),
+      reports_timer_(options.first_retry, options.longest_retry, options.fraction) {}
+
+void Streams::use(ServerPeer peer, std::string node_id, std::string name) {
+  leave();
+  peer_ = std::move(peer);
+  node_id_ = std::move(node_id);
+  name_ = std::move(name);
+}
+
+void Streams::renewed(ServerPeer peer) {
+  peer_ = std::move(peer);
+  retry_now();
+}
+
+void Streams::leave() {
+  link_.abandon(ServerCall::poll);
+  link_.abandon(ServerCall::reports);
+  peer_.reset();
+  poll_open_ = reports_open_ = adopted_ = acknowledged_ = answered_ = reports_failed_alone_ = false;
+  reports_waiting_ = true;
+  watching_.clear();
+  events_.watch(watching_);
+  poll_timer_.reset();
+  reports_timer_.reset();
+}
+
+void Streams::configure(PollSettings poll) {
+  poll_ = poll;
+  poll_anew();
+}
+
+void Streams::poll_anew() {
+  if (poll_open_) {
+    link_.abandon(ServerCall::poll);
+    poll_open_ = false;
+  }
+  if (answered_) poll_timer_.reset();
+}
+
+void Streams::retry_now() {
+  poll_timer_.reset();
+  reports_timer_.reset();
+}
+
+void Streams::step(MonotonicTime now) {
+  if (!peer_) return;
+  if (!adopted_ && poll_timer_.due(now)) {
+    if (const auto adopted = ledger_.adopt_node(node_id_); !adopted) {
+      poll_failed(failure_of(adopted.error()), Trouble::ledger);
+      return;
+    }
+    adopted_ = true;
+  }
+  if (!adopted_) return;
+  if (!poll_open_ && poll_timer_.due(now)) start_poll();
+  if (!reports_open_ && reports_waiting_ && reports_timer_.due(now)) start_reports();
+}
+
+MonotonicTime Streams::next() const {
+  MonotonicTime next = MonotonicTime::max();
+  if (!peer_) return next;
+  if (!poll_open_) next = std::min(next, poll_timer_.next());
+  if (adopted_ && !reports_open_ && reports_waiting_) next = std::min(next, reports_timer_.next());
+  return next;
+}
+
+Result<PollRequest> Streams::poll_request() {
+  auto cursors = ledger_.poll_cursors();
+  if (!cursors) return cursors.error();
+  // The first question is not held, so that it is known at once whether the server is there.
+  const bool held = answered_ && poll_.interval.count() == 0;
+  return PollRequest{.protocol = protocol_version(),
+                     .version = options_.version,
+                     .platform = options_.platform,
+                     .name = name_,
+                     .epoch = cursors->epoch,
+                     .directives = cursors->directives,
+                     .reports = cursors->reports,
+                     .incarnation = cursors->incarnation,
+                     .predecessors = cursors->predecessors,
+                     .wait = held ? poll_.wait.count() : 0,
+                     .time = clock_.wall(),
+                     .hold = cursors->hold,
+                     .watching = watching_};
+}
+
+void Streams::start_poll() {
+  const auto request = poll_request();
+  if (!request) return poll_failed(failure_of(request.error()), Trouble::ledger);
+  poll_open_ = true;
+  const MonotonicTime started = clock_.monotonic();
+  link_.start(ServerCall::poll, *peer_, encode(*request), milliseconds(request->wait) + kAnswerTime,
+              [this, started](const net::HttpResult& result) { poll_done(result, started); });
+}
+
+void Streams::poll_done(const net::HttpResult& result, MonotonicTime started) {
+  poll_open_ = false;
+  if (const auto failure = failure_of(result, clock_.wall())) {
+    if (result) board_.contact(0);
+    poll_failed(*failure, Trouble::poll);
+    if (failure->certificate_expired) events_.certificate_expired();
+    return;
+  }
+  const auto answer = decode_poll_answer(result->body);
+  if (!answer)
+    return poll_failed(failure_of(with_context(answer.error(), "the server's answer makes no sense")),
+                       Trouble::poll);
+  board_.contact(answer->time);
+  if (!understands_protocol(answer->protocol))
+    return poll_failed(other_protocol(answer->protocol), Trouble::poll);
+  if (const auto failure = take(*answer, started)) return poll_failed(*failure, Trouble::ledger);
+  answered_ = true;
+  poll_timer_.succeeded();
+  board_.fine(Trouble::poll);
+  board_.fine(Trouble::ledger);
+  board_.connected();
+  if (std::exchange(reports_failed_alone_, false)) reports_timer_.reset();
+}
+
+/// Into the ledger with it, each directive together with its cursor; the next poll acknowledges them.
+std::optional<CallFailure> Streams::take(const PollAnswer& answer, MonotonicTime started) {
+  const auto received = ledger_.receive(answer);
+  if (!received) return failure_of(with_context(received.error(), "cannot store what the server sent"));
+  if (!acknowledged_) {
+    if (const auto kept = ledger_.incarnation_acknowledged(); !kept) return failure_of(kept.error());
+    acknowledged_ = true;
+  }
+  if (received->resynced) {
+    log_.info("the server began a new epoch: a snapshot of all tasks goes to it", {{"epoch", answer.epoch}});
+    reports_waiting_ = true;
+  }
+  if (!received->ignored.empty()) {
+    log_.warning("an answer of the server was dropped", {{"why", received->ignored}});
+    poll_timer_.at(clock_.monotonic() + kAfterDropped);
+    return std::nullopt;
+  }
+  auto watch = answer.watch;
+  if (watch.size() > kWatchedTasks) watch.resize(kWatchedTasks);
+  const bool other_watch = watch != watching_;
+  if (other_watch) {
+    watching_ = std::move(watch);
+    events_.watch(watching_);
+  }
+  schedule_poll(received->applied > 0 || received->resynced || other_watch, started);
+  return std::nullopt;
+}
+
+/// At once when there was something (the poll acknowledges it) or the server held the last one; never in a
+/// tight circle.
+void Streams::schedule_poll(bool had_something, MonotonicTime started) {
+  const MonotonicTime now = clock_.monotonic();
+  const bool held = answered_ && poll_.interval.count() == 0;
+  if (had_something || (poll_.interval.count() == 0 && !held)) {
+    poll_timer_.at(now);
+  } else if (poll_.interval.count() > 0) {
+    poll_timer_.at(now + poll_.interval);
+  } else {
+    poll_timer_.at(now - started < kShortestPoll ? now + kShortestPoll : now);
+  }
+}
+
+void Streams::poll_failed(const CallFailure& failure, Trouble which) {
+  answered_ = false;
+  poll_timer_.failed(clock_.monotonic(), failure);
+  board_.trouble(which, failure, poll_timer_.next());
+}
+
+void Streams::start_reports() {
+  const auto batch = ledger_.pending_reports(limits::kReportsInPost, kBatchBytes);
+  if (!batch) {
+    const CallFailure failure = failure_of(batch.error());
+    reports_timer_.failed(clock_.monotonic(), failure);
+    return board_.trouble(Trouble::reports, failure, reports_timer_.next());
+  }
+  if (batch->lines.empty()) {
+    reports_waiting_ = false;
+    return;
+  }
+  reports_open_ = true;
+  link_.start(ServerCall::reports, *peer_, encode(*batch), kReportsTime,
+              [this, after = batch->after](const net::HttpResult& result) { reports_done(result, after); });
+}
+
+void Streams::reports_done(const net::HttpResult& result, const Cursor& after) {
+  reports_open_ = false;
+  auto failure = failure_of(result, clock_.wall());
+  if (!failure) {
+    const auto answer = decode_report_answer(result->body);
+    failure = answer
+                  ? take(*answer, after)
+                  : failure_of(with_context(answer.error(), "the server's answer to reports makes no sense"));
+  }
+  if (!failure) {
+    reports_timer_.reset();
+    return board_.fine(Trouble::reports);
+  }
+  reports_failed_alone_ = failure->transport;
+  reports_timer_.failed(clock_.monotonic(), *failure);
+  board_.trouble(Trouble::reports, *failure, reports_timer_.next());
+  if (failure->certificate_expired) events_.certificate_expired();
+}
+
+std::optional<CallFailure> Streams::take(const ReportAnswer& answer, const Cursor& after) {
+  const auto received = ledger_.acknowledge(answer);
+  if (!received)
+    return failure_of(with_context(received.error(), "cannot store what the server acknowledged"));
+  if (received->resynced) {
+    poll_anew();
+    return std::nullopt;
+  }
+  if (!received->ignored.empty() || answer.reports.sequence <= after.sequence) {
+    return CallFailure{.code = "no-progress",
+                       .message = "the server took none of the reports" +
+                                  (received->ignored.empty() ? std::string() : ": " + received->ignored)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,41 @@
+#pragma once
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+
+#include "platform/os/posix/launch.hpp"
+
+namespace agenttask::os {
+
+/// How the main process of a run ended. Private to platform/os.
+struct ProcessEnd {
+  bool by_signal = false;
+  int number = 0;  ///< exit code or signal
+};
+
+/// Knows which children are the main processes of runs, so that orphans which fell to us can be collected
+/// without ever taking one of those. A main process stays a zombie, its pid and group unused by others, until
+/// its run releases it. Private to platform/os. Threads: any.
+class ChildRegistry {
+ public:
+  /// Launches and enters the child.
+  Result<pid_t> launch(const LaunchRequest& request);
+  /// How the child ended, without collecting it; nothing while it lives.
+  [[nodiscard]] static std::optional<ProcessEnd> ended(pid_t child);
+  /// Collects the child when it has ended; one that can't be killed becomes an orphan among others.
+  /// Afterwards its pid may be another's.
+  void release(pid_t child);
+  /// Collects every ended child that is not the main process of a run. Skipped while a launch is under way.
+  void reap_orphans();
+
+ private:
+  bool is_main(pid_t child) const { return mains_.contains(child); }
+  void reap_orphans_behind_mains();
+
+  std::shared_mutex
+      launching_;  // shared by launches, exclusive for the collection: a child is not entered at once
+  std::mutex mutex_;
+  std::set<pid_t> mains_;
+};
+
+}  // namespace agenttask::os

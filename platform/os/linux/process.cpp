@@ -1,0 +1,227 @@
+#include "platform/os/process.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <poll.h>
+#include <set>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <thread>
+
+#include "platform/os/linux/child_registry.hpp"
+#include "platform/os/linux/process_tree.hpp"
+#include "platform/os/linux/running_process.hpp"
+#include "platform/os/posix/launch.hpp"
+
+namespace agenttask::os {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kKillLimit{2000};
+constexpr milliseconds kLook{20};
+
+Error shortage(std::string_view what, int error_number) {
+  auto error = io_error(what, error_number);
+  error.code = ErrorCode::unavailable;
+  return error;
+}
+
+// The same descriptor, moved above the standard streams, where the child's are put.
+Descriptor above_standard_streams(Descriptor descriptor) {
+  if (!descriptor.is_open() || descriptor.get() > STDERR_FILENO) return descriptor;
+  return Descriptor(::fcntl(descriptor.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
+struct Pipe {
+  Descriptor ours;
+  Descriptor childs;
+};
+
+Result<Pipe> open_output_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage("cannot open a pipe for the output", errno);
+  Pipe pipe{Descriptor(ends[0]), above_standard_streams(Descriptor(ends[1]))};
+  if (!pipe.childs.is_open() || ::fcntl(pipe.ours.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return shortage("cannot prepare a pipe for the output", errno);
+  }
+  return pipe;
+}
+
+// The whole input, where the child reads it whenever it likes, or never: nobody has to write while it runs.
+Result<Descriptor> open_input(std::string_view bytes) {
+  if (bytes.empty()) {
+    auto nothing = above_standard_streams(Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+    if (!nothing.is_open()) return shortage("cannot open /dev/null as the input", errno);
+    return nothing;
+  }
+  auto memory = above_standard_streams(Descriptor(::memfd_create("standard-input", MFD_CLOEXEC)));
+  if (!memory.is_open()) return shortage("cannot make room for the input", errno);
+  for (auto left = bytes; !left.empty();) {
+    const auto count = ::write(memory.get(), left.data(), left.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return shortage("cannot store the input", errno);
+    left.remove_prefix(static_cast<std::size_t>(count));
+  }
+  ::lseek(memory.get(), 0, SEEK_SET);
+  const auto path = "/proc/self/fd/" + std::to_string(memory.get());
+  auto read_only = above_standard_streams(Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
+  return read_only.is_open() ? std::move(read_only) : std::move(memory);
+}
+
+bool has_nul(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
+
+Result<void> check(const ProcessSpec& spec) {
+  if (spec.argv.empty() || spec.argv.front().empty()) {
+    return Error{ErrorCode::invalid, "cannot run a command without a program's name", "argv"};
+  }
+  if (std::any_of(spec.argv.begin(), spec.argv.end(), has_nul)) {
+    return Error{ErrorCode::invalid, "cannot run a command with a NUL byte in its arguments", "argv"};
+  }
+  if (has_nul(spec.cwd)) return Error{ErrorCode::invalid, "the folder's name contains a NUL byte", "cwd"};
+  if (has_nul(spec.run_id)) return Error{ErrorCode::invalid, "the run's id contains a NUL byte", "run_id"};
+  return check_environment(spec.environment);
+}
+
+// Names without a slash are looked up as execvp does. The child's own exec has the last word on whether it
+// may run.
+Result<std::string> find_program(const ProcessSpec& spec) {
+  const auto& name = spec.argv.front();
+  if (name.find('/') != std::string::npos) return name;
+  const auto variable = spec.environment.find("PATH");
+  const std::string path = variable == spec.environment.end() ? "/usr/bin:/bin" : variable->second;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto end = std::min(path.find(':', begin), path.size());
+    const auto folder = path.substr(begin, end - begin);
+    const auto candidate = folder + "/" + name;
+    struct stat facts {};
+    if (folder.starts_with('/') && ::stat(candidate.c_str(), &facts) == 0 && S_ISREG(facts.st_mode) &&
+        (facts.st_mode & 0111) != 0) {
+      return candidate;
+    }
+    begin = end + 1;
+  }
+  return Error{ErrorCode::not_found,
+               "cannot run " + name + ": there is no such program in PATH (" + path + ")", "argv"};
+}
+
+Result<void> set_user(LaunchRequest& request, const std::string& name) {
+  if (name.empty()) return {};
+  auto user = find_user(name);
+  if (!user) return Error{user.error().code, "cannot run as another user: " + user.error().message, "runAs"};
+  if (::geteuid() != 0) {
+    if (user->id == ::geteuid()) return {};
+    const auto ourselves = find_user(::geteuid());
+    return Error{ErrorCode::denied,
+                 "cannot run as " + name + ": this needs root, and the agent runs as " +
+                     (ourselves ? ourselves->name : std::to_string(::geteuid())),
+                 "runAs"};
+  }
+  request.groups = groups_of(*user);
+  request.user = std::move(*user);
+  return {};
+}
+
+Result<LaunchRequest> prepare(const ProcessSpec& spec) {
+  if (auto checked = check(spec); !checked) return checked.error();
+  LaunchRequest request;
+  auto program = find_program(spec);
+  if (!program) return program.error();
+  request.executable = std::move(*program);
+  request.argv = spec.argv;
+  request.cwd = spec.cwd.empty() ? "/" : spec.cwd;
+  // The mark first: whoever looks for it reads no further.
+  if (!spec.run_id.empty()) request.environment.push_back(std::string(kRunMarkVariable) + "=" + spec.run_id);
+  for (const auto& [variable, value] : spec.environment)
+    request.environment.push_back(variable + "=" + value);
+  if (auto set = set_user(request, spec.run_as); !set) return set.error();
+  return request;
+}
+
+void sleep_for(milliseconds time) {
+  std::this_thread::sleep_for(time);
+}
+
+}  // namespace
+
+struct ProcessSupervisor::State {
+  ChildRegistry children;
+};
+
+ProcessSupervisor::ProcessSupervisor() : state_(std::make_unique<State>()) {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  // Whoever started us may have had SIGCHLD ignored, which we would inherit: exit codes would be lost.
+  ::signal(SIGCHLD, SIG_DFL);
+}
+
+ProcessSupervisor::~ProcessSupervisor() = default;
+
+Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, std::stop_token stop,
+                                              ProcessObserver& observer) {
+  auto request = prepare(spec);
+  if (!request) return request.error();
+  if (stop.stop_requested()) {
+    ProcessOutcome outcome;
+    outcome.stopped = true;
+    return outcome;
+  }
+  auto input = open_input(spec.standard_input);
+  if (!input) return input.error();
+  auto output = open_output_pipe();
+  if (!output) return output.error();
+  auto error_output = open_output_pipe();
+  if (!error_output) return error_output.error();
+  request->standard_input = input->get();
+  request->standard_output = output->childs.get();
+  request->standard_error = error_output->childs.get();
+
+  state_->children.reap_orphans();
+  const auto child = state_->children.launch(*request);
+  if (!child) return child.error();
+  input->close();
+  output->childs.close();
+  error_output->childs.close();
+  ProcessOutcome outcome;
+  {
+    RunningProcess process(*child, std::move(output->ours), std::move(error_output->ours), spec,
+                           state_->children, stop, observer);
+    outcome = process.follow();
+  }
+  state_->children.reap_orphans();
+  return outcome;
+}
+
+StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, milliseconds grace) {
+  StopReport report;
+  std::set<std::string> marks(run_ids.begin(), run_ids.end());
+  marks.erase("");
+  if (marks.empty()) return report;
+  ProcessTree tree(std::move(marks));
+  for (const auto& entry : tree.living()) report.found.push_back(describe_process(entry.pid));
+  if (report.found.empty()) return report;
+
+  for (const auto& entry : tree.living()) {
+    signal_process(entry.pid, entry.start, SIGTERM);
+    signal_process(entry.pid, entry.start, SIGCONT);
+  }
+  const auto asked = steady_clock::now();
+  while (steady_clock::now() < asked + grace && !tree.living().empty()) sleep_for(kLook);
+  const auto killing = steady_clock::now();
+  while (tree.signal(SIGKILL) > 0 && steady_clock::now() < killing + kKillLimit) sleep_for(kLook);
+  for (const auto& entry : tree.living()) report.survivors.push_back(describe_process(entry.pid));
+  reap_orphans();
+  return report;
+}
+
+void ProcessSupervisor::reap_orphans() {
+  state_->children.reap_orphans();
+}
+
+}  // namespace agenttask::os

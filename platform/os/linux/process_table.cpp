@@ -1,0 +1,120 @@
+#include "platform/os/linux/process_table.hpp"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "platform/base/encoding.hpp"
+#include "platform/os/posix/descriptor.hpp"
+
+namespace agenttask::os {
+namespace {
+
+constexpr std::size_t kCommandBytes = 256;
+constexpr std::size_t kEnvironmentBytes = 8 * 1024 * 1024;  // more than the kernel lets a process begin with
+
+// The first `most` bytes of /proc/PID/NAME; empty when it can't be read.
+std::string read_facts(int pid, const char* name, std::size_t most) {
+  std::array<char, 64> path{};
+  std::snprintf(path.data(), path.size(), "/proc/%d/%s", pid, name);
+  const Descriptor file(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  std::string bytes;
+  if (!file.is_open()) return bytes;
+  std::array<char, 4096> chunk{};
+  while (bytes.size() < most) {
+    const auto count = ::read(file.get(), chunk.data(), std::min(chunk.size(), most - bytes.size()));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    bytes.append(chunk.data(), static_cast<std::size_t>(count));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::optional<ProcessEntry> read_process(int pid) {
+  const auto text = read_facts(pid, "stat", 4096);
+  // "pid (name) state parent group session …": the name may hold blanks and parentheses, so start after its
+  // last one.
+  const auto name_end = text.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  ProcessEntry entry{.pid = pid};
+  unsigned long long start = 0;
+  const int fields =
+      std::sscanf(text.c_str() + name_end + 1,
+                  " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                  &entry.state, &entry.parent, &entry.group, &entry.session, &start);
+  if (fields != 5) return std::nullopt;
+  entry.start = start;
+  return entry;
+}
+
+std::vector<ProcessEntry> read_processes() {
+  std::vector<ProcessEntry> entries;
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc"), &::closedir);
+  if (!folder) return entries;
+  while (const auto* item = ::readdir(folder.get())) {  // a stream of our own: no other thread reads it
+    int pid = 0;
+    const std::string_view name(item->d_name);
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) continue;
+    if (const auto entry = read_process(pid)) entries.push_back(*entry);
+  }
+  return entries;
+}
+
+std::optional<std::string> read_run_mark(int pid) {
+  const auto environment = read_facts(pid, "environ", kEnvironmentBytes);
+  const auto wanted = std::string(kRunMarkVariable) + "=";
+  for (std::size_t begin = 0; begin < environment.size();) {
+    const auto end = std::min(environment.find('\0', begin), environment.size());
+    const std::string_view entry(environment.data() + begin, end - begin);
+    if (entry.starts_with(wanted)) return std::string(entry.substr(wanted.size()));
+    begin = end + 1;
+  }
+  if (environment.empty()) return std::nullopt;
+  return std::string();
+}
+
+ProcessInfo describe_process(int pid) {
+  auto command = read_facts(pid, "cmdline", kCommandBytes);
+  while (!command.empty() && command.back() == '\0') command.pop_back();
+  for (auto& byte : command) {
+    if (static_cast<unsigned char>(byte) < 0x20) byte = ' ';
+  }
+  if (command.empty()) {
+    command = read_facts(pid, "comm", kCommandBytes);
+    while (!command.empty() && command.back() == '\n') command.pop_back();
+    command = "[" + command + "]";
+  }
+  command.resize(command.size() - incomplete_utf8_tail(command));
+  if (!is_utf8(command)) {
+    for (auto& byte : command) {
+      if (static_cast<unsigned char>(byte) >= 0x80) byte = '?';
+    }
+  }
+  return ProcessInfo{pid, command};
+}
+
+void signal_process(int pid, std::uint64_t start, int signal_number) {
+  const Descriptor handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  // Looked at after the handle was taken: when it is the process we mean now, the handle is the one of that
+  // process.
+  const auto entry = read_process(pid);
+  if (!entry || entry->start != start) return;
+  if (handle.is_open()) {
+    ::syscall(SYS_pidfd_send_signal, handle.get(), signal_number, nullptr, 0);
+  } else if (errno != ESRCH) {
+    ::kill(pid, signal_number);  // no descriptor left for a handle: a small risk is better than a process
+                                 // left running
+  }
+}
+
+}  // namespace agenttask::os

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "platform/os/process.hpp"
+
+namespace agenttask::os {
+
+/// One process as /proc shows it. Private to platform/os.
+struct ProcessEntry {
+  int pid = 0;
+  int parent = 0;
+  int group = 0;
+  int session = 0;
+  char state = '?';
+  std::uint64_t start = 0;  ///< clock ticks since boot: with the pid it names one process, whatever is reused
+  [[nodiscard]] bool is_zombie() const { return state == 'Z' || state == 'X'; }
+};
+
+[[nodiscard]] std::optional<ProcessEntry> read_process(int pid);
+/// All processes that we can see, in no order.
+[[nodiscard]] std::vector<ProcessEntry> read_processes();
+/// The value of the run mark in the environment that the process began with; nothing when it has none or we
+/// may not look.
+[[nodiscard]] std::optional<std::string> read_run_mark(int pid);
+/// Its command line, at most 256 bytes of UTF-8; its short name in brackets when there is none.
+[[nodiscard]] ProcessInfo describe_process(int pid);
+/// Sends the signal to that very process; nothing happens when it has gone, even when its pid is in use
+/// again.
+void signal_process(int pid, std::uint64_t start, int signal_number);
+
+}  // namespace agenttask::os

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "platform/os/linux/process_table.hpp"
+
+namespace agenttask::os {
+
+/// All processes of one run, or of several runs found by their marks. Members are the main process, its group
+/// and session, whoever carries a mark, the descendants of members, and whoever was a member before: an
+/// orphan whose parent died stays one. Private to platform/os. Threads: one.
+class ProcessTree {
+ public:
+  /// `main` is a child of ours that nobody reaps while this object is used.
+  ProcessTree(int main, std::string mark);
+  /// Of runs whose main process is not ours.
+  explicit ProcessTree(std::set<std::string> marks);
+
+  /// Looks again: the members that live now. Zombies are not among them.
+  std::vector<ProcessEntry> living();
+  /// Looks again, and signals each of them. Returns how many there were.
+  std::size_t signal(int signal_number);
+
+ private:
+  using Identity = std::pair<int, std::uint64_t>;
+  bool carries_mark(const ProcessEntry& entry);
+  bool belongs_to_main(const ProcessEntry& entry) const;
+
+  int main_ = 0;
+  std::uint64_t earliest_ = 0;  // nothing that began before the main process can belong to it
+  std::set<std::string> marks_;
+  std::set<Identity> members_;
+  std::set<Identity> unmarked_;  // looked at already: a process that has no mark never gets ours
+  std::set<int> ourselves_;  // we, and who started us: an agent started by a task carries that task's mark
+};
+
+}  // namespace agenttask::os

@@ -1,0 +1,178 @@
+#include "platform/os/linux/running_process.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <thread>
+
+#include "platform/os/posix/wait.hpp"
+
+namespace agenttask::os {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::size_t kBufferBytes = 64 * 1024;  // what a pipe holds
+constexpr milliseconds kKillLimit{2000};         // how long killing is repeated before survivors are reported
+constexpr milliseconds kFirstLook{2};            // between two looks at the tree, doubled up to
+constexpr milliseconds kLastLook{100};
+constexpr milliseconds kLookWithoutHandle{20};
+
+std::string signal_name(int number) {
+  const char* short_name = ::sigabbrev_np(number);
+  return short_name ? std::string("SIG") + short_name : "SIG" + std::to_string(number);
+}
+
+}  // namespace
+
+RunningProcess::RunningProcess(pid_t main, Descriptor standard_output, Descriptor standard_error,
+                               const ProcessSpec& spec, ChildRegistry& children, const std::stop_token& stop,
+                               ProcessObserver& observer)
+    : main_(main),
+      spec_(spec),
+      children_(children),
+      observer_(observer),
+      began_(steady_clock::now()),
+      streams_{{std::move(standard_output), OutputStream::standard_output},
+               {std::move(standard_error), OutputStream::standard_error}},
+      main_handle_(static_cast<int>(::syscall(SYS_pidfd_open, main, 0))),
+      stop_(stop),
+      buffer_(kBufferBytes) {
+  outcome_.started = true;
+}
+
+RunningProcess::~RunningProcess() {
+  if (!finished_) kill_tree();
+  children_.release(main_);
+}
+
+ProcessOutcome RunningProcess::follow() {
+  observer_.started(main_);
+  watch_main();
+  if (outcome_.stopped || outcome_.timed_out) {
+    ask_to_stop();
+    await_tree_gone(steady_clock::now() + spec_.grace);
+    kill_tree();
+  }
+  finished_ = true;
+  drain();
+  fill_outcome();
+  return std::move(outcome_);
+}
+
+void RunningProcess::watch_main() {
+  const auto deadline = deadline_after(spec_.timeout);
+  while (!end_) {
+    if (stop_.requested()) {
+      outcome_.stopped = true;
+      return;
+    }
+    if (deadline && steady_clock::now() >= *deadline) {
+      outcome_.timed_out = true;
+      return;
+    }
+    take_events(deadline, true);
+  }
+}
+
+void RunningProcess::ask_to_stop() {
+  tree_.emplace(main_, spec_.run_id);
+  tree_->living();  // before the first of them goes: orphans are known by having been seen
+  ::kill(-main_, SIGTERM);
+  for (const auto& entry : tree_->living()) {
+    if (entry.group != main_) signal_process(entry.pid, entry.start, SIGTERM);
+    signal_process(entry.pid, entry.start, SIGCONT);  // a stopped process hears nothing
+  }
+}
+
+void RunningProcess::await_tree_gone(MonotonicTime until) {
+  auto look = kFirstLook;
+  while (steady_clock::now() < until) {
+    if (end_) {
+      if (tree_->living().empty()) return;
+      take_events(std::min(until, steady_clock::now() + look), false);
+      look = std::min(look * 2, kLastLook);
+    } else {
+      take_events(until, false);
+    }
+  }
+}
+
+void RunningProcess::kill_tree() {
+  if (!tree_) tree_.emplace(main_, spec_.run_id);
+  const auto until = steady_clock::now() + kKillLimit;
+  auto look = kFirstLook;
+  for (;;) {
+    ::kill(-main_, SIGKILL);  // the group at once; its number is ours while the main process is not collected
+    const auto sent = tree_->signal(SIGKILL);
+    children_.reap_orphans();
+    look_for_end();
+    if (sent == 0 && end_) return;
+    if (steady_clock::now() >= until) {
+      for (const auto& entry : tree_->living()) outcome_.survivors.push_back(describe_process(entry.pid));
+      return;
+    }
+    // Streams are not read meanwhile: nobody in this tree needs to write any more.
+    std::this_thread::sleep_for(look);
+    look = std::min(look * 2, kLastLook);
+  }
+}
+
+void RunningProcess::drain() {
+  const auto until = steady_clock::now() + spec_.drain;
+  while (streams_open() && steady_clock::now() < until) take_events(until, false);
+  outcome_.streams_left_open = streams_open();
+}
+
+void RunningProcess::take_events(std::optional<MonotonicTime> until, bool watch_stop) {
+  const bool watch_end = !end_;
+  if (watch_end && (!main_handle_.is_open() || (watch_stop && stop_.needs_looking()))) {
+    const auto soon = steady_clock::now() + kLookWithoutHandle;
+    until = until ? std::min(*until, soon) : soon;
+  }
+  std::array<pollfd, 4> watched{{{streams_[0].end.get(), POLLIN, 0},
+                                 {streams_[1].end.get(), POLLIN, 0},
+                                 {watch_end ? main_handle_.get() : -1, POLLIN, 0},
+                                 {watch_stop ? stop_.descriptor() : -1, POLLIN, 0}}};
+  const int ready = ::poll(watched.data(), watched.size(), poll_milliseconds(until));
+  if (ready > 0) {
+    if (watched[0].revents != 0) read(streams_[0]);
+    if (watched[1].revents != 0) read(streams_[1]);
+  }
+  if (watch_end && (watched[2].revents != 0 || !main_handle_.is_open())) look_for_end();
+}
+
+void RunningProcess::read(Stream& stream) {
+  const auto count = ::read(stream.end.get(), buffer_.data(), buffer_.size());
+  if (count > 0) {
+    observer_.output(stream.name, {buffer_.data(), static_cast<std::size_t>(count)});
+  } else if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
+    stream.end.close();
+  }
+}
+
+void RunningProcess::look_for_end() {
+  if (end_) return;
+  end_ = ChildRegistry::ended(main_);
+  if (end_) ended_ = steady_clock::now();
+}
+
+void RunningProcess::fill_outcome() {
+  outcome_.duration =
+      std::chrono::duration_cast<milliseconds>((end_ ? ended_ : steady_clock::now()) - began_);
+  if (!end_) return;
+  if (end_->by_signal) {
+    outcome_.signal_number = end_->number;
+    outcome_.signal_name = signal_name(end_->number);
+  } else {
+    outcome_.exit_code = end_->number;
+  }
+}
+
+}  // namespace agenttask::os

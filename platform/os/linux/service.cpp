@@ -1,0 +1,56 @@
+#include "platform/os/service.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "platform/os/posix/descriptor.hpp"
+
+namespace agenttask::os {
+namespace {
+constexpr const char* kVariable = "NOTIFY_SOCKET";
+}
+
+ServiceNotifier::ServiceNotifier() {
+  if (const char* address = std::getenv(kVariable)) address_ = address;
+  ::unsetenv(kVariable);
+}
+
+void ServiceNotifier::ready(std::string_view status) const {
+  send("READY=1", status);
+}
+
+void ServiceNotifier::reloading() const {
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now().time_since_epoch());
+  send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.count()), "reloading the configuration");
+}
+
+void ServiceNotifier::stopping(std::string_view status) const {
+  send("STOPPING=1", status);
+}
+
+void ServiceNotifier::status(std::string_view status) const {
+  send("", status);
+}
+
+void ServiceNotifier::send(std::string_view state, std::string_view status) const {
+  sockaddr_un address{};
+  if (address_.empty() || address_.size() >= sizeof address.sun_path) return;
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, address_.data(), address_.size());
+  if (address_.front() == '@') address.sun_path[0] = '\0';  // an abstract address
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size());
+  const Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return;
+  std::string message(state);
+  if (!status.empty()) {
+    message += (message.empty() ? "STATUS=" : "\nSTATUS=") + std::string(status.substr(0, status.find('\n')));
+  }
+  ::sendto(socket.get(), message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+           reinterpret_cast<const sockaddr*>(&address), length);
+}
+
+}  // namespace agenttask::os

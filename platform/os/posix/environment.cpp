@@ -1,0 +1,60 @@
+#include <unistd.h>
+
+#include "platform/os/posix/users.hpp"
+#include "platform/os/process.hpp"
+
+namespace agenttask::os {
+
+Result<Environment> clean_environment(std::string_view run_as) {
+  User user{.name = std::to_string(::geteuid()), .home = "/", .shell = "/bin/sh"};
+  if (run_as.empty()) {
+    if (const auto known = find_user(::geteuid())) user = *known;
+  } else {
+    auto found = find_user(std::string(run_as));
+    if (!found) return Error{found.error().code, found.error().message, "runAs"};
+    user = *found;
+  }
+  const std::string everyone = "/usr/local/bin:/usr/bin:/bin";
+  const bool root = run_as.empty() ? ::geteuid() == 0 : user.id == 0;
+  return Environment{
+      {"PATH", root ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" : everyone},
+      {"HOME", user.home},
+      {"USER", user.name},
+      {"LOGNAME", user.name},
+      {"SHELL", user.shell},
+      {"LANG", "C.UTF-8"},
+  };
+}
+
+Result<void> check_environment(const Environment& variables) {
+  for (const auto& [name, value] : variables) {
+    const auto refuse = [&](std::string why) {
+      return Error{ErrorCode::invalid, "the environment variable \"" + name + "\" " + why, "env." + name};
+    };
+    if (name.empty()) return refuse("has no name");
+    if (name.find('=') != std::string::npos) return refuse("has a '=' in its name");
+    if (name.find('\0') != std::string::npos || value.find('\0') != std::string::npos) {
+      return refuse("contains a NUL byte");
+    }
+    if (name.starts_with("LD_")) return refuse("steers the loader of programs and is never passed on");
+    if (name.starts_with("AGENTTASK_")) return refuse("is reserved for the agent");
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> shell_command(std::string_view line, std::string_view shell) {
+  if (line.find('\0') != std::string_view::npos) {
+    return Error{ErrorCode::invalid, "the shell line contains a NUL byte", "cmd"};
+  }
+  if (shell.empty() || shell == "sh")
+    return std::vector<std::string>{"/bin/sh", "-c", "--", std::string(line)};
+  if (shell == "bash") return std::vector<std::string>{"/bin/bash", "-c", "--", std::string(line)};
+  if (shell == "powershell" || shell == "cmd") {
+    return Error{ErrorCode::unsupported,
+                 "this system has no shell \"" + std::string(shell) + "\"; use sh or bash", "shell"};
+  }
+  return Error{ErrorCode::invalid,
+               "there is no shell \"" + std::string(shell) + "\"; use sh, bash, powershell or cmd", "shell"};
+}
+
+}  // namespace agenttask::os

@@ -1,0 +1,269 @@
+#include "platform/os/posix/launch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/asio/execution_context.hpp>
+#include <boost/process/v2/posix/vfork_launcher.hpp>
+
+#include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/launch_system.hpp"
+
+namespace process = boost::process::v2;
+
+namespace agenttask::os {
+namespace {
+
+// What the launcher asks of an executor: only its context. A bare context has no services, so that the
+// launcher's notify_fork in the child neither allocates nor touches an event loop whose memory the parent
+// shares.
+struct LaunchExecutor {
+  boost::asio::execution_context* context;
+
+  boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept { return *context; }
+  template <class Work>
+  void execute(Work&&) const {}
+  bool operator==(const LaunchExecutor& other) const noexcept { return context == other.context; }
+  bool operator!=(const LaunchExecutor& other) const noexcept { return !(*this == other); }
+};
+
+}  // namespace
+}  // namespace agenttask::os
+
+// The launcher's handle without an event loop: the library's own opens a pidfd (and throws when none is left,
+// with the child running) and reaps in its destructor. We need no more than the pid, which the launcher has.
+template <>
+struct boost::process::v2::basic_process<agenttask::os::LaunchExecutor> {
+  explicit basic_process(agenttask::os::LaunchExecutor) {}
+  basic_process(agenttask::os::LaunchExecutor, int) {}
+};
+
+namespace agenttask::os {
+namespace {
+
+enum class Stage : int { fork, session, streams, user, cwd, descriptors, exec };
+
+struct Failure {
+  Stage stage = Stage::fork;
+  int error_number = 0;
+};
+
+// The launcher's initializer: runs in the child between vfork and exec, where the memory is the parent's and
+// only system calls are safe.
+class ChildSetup {
+ public:
+  ChildSetup(const LaunchRequest& request, int report, int descriptor_limit)
+      : request_(request), report_(report), descriptor_limit_(descriptor_limit) {}
+
+  process::error_code on_setup(process::posix::default_launcher& launcher, const process::filesystem::path&,
+                               const char* const*) {
+    launcher.fd_whitelist.push_back(report_);  // it closes itself at exec
+    return {};
+  }
+
+  process::error_code on_exec_setup(process::posix::default_launcher&, const process::filesystem::path&,
+                                    const char* const*) {
+    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::bind_streams,
+                            &ChildSetup::become_user, &ChildSetup::enter_folder, &ChildSetup::close_others}) {
+      if (!(this->*step)()) return {errno, boost::system::system_category()};
+    }
+    failure_.stage = Stage::exec;
+    // Last: from here on a pending signal may end the child.
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    return {};
+  }
+
+  // Takes whatever the launcher passes: version 1.81 looks for one signature and calls another. It would go
+  // on with exit(), which runs the parent's handlers in the parent's memory.
+  template <class... Arguments>
+  void on_exec_error(Arguments&&...) {
+    failure_.error_number = errno;
+    [[maybe_unused]] const auto written = ::write(report_, &failure_, sizeof failure_);
+    ::_exit(127);
+  }
+
+ private:
+  bool reset_signals() {
+    struct sigaction action {};
+    action.sa_handler = SIG_DFL;
+    for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);  // some can't be set
+    return true;
+  }
+
+  bool leave_session() {
+    failure_.stage = Stage::session;
+    ::umask(022);
+    return ::setsid() != -1;
+  }
+
+  bool bind_streams() {
+    failure_.stage = Stage::streams;
+    return ::dup2(request_.standard_input, STDIN_FILENO) != -1 &&
+           ::dup2(request_.standard_output, STDOUT_FILENO) != -1 &&
+           ::dup2(request_.standard_error, STDERR_FILENO) != -1;
+  }
+
+  bool become_user() {
+    failure_.stage = Stage::user;
+    if (!request_.user) return true;
+    return become(request_.groups.data(), request_.groups.size(), request_.user->group, request_.user->id);
+  }
+
+  bool enter_folder() {
+    failure_.stage = Stage::cwd;
+    return ::chdir(request_.cwd.c_str()) == 0;
+  }
+
+  // Our own descriptors are close-on-exec; those of libraries and of whoever started us may not be.
+  bool close_others() {
+    failure_.stage = Stage::descriptors;
+    return close_on_exec_from(STDERR_FILENO + 1, descriptor_limit_);
+  }
+
+  const LaunchRequest& request_;
+  int report_;
+  int descriptor_limit_;
+  Failure failure_;
+};
+
+// Signals wait while the child shares our memory: a handler of ours must not run in it.
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~AllSignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
+  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+std::vector<const char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<const char*> result;
+  result.reserve(strings.size() + 1);
+  for (const auto& text : strings) result.push_back(text.c_str());
+  result.push_back(nullptr);
+  return result;
+}
+
+bool is_shortage(int error_number) {
+  return error_number == EAGAIN || error_number == ENOMEM || error_number == EMFILE || error_number == ENFILE;
+}
+
+Error exec_error(const std::string& program, int error_number) {
+  const auto error = [&](ErrorCode code, std::string why) {
+    return Error{code, "cannot run " + program + ": " + why, "argv"};
+  };
+  switch (error_number) {
+    case ENOENT:
+      return error(ErrorCode::not_found, "there is no such file, or no such interpreter in its first line");
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return error(ErrorCode::not_found, io_error("not a path to a file", error_number).message);
+    case EACCES:
+    case EPERM:
+      return error(ErrorCode::denied, "it is not an executable file for this user");
+    case ENOEXEC:
+      return error(ErrorCode::invalid,
+                   "it is not a program of this system (a script needs a first line with #!)");
+    case E2BIG:
+      return error(ErrorCode::limit, "arguments and environment are too long for the system");
+    case ETXTBSY:
+      return error(ErrorCode::unavailable, "somebody is writing to it");
+    default:
+      return io_error("cannot run " + program, error_number);
+  }
+}
+
+Error launch_error(const LaunchRequest& request, const Failure& failure) {
+  if (is_shortage(failure.error_number)) {
+    auto error = io_error("cannot start " + request.executable, failure.error_number);
+    error.code = ErrorCode::unavailable;
+    error.message += " (the system is short of processes, memory or descriptors)";
+    return error;
+  }
+  if (failure.stage == Stage::exec) return exec_error(request.executable, failure.error_number);
+  if (failure.stage == Stage::cwd) {
+    auto error = io_error("cannot start in the folder " + request.cwd, failure.error_number);
+    error.field = "cwd";
+    if (failure.error_number == ENOENT || failure.error_number == ENOTDIR) error.code = ErrorCode::not_found;
+    if (failure.error_number == EACCES) error.code = ErrorCode::denied;
+    return error;
+  }
+  if (failure.stage == Stage::user) {
+    auto error = io_error("cannot become the user " + request.user->name, failure.error_number);
+    error.field = "runAs";
+    if (failure.error_number == EPERM) error.code = ErrorCode::denied;
+    return error;
+  }
+  return io_error("cannot start " + request.executable, failure.error_number);
+}
+
+// What the child reported before it gave up; nothing when it is running the program. The pipe closes at exec.
+std::optional<Failure> read_report(int descriptor) {
+  Failure failure;
+  for (;;) {
+    const auto count = ::read(descriptor, &failure, sizeof failure);
+    if (count == static_cast<ssize_t>(sizeof failure)) return failure;
+    if (count < 0 && errno == EINTR) continue;
+    return std::nullopt;
+  }
+}
+
+int descriptor_limit() {
+  constexpr rlim_t kMost = 1 << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMost;
+  return static_cast<int>(std::min(limit.rlim_cur, kMost));
+}
+
+}  // namespace
+
+Result<pid_t> launch(const LaunchRequest& request) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return launch_error(request, {Stage::fork, errno});
+  Descriptor report(ends[0]);
+  Descriptor report_in_child(ends[1]);
+  auto argv = pointers(request.argv);
+  const auto environment = pointers(request.environment);
+  const char** const arguments = argv.data();
+
+  boost::asio::execution_context context;
+  process::posix::vfork_launcher launcher;
+  launcher.env = environment.data();
+  launcher.fd_whitelist.reserve(8);
+  ChildSetup setup(request, report_in_child.get(), descriptor_limit());
+  process::error_code fork_error;
+  {
+    const AllSignalsBlocked blocked;
+    launcher(LaunchExecutor{&context}, fork_error, process::filesystem::path(request.executable), arguments,
+             setup);
+  }
+  if (launcher.pid <= 0) return launch_error(request, {Stage::fork, fork_error.value()});
+  report_in_child.close();
+  // The report, and not the launcher's error code, which reaches us only where vfork really shares memory
+  // (under the thread sanitizer it forks).
+  if (const auto failure = read_report(report.get())) {
+    while (::waitpid(launcher.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return launch_error(request, *failure);
+  }
+  return launcher.pid;
+}
+
+}  // namespace agenttask::os

@@ -1,0 +1,30 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+#include "platform/base/error.hpp"
+#include "platform/os/posix/users.hpp"
+
+namespace agenttask::os {
+
+/// One child to start. All of it is ready before the fork: the child only makes system calls. Private to
+/// platform/os.
+struct LaunchRequest {
+  std::string executable;
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;  ///< NAME=value
+  std::string cwd;
+  std::optional<User> user;
+  std::vector<gid_t> groups;  ///< of `user`
+  int standard_input = -1;    ///< all three at least 3
+  int standard_output = -1;
+  int standard_error = -1;
+};
+
+/// Starts it in a session of its own, with default signals, no other descriptor, umask 022. Errors as in
+/// `ProcessSupervisor::run`; then no child is left. Threads: any.
+[[nodiscard]] Result<pid_t> launch(const LaunchRequest& request);
+
+}  // namespace agenttask::os

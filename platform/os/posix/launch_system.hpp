@@ -1,0 +1,19 @@
+#pragma once
+#include <cstddef>
+#include <sys/types.h>
+
+namespace agenttask::os {
+
+/// The steps of a child between vfork and exec whose system calls differ between systems. Async-signal-safe:
+/// system calls only, on the calling thread alone. They set errno and return false on failure. Private to
+/// platform/os.
+
+/// Becomes another user for good. The C library's setuid can't be used: in a vfork child it would ask all
+/// threads of the parent to follow.
+bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t user);
+
+/// Marks every descriptor from `first` on close-on-exec; `limit` bounds the work where the system has no call
+/// for it.
+bool close_on_exec_from(int first, int limit);
+
+}  // namespace agenttask::os

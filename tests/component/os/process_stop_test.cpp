@@ -1,0 +1,211 @@
+#include <atomic>
+#include <signal.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <gmock/gmock.h>
+
+#include "tests/component/os/child.hpp"
+
+namespace agenttask::os {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A tree that hears no polite word: the shell, a child, one in a session of its own, and one that was
+// orphaned twice.
+constexpr const char* kStubbornTree =
+    "trap '' TERM; "
+    "stay() { while :; do sleep 0.05; done; }; "
+    "stay & "
+    "setsid sh -c \"trap '' TERM; while :; do sleep 0.05; done\" & "
+    "(setsid sh -c \"trap '' TERM; (while :; do sleep 0.05; done) & exit\" &) ; "
+    "echo ready; stay";
+
+class ProcessStop : public ProcessTest {
+ protected:
+  /// Runs `spec`, asks for a stop as soon as it has written `text`, and tells how long that took.
+  ProcessOutcome stop_after(const ProcessSpec& spec, std::string_view text) {
+    std::stop_source source;
+    std::chrono::steady_clock::time_point asked;
+    std::jthread stopper([&] {
+      child.await_output(text);
+      asked = std::chrono::steady_clock::now();
+      source.request_stop();
+    });
+    auto outcome = run(spec, source.get_token());
+    stopper.join();
+    took = since(asked);
+    return outcome;
+  }
+  void expect_no_child() {
+    supervisor.reap_orphans();
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child or a zombie is left";
+  }
+  std::chrono::milliseconds took{};
+};
+
+TEST_F(ProcessStop, TimeoutIsPoliteFirstAndKeepsOutput) {
+  auto spec = shell("trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.02; done");
+  spec.timeout = 300ms;
+  spec.grace = 10s;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto outcome = run(spec);
+  EXPECT_TRUE(outcome.timed_out);
+  EXPECT_FALSE(outcome.stopped);
+  EXPECT_EQ(outcome.exit_code, 9);
+  EXPECT_EQ(child.out, "hello\nbye\n");
+  EXPECT_GE(since(begin), 300ms);
+  EXPECT_LT(since(begin), 5s);  // the grace ends as soon as the tree is gone
+  EXPECT_TRUE(outcome.survivors.empty());
+}
+
+TEST_F(ProcessStop, EndBeforeTheTimeoutIsNoTimeout) {
+  auto spec = shell("exit 0");
+  spec.timeout = 60s;
+  EXPECT_FALSE(run(spec).timed_out);
+}
+
+TEST_F(ProcessStop, StubbornTreeIsKilledWholeAfterTheGrace) {
+  const auto spec = shell(kStubbornTree);
+  const auto outcome = stop_after(spec, "ready");
+  EXPECT_TRUE(outcome.stopped);
+  EXPECT_EQ(outcome.signal_name, "SIGKILL");
+  EXPECT_TRUE(outcome.survivors.empty());
+  EXPECT_GE(took, spec.grace);
+  EXPECT_LT(took, spec.grace + 3s);
+  EXPECT_TRUE(remains().empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, MainThatGoesPolitelyDoesNotSaveItsTree) {
+  const auto spec = shell(
+      "(trap '' TERM; while :; do sleep 0.05; done) & "
+      "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done");
+  const auto outcome = stop_after(spec, "ready");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_TRUE(outcome.stopped);
+  EXPECT_GE(took, spec.grace);
+  EXPECT_TRUE(remains().empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, ChildWithoutTheMarkIsFoundByItsParent) {
+  const auto spec =
+      shell("env -i setsid sh -c 'trap \"\" TERM; echo ready; while :; do /bin/sleep 0.05; done' & wait");
+  EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, StoppedProcessIsKilled) {
+  const auto outcome = stop_after(shell("echo ready; kill -STOP $$; sleep 60"), "ready");
+  EXPECT_TRUE(outcome.stopped);
+  EXPECT_TRUE(outcome.signal_number);
+  EXPECT_TRUE(remains().empty());
+}
+
+TEST_F(ProcessStop, WriterWithoutPauseIsStopped) {
+  const auto outcome = stop_after(shell("exec yes"), "y\ny\n");
+  EXPECT_TRUE(outcome.stopped);
+  EXPECT_EQ(outcome.signal_name, "SIGTERM");
+}
+
+TEST_F(ProcessStop, TimeoutOfAWriterWithoutPause) {
+  auto spec = shell("trap '' TERM; yes");
+  spec.timeout = 200ms;
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(run(spec).timed_out);
+  EXPECT_LT(since(begin), 4s);
+}
+
+TEST_F(ProcessStop, TreeThatKeepsForkingIsStopped) {
+  const auto spec = shell("trap '' TERM; echo ready; while :; do (setsid sleep 30 &) ; sleep 0.01; done");
+  EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
+  EXPECT_TRUE(remains().empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, StopBeforeTheStartStartsNothing) {
+  std::stop_source source;
+  source.request_stop();
+  const auto outcome = run(shell("echo no"), source.get_token());
+  EXPECT_FALSE(outcome.started);
+  EXPECT_TRUE(outcome.stopped);
+  EXPECT_EQ(child.pid, 0);
+  EXPECT_TRUE(child.out.empty());
+}
+
+TEST_F(ProcessStop, StopAtAnyMomentEndsOneWay) {
+  for (int round = 0; round < 60; ++round) {
+    std::stop_source source;
+    std::jthread stopper([&, round] {
+      std::this_thread::sleep_for(
+          std::chrono::microseconds(100 * round));  // the moment is what is tried here
+      source.request_stop();
+    });
+    const auto outcome = run(shell("exit 4"), source.get_token());
+    if (!outcome.started) {
+      EXPECT_TRUE(outcome.stopped);
+    } else if (!outcome.stopped) {
+      EXPECT_EQ(outcome.exit_code, 4);
+    } else {
+      EXPECT_TRUE(outcome.exit_code == 4 || outcome.signal_number == SIGTERM);
+    }
+  }
+  EXPECT_TRUE(remains().empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, ManyTreesAtOnceAreStoppedEachForItself) {
+  constexpr std::size_t kRuns = 8;
+  std::vector<Recorder> children(kRuns);
+  std::vector<ProcessOutcome> outcomes(kRuns);
+  std::vector<std::jthread> threads;
+  for (std::size_t index = 0; index < kRuns; ++index) {
+    threads.emplace_back([&, index] {
+      const bool hangs = index % 2 == 0;
+      auto spec = shell(hangs ? "trap '' TERM; (setsid sleep 60 &); sleep 60" : "sleep 1; exit 3");
+      spec.run_id = run_id + "-" + std::to_string(index);
+      if (hangs) spec.timeout = 200ms;
+      if (auto outcome = supervisor.run(spec, {}, children[index])) outcomes[index] = *outcome;
+    });
+  }
+  threads.clear();
+  for (std::size_t index = 0; index < kRuns; ++index) {
+    EXPECT_EQ(outcomes[index].timed_out, index % 2 == 0);
+    if (index % 2 == 1) {
+      EXPECT_EQ(outcomes[index].exit_code, 3) << "the stop of a neighbour reached it";
+    }
+    const std::string ids[] = {run_id + "-" + std::to_string(index)};
+    EXPECT_TRUE(supervisor.stop_marked(ids, 0ms).found.empty());
+  }
+}
+
+TEST_F(ProcessStop, MarkedRemainsAreFoundAndStopped) {
+  auto spec = shell(
+      "(setsid sh -c \"trap '' TERM; echo ready; while :; do sleep 0.05; done\" &); "
+      "(setsid sleep 60 >/dev/null &); exit 0");
+  run(spec);
+  EXPECT_EQ(child.out, "ready\n");
+  const std::string ids[] = {"another-run", run_id};
+  EXPECT_TRUE(supervisor.stop_marked(std::span(ids, 1), 5s).found.empty());
+  const auto begin = std::chrono::steady_clock::now();
+  const auto report = supervisor.stop_marked(ids, 200ms);
+  EXPECT_GE(report.found.size(), 2U);
+  EXPECT_TRUE(report.survivors.empty());
+  EXPECT_GE(since(begin), 200ms);
+  EXPECT_TRUE(supervisor.stop_marked(ids, 5s).found.empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, NothingMarkedIsQuick) {
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(supervisor.stop_marked({}, 5s).found.empty());
+  const std::string ids[] = {""};
+  EXPECT_TRUE(supervisor.stop_marked(ids, 5s).found.empty());
+  EXPECT_LT(since(begin), 1s);
+}
+
+}  // namespace
+}  // namespace agenttask::os

@@ -46,6 +46,8 @@ class Housekeeper {
 
  private:
   void expire_due();
+  void purge_due();
+  void report(std::string_view what, const Error& error);
 
   Store& store_;
   Writer& writer_;

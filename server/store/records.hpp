@@ -99,6 +99,7 @@ struct TaskRecord {
   std::string created_by;  ///< operator's id; `device` for tasks made there
   bool offered = false;  ///< its directive was numbered, or may have been in a lost time: the device decides
   bool decided_alone = false;  ///< the server ended it without the device
+  std::int64_t directive = 0;  ///< number of its task directive in this epoch; 0: none
 };
 
 /// What is left of a task that was purged, so that it can't run again.

@@ -54,8 +54,9 @@ class ReadStore {
   [[nodiscard]] virtual std::optional<NodeRecord> node(std::string_view id) const = 0;
   /// Nodes of that name that were not revoked.
   [[nodiscard]] virtual std::vector<NodeRecord> nodes_by_name(std::string_view name) const = 0;
-  /// Nodes after `after` in order of their ids, at most `limit`; a name or label restricts them.
-  [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view after, std::size_t limit,
+  /// Newest first: nodes that were not revoked, with an id below `before` (empty: from the newest), at most
+  /// `limit`; a name and labels restrict them.
+  [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                                       std::string_view name, const Labels& labels) const = 0;
   [[nodiscard]] virtual std::optional<CertificateRecord> certificate(std::string_view fingerprint) const = 0;
 
@@ -95,13 +96,20 @@ class ReadStore {
   [[nodiscard]] virtual std::optional<std::string> directive_chain(std::string_view node_id,
                                                                    std::int64_t sequence) const = 0;
 
+  /// Directives of one kind about a task (empty: about the node), offered or not, that the device has not
+  /// acknowledged.
+  [[nodiscard]] virtual std::vector<DirectiveRecord> waiting_directives(std::string_view node_id,
+                                                                        DirectiveKind kind,
+                                                                        std::string_view task_id) const = 0;
+
+  [[nodiscard]] virtual std::int64_t orphan_count(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                                      std::string_view key) const = 0;
 };
 
 /// Writing, inside a transaction of the Writer. Every change is undone when the job that made it is.
-class WriteStore : public ReadStore {
+class WriteStore : public virtual ReadStore {
  public:
   virtual void insert_operator(const OperatorRecord& record) = 0;
   virtual void revoke_operator(std::string_view id, UnixMilliseconds now) = 0;
@@ -125,15 +133,15 @@ class WriteStore : public ReadStore {
   virtual void update_task_state(const TaskRecord& record) = 0;
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
-  virtual void mark_offered(std::string_view task_id) = 0;
-  /// From now on the device decides about all tasks of the node.
+  virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
+  /// From now on the device decides about all tasks of the node; their directives have no numbers yet.
   virtual void mark_all_offered(std::string_view node_id) = 0;
   /// The task with its tags, runs and output.
   virtual void remove_task(std::string_view id) = 0;
   virtual void insert_tombstone(const TombstoneRecord& record) = 0;
 
   virtual void put_run(const Run& run) = 0;
-  /// One that is there already stays as it is.
+  /// One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
 
   virtual void append_directive(const DirectiveRecord& record) = 0;
@@ -147,7 +155,8 @@ class WriteStore : public ReadStore {
 
   virtual void insert_orphan(const OrphanRecord& record) = 0;
   virtual void insert_idempotency(const IdempotencyRecord& record) = 0;
-  /// Idempotency keys, tombstones, orphans, and enrolments of tokens that are gone, from before these times.
+  /// Idempotency keys, tombstones and orphans from before these times, and enrolment tokens that ended before
+  /// the last.
   virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                              UnixMilliseconds orphans) = 0;
 

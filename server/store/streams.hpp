@@ -41,8 +41,9 @@ enum class PollNeed : std::uint8_t {
 /// The line of an offered directive: the same bytes whenever it is made.
 [[nodiscard]] std::string directive_line(const ReadStore& store, const DirectiveRecord& directive);
 
-/// Begins a new epoch above the server's and `above`: all that has not ended is queued again, a cancel for
-/// what the server cancelled alone, and requests that the device did not acknowledge.
-void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, bool forked);
+/// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended is
+/// queued again, a cancel for what the server cancelled alone, and requests that the device did not
+/// acknowledge. From now on the device's truth stands. Stores the node.
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above);
 
 }  // namespace agenttask::server

@@ -57,7 +57,7 @@ class Writer {
  private:
   void work();
   void commit_group(std::vector<Job>& group);
-  Result<void> run_group(std::vector<Job>& group);
+  Result<void> run_job(Job& job);
 
   std::unique_ptr<WriteSession> session_;
   Touched touched_;

@@ -1,0 +1,139 @@
+#include "server/store/housekeeping.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+#include "server/store/changes.hpp"
+
+namespace agenttask::server {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto kTick = 1s;
+constexpr auto kFlushEvery = 30s;
+constexpr auto kPurgeEvery = 10min;
+constexpr std::size_t kBatch = 500;  // tasks in one job: other writes are not kept waiting for long
+
+}  // namespace
+
+std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit) {
+  std::size_t count = 0;
+  for (const auto& id : store.expired_tasks(now, limit)) {
+    auto record = store.task(id, WithData::no);
+    if (!record) continue;
+    end_alone(store, *record, TaskStatus::failed, reason::kExpired,
+              "not sent to the device before options.expiresAt", now);
+    ++count;
+  }
+  return count;
+}
+
+std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettings& settings,
+                  std::size_t limit) {
+  std::size_t count = 0;
+  for (const auto& id : store.purgeable_tasks(now - settings.ended_tasks, limit)) {
+    const auto record = store.task(id, WithData::no);
+    if (!record) continue;
+    const Task& task = record->task;
+    store.insert_tombstone({task.spec.id, task.spec.node_id, record->digest,
+                            encode_json(task_to_json(task, Detail::summary)), now});
+    store.remove_task(id);
+    ++count;
+  }
+  store.forget_before(now - settings.idempotency_keys, now - std::max(settings.tombstones, 30 * limits::kDay),
+                      now - settings.orphans);
+  return count;
+}
+
+Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
+                         RetentionSettings settings)
+    : store_(store),
+      writer_(writer),
+      presence_(presence),
+      clock_(clock),
+      logger_(logger),
+      settings_(settings) {}
+
+Housekeeper::~Housekeeper() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+  flush_presence();
+}
+
+void Housekeeper::start() {
+  thread_ = std::thread([this] {
+    for (;;) {
+      tick();
+      std::unique_lock lock(mutex_);
+      if (wake_.wait_for(lock, kTick, [this] { return stopping_; })) return;
+    }
+  });
+}
+
+void Housekeeper::tick() {
+  const auto now = clock_.monotonic();
+  expire_due();
+  if (!flushed_ || now - *flushed_ >= kFlushEvery) {
+    flushed_ = now;
+    flush_presence();
+  }
+  if (!purged_ || now - *purged_ >= kPurgeEvery) {
+    purged_ = now;
+    purge_due();
+  }
+}
+
+void Housekeeper::expire_due() {
+  const auto now = clock_.wall();
+  {
+    const auto lease = store_.read();
+    if (!lease) return report("cannot look for expired tasks", lease.error());
+    const auto due = (*lease)->next_expiry();
+    if (const auto read = (*lease)->check(); !read)
+      return report("cannot look for expired tasks", read.error());
+    if (!due || *due > now) return;
+  }
+  std::size_t count = kBatch;
+  while (count == kBatch) {
+    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      count = expire_tasks(store, now, kBatch);
+      return {};
+    });
+    if (!done) return report("cannot expire tasks", done.error());
+  }
+}
+
+void Housekeeper::purge_due() {
+  std::size_t count = kBatch;
+  while (count == kBatch) {
+    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      count = purge(store, clock_.wall(), settings_, kBatch);
+      return {};
+    });
+    if (!done) return report("cannot purge old tasks", done.error());
+  }
+}
+
+void Housekeeper::flush_presence() {
+  const auto changed = presence_.take_changed();
+  if (changed.empty()) return;
+  const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+    for (const auto& seen : changed) store.set_last_seen(seen.node_id, seen.last_seen, seen.clock_offset);
+    return {};
+  });
+  if (!done) report("cannot store when devices were last seen", done.error());
+}
+
+void Housekeeper::report(std::string_view what, const Error& error) {
+  logger_.error(what, {{"error", error.message}});
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,66 @@
+#include "server/store/presence.hpp"
+
+#include <cstdlib>
+
+namespace agenttask::server {
+
+void Presence::seen(std::string_view node_id, MonotonicTime request,
+                    std::optional<UnixMilliseconds> device_time) {
+  const UnixMilliseconds now = clock_.wall();
+  const std::scoped_lock lock(mutex_);
+  Entry& entry = entries_.try_emplace(std::string(node_id)).first->second;
+  entry.last_seen = now;
+  entry.last_heard = clock_.monotonic();
+  if (request >= entry.request) {
+    entry.request = request;
+    entry.gone = false;
+  }
+  entry.changed = true;
+  if (!device_time) return;
+  entry.clock_offset = *device_time - now;
+  const bool differs = std::abs(*entry.clock_offset) > kOffsetWarning;
+  if (differs && !entry.warned) {
+    logger_.warning(
+        "a device's clock differs from the server's; set it right, or schedules run at other times",
+        {{"node", node_id}, {"offset_ms", *entry.clock_offset}});
+  }
+  entry.warned = differs;
+}
+
+void Presence::gone(std::string_view node_id, MonotonicTime request) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(node_id);
+  if (found != entries_.end() && found->second.request <= request) found->second.gone = true;
+}
+
+void Presence::forget(std::string_view node_id) {
+  const std::scoped_lock lock(mutex_);
+  if (const auto found = entries_.find(node_id); found != entries_.end()) entries_.erase(found);
+}
+
+bool Presence::online(std::string_view node_id) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(node_id);
+  return found != entries_.end() && !found->second.gone &&
+         clock_.monotonic() - found->second.last_heard <= kOnlineFor;
+}
+
+void Presence::fill(NodeRecord& node) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(node.id);
+  if (found == entries_.end()) return;
+  node.last_seen = found->second.last_seen;
+  if (found->second.clock_offset) node.clock_offset = found->second.clock_offset;
+}
+
+std::vector<Presence::Seen> Presence::take_changed() {
+  std::vector<Seen> changed;
+  const std::scoped_lock lock(mutex_);
+  for (auto& [node_id, entry] : entries_) {
+    if (!std::exchange(entry.changed, false)) continue;
+    changed.push_back({node_id, entry.last_seen, entry.clock_offset});
+  }
+  return changed;
+}
+
+}  // namespace agenttask::server

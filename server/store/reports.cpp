@@ -1,0 +1,321 @@
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "server/store/changes.hpp"
+#include "server/store/streams.hpp"
+
+// The other stream: what devices report.
+namespace agenttask::server {
+namespace {
+
+constexpr std::int64_t kOrphansOfNode = 10'000;  // past it they are counted in the log only
+
+/// Applies the reports of one batch, one after another. What can't be applied is counted and passed: only a
+/// failure of the storage stops a stream.
+class Applier {
+ public:
+  Applier(WriteStore& store, NodeRecord& node, UnixMilliseconds now)
+      : store_(store), node_(node), now_(now) {}
+
+  void apply(const Report& report, const std::string& line) {
+    line_ = &line;
+    std::visit([this](const auto& body) { take(body); }, report.body);
+  }
+
+  /// One line of the log for each kind of trouble, however much there was of it.
+  void log(Logger& logger) const {
+    for (const auto& [count, what, example] :
+         {std::tuple(foreign_, "refused reports about tasks of another node", &foreign_example_),
+          std::tuple(orphans_, "kept reports about unknown tasks", &orphan_example_),
+          std::tuple(ignored_, "passed reports that contradict what is known", &ignored_example_),
+          std::tuple(unreadable_, "passed reports that this version cannot read", &unreadable_example_),
+          std::tuple(refused_, "a device could not apply directives", &refused_example_)}) {
+      if (count > 0) logger.warning(what, {{"node", node_.id}, {"count", count}, {"first", *example}});
+    }
+  }
+
+ private:
+  static void count(int& counter, std::string& example, const std::string& what) {
+    if (counter++ == 0) example = what;
+  }
+  void ignore(const std::string& task_id) { count(ignored_, ignored_example_, task_id); }
+
+  /// The task, if it is one of this node; else the report is dealt with here.
+  std::optional<TaskRecord> find(const std::string& task_id, std::string_view kind) {
+    auto record = store_.task(task_id, WithData::no);
+    if (!record) {
+      if (!store_.tombstone(task_id)) keep_orphan(task_id, kind);
+      return std::nullopt;
+    }
+    if (record->task.spec.node_id != node_.id) {
+      count(foreign_, foreign_example_, task_id);
+      return std::nullopt;
+    }
+    return record;
+  }
+
+  void keep_orphan(const std::string& task_id, std::string_view kind) {
+    count(orphans_, orphan_example_, task_id);
+    if (!orphan_count_) orphan_count_ = store_.orphan_count(node_.id);
+    if (++*orphan_count_ > kOrphansOfNode) return;
+    store_.insert_orphan({node_.id, task_id, std::string(kind), *line_, now_});
+  }
+
+  /// A report about a task proves that the device holds it, before the cursor of its next poll says so.
+  void imply_sent(TaskState& state) const {
+    if (state.status != TaskStatus::pending) return;
+    state.status = TaskStatus::sent;
+    if (!state.sent_time) state.sent_time = now_;
+  }
+
+  /// Whether an end that the server has may give way: only one that it decided alone or that a snapshot
+  /// corrects, and only after the pasts of both were found to differ.
+  [[nodiscard]] bool end_may_change(const TaskRecord& record) const {
+    return node_.forked && (record.decided_alone || node_.snapshot);
+  }
+
+  /// Takes over what the device says of a task's state. `status` was checked by the caller.
+  void adopt(TaskRecord& record, const TaskState& reported) {
+    TaskState& state = record.task.state;
+    imply_sent(state);
+    state.status = reported.status;
+    state.reason = reported.reason;
+    state.detail = reported.detail;
+    state.paused = reported.paused;
+    if (reported.start_time) state.start_time = reported.start_time;
+    state.run_count = std::max(state.run_count, reported.run_count);
+    state.missed_count = std::max(state.missed_count, reported.missed_count);
+    state.next_run_at = reported.next_run_at;
+    if (reported.deleted_at) state.deleted_at = reported.deleted_at;
+    if (!reported.result.empty()) state.result = reported.result;
+    state.end_time.reset();
+    if (has_ended(state.status)) {
+      state.end_time = reported.end_time.value_or(now_);
+      state.cancel_requested_at.reset();
+    }
+    record.offered = true;
+    record.decided_alone = false;
+  }
+
+  void take(const StartedReport& report) {
+    auto record = find(report.task_id, "started");
+    if (!record) return;
+    TaskState& state = record->task.state;
+    imply_sent(state);
+    if (!may_become(state.status, TaskStatus::running) || store_.run(report.task_id, report.run)) {
+      return ignore(report.task_id);
+    }
+    store_.put_run({report.task_id, report.run, RunStatus::running, {}, report.time, {}, {}});
+    state.status = TaskStatus::running;
+    state.reason.clear();
+    state.detail.clear();
+    state.start_time = report.time;
+    state.next_run_at.reset();
+    state.run_count = std::max(state.run_count, report.run);
+    save_state(store_, *record, now_);
+  }
+
+  void take(const OutputReport& report) {
+    const auto record = find(report.task_id, "output");
+    if (!record) return;
+    if (has_ended(record->task.state.status) && !node_.snapshot) return ignore(report.task_id);
+    const auto size = static_cast<std::int64_t>(report.chunk.bytes.size());
+    // What a device may keep, and a chunk more for how head and tail are cut.
+    const auto most =
+        record->task.spec.options.max_output_bytes + static_cast<std::int64_t>(limits::kOutputChunkBytes);
+    if (size == 0 || report.chunk.offset > INT64_MAX - size ||
+        store_.output_bytes(report.task_id, report.run, report.chunk.stream) + size > most) {
+      return ignore(report.task_id);
+    }
+    store_.put_output(report.task_id, report.run, report.chunk);
+    store_.touch("output:" + report.task_id);
+  }
+
+  void take(const EndedReport& report) {
+    auto record = find(report.task_id, "ended");
+    if (!record) return;
+    const TaskStatus to = report.state.status;
+    TaskStatus from = record->task.state.status;
+    if (report.run && report.run->task_id != report.task_id) return ignore(report.task_id);
+    if (has_ended(from)) {
+      if (from == to) return confirm(*record);
+      if (!end_may_change(*record) || !has_ended(to)) return ignore(report.task_id);
+    } else {
+      if (from == TaskStatus::pending) from = TaskStatus::sent;
+      if (report.run && from == TaskStatus::sent) from = TaskStatus::running;
+      const bool fits =
+          to != TaskStatus::pending && to != TaskStatus::running && (to == from || may_become(from, to));
+      if (!fits) return ignore(report.task_id);
+    }
+    adopt(*record, report.state);
+    if (report.run) {
+      put_run(*report.run);
+      if (report.state.result.empty()) record->task.state.result = report.run->result;
+      record->task.state.run_count = std::max(record->task.state.run_count, report.run->number);
+      record->task.state.start_time = report.run->start_time;
+    }
+    save_state(store_, *record, now_);
+  }
+
+  void put_run(const Run& run) { store_.put_run(run); }
+
+  /// The device says what the server has already: from now on it is known to both.
+  void confirm(TaskRecord& record) {
+    if (!record.decided_alone) return;
+    record.decided_alone = false;
+    save_state(store_, record, now_);
+  }
+
+  void take(const ChangedReport& report) {
+    auto record = find(report.task.spec.id, "changed");
+    if (!record) return;
+    TaskState& state = record->task.state;
+    const TaskState& reported = report.task.state;
+    if (has_ended(state.status)) {
+      if (!reported.deleted_at || state.deleted_at) return;
+      state.deleted_at = reported.deleted_at;
+      return save_state(store_, *record, now_);
+    }
+    const TaskStatus from = state.status == TaskStatus::pending ? TaskStatus::sent : state.status;
+    if (reported.status != from && !may_become(from, reported.status)) return ignore(report.task.spec.id);
+    adopt(*record, reported);
+    adopt_spec(*record, report.task.spec);
+    save_state(store_, *record, now_);
+  }
+
+  /// What an update may change; the rest is the server's since the task was made.
+  void adopt_spec(TaskRecord& record, const TaskSpec& reported) {
+    TaskSpec spec = record.task.spec;
+    spec.description = reported.description;
+    spec.tags = reported.tags;
+    spec.metadata = reported.metadata;
+    spec.options = reported.options;
+    spec.schedule = reported.schedule;
+    if (spec == record.task.spec) return;
+    record.task.spec = std::move(spec);
+    store_.update_task_spec(record.task.spec);
+  }
+
+  void take(const CreatedReport& report) {
+    const std::string& id = report.task.spec.id;
+    auto record = store_.task(id, WithData::no);
+    if (!record) return insert(report);
+    if (record->task.spec.node_id != node_.id) return count(foreign_, foreign_example_, id);
+    if (!report.snapshot || !node_.snapshot) return;  // known already
+    const bool ended = has_ended(report.task.state.status);
+    if (has_ended(record->task.state.status)) {
+      if (!ended || !node_.forked) return;
+      if (record->task.state.status == report.task.state.status && !record->decided_alone) return;
+    }
+    adopt(*record, report.task.state);
+    if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
+    adopt_spec(*record, report.task.spec);
+    put_runs(id, report.runs);
+    save_state(store_, *record, now_);
+  }
+
+  void insert(const CreatedReport& report) {
+    TaskRecord record;
+    record.task = report.task;
+    const std::string& id = record.task.spec.id;
+    if (store_.tombstone(id)) return;
+    record.task.spec.node_id = node_.id;
+    TaskState& state = record.task.state;
+    imply_sent(state);
+    if (state.add_time == 0) state.add_time = now_;
+    state.updated_at = now_;
+    if (has_ended(state.status) && !state.end_time) state.end_time = now_;
+    record.created_by = "device";
+    record.offered = true;
+    record.sequence = store_.insert_task(record);
+    put_runs(id, report.runs);
+    touch_task(store_, id);
+  }
+
+  void put_runs(const std::string& task_id, const std::vector<Run>& runs) {
+    for (const auto& run : runs) {
+      if (run.task_id == task_id) store_.put_run(run);
+    }
+  }
+
+  void take(const SnapshotEndReport&) { node_.snapshot = false; }
+
+  void take(const RefusedReport& report) {
+    count(refused_, refused_example_, report.task_id + " " + report.code + ": " + report.message);
+    if (report.task_id.empty()) return;
+    auto record = store_.task(report.task_id, WithData::no);
+    if (!record || record->task.spec.node_id != node_.id || has_ended(record->task.state.status)) return;
+    TaskState& state = record->task.state;
+    state.detail = "the device refused a request: " + report.message;
+    state.cancel_requested_at.reset();
+    if (record->directive != 0 && record->directive == report.directive) {
+      // The task itself could not be taken: the device will never run it.
+      state.status = TaskStatus::failed;
+      state.reason = reason::kInvalid;
+      state.end_time = now_;
+    }
+    save_state(store_, *record, now_);
+  }
+
+  void take(const UnknownMessage& report) {
+    count(unreadable_, unreadable_example_, report.kind + ": " + report.problem);
+  }
+
+  WriteStore& store_;
+  NodeRecord& node_;
+  UnixMilliseconds now_;
+  const std::string* line_ = nullptr;
+  std::optional<std::int64_t> orphan_count_;
+  int foreign_ = 0, orphans_ = 0, ignored_ = 0, unreadable_ = 0, refused_ = 0;
+  std::string foreign_example_, orphan_example_, ignored_example_, unreadable_example_, refused_example_;
+};
+
+ReportAnswer resync(const NodeRecord& node) {
+  return {node.epoch, true, node.reports};
+}
+
+ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, Logger& logger) {
+  logger.warning(
+      "a device's reports do not follow those that the server has (was a database restored?): opening a new "
+      "epoch",
+      {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", epoch}});
+  open_epoch(store, node, epoch);
+  return resync(node);
+}
+
+}  // namespace
+
+Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
+                                   UnixMilliseconds now, Logger& logger) {
+  if (batch.epoch < node.epoch) return resync(node);
+  const Cursor& after = batch.after;
+  if (batch.epoch > node.epoch || after.sequence > node.reports.sequence ||
+      (after.sequence == node.reports.sequence && after.chain != node.reports.chain)) {
+    return open_for(store, node, batch.epoch, logger);
+  }
+  Applier applier(store, node, now);
+  Cursor cursor = after;
+  const Cursor known = node.reports;
+  for (const auto& line : batch.lines) {
+    const auto report = decode_report(line);
+    if (!report) return report.error();
+    if (report->sequence != cursor.sequence + 1) {
+      return Error{ErrorCode::invalid, "report " + std::to_string(report->sequence) + " follows number " +
+                                           std::to_string(cursor.sequence) +
+                                           ": sequences must not leave gaps"};
+    }
+    cursor = agenttask::advance(cursor, line);
+    if (cursor.sequence > known.sequence) {
+      applier.apply(*report, line);
+      node.reports = cursor;
+    } else if (cursor.sequence == known.sequence && cursor.chain != known.chain) {
+      return open_for(store, node, batch.epoch, logger);
+    }
+  }
+  applier.log(logger);
+  if (node.reports.sequence != known.sequence) store.update_node(node);
+  return ReportAnswer{node.epoch, false, node.reports};
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,172 @@
+#include "server/store/sqlite/reads.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "server/store/sqlite/rows.hpp"
+
+// Operators, enrolment, nodes, directives, orphans, idempotency; tasks are in task_reads.cpp.
+namespace agenttask::server::sqlite {
+namespace {
+
+std::string select(std::string_view columns, std::string_view rest) {
+  return "SELECT " + std::string(columns) + " FROM " + std::string(rest);
+}
+
+template <class Record>
+std::optional<Record> one(Database& database, Statement row, Record (*read)(Database&, const Statement&)) {
+  if (!row.step()) return std::nullopt;
+  return read(database, row);
+}
+
+template <class Record>
+std::vector<Record> all(Database& database, Statement row, Record (*read)(Database&, const Statement&)) {
+  std::vector<Record> records;
+  while (row.step()) records.push_back(read(database, row));
+  return records;
+}
+
+}  // namespace
+
+std::optional<OperatorRecord> SqliteReads::operator_by_hash(std::string_view token_hash) const {
+  return one(database_,
+             database_.query(select(kOperatorColumns, "operators WHERE token_hash = ?1"), {token_hash}),
+             read_operator);
+}
+
+std::optional<OperatorRecord> SqliteReads::operator_by_id(std::string_view id) const {
+  return one(database_, database_.query(select(kOperatorColumns, "operators WHERE id = ?1"), {id}),
+             read_operator);
+}
+
+std::vector<OperatorRecord> SqliteReads::operators() const {
+  return all(database_, database_.query(select(kOperatorColumns, "operators ORDER BY id DESC")),
+             read_operator);
+}
+
+std::optional<EnrollmentTokenRecord> SqliteReads::enrollment_token_by_hash(
+    std::string_view secret_hash) const {
+  return one(
+      database_,
+      database_.query(select(kTokenColumns, "enrollment_tokens WHERE secret_hash = ?1"), {secret_hash}),
+      read_token);
+}
+
+std::optional<EnrollmentTokenRecord> SqliteReads::enrollment_token_by_id(std::string_view id) const {
+  return one(database_, database_.query(select(kTokenColumns, "enrollment_tokens WHERE id = ?1"), {id}),
+             read_token);
+}
+
+std::vector<EnrollmentTokenRecord> SqliteReads::enrollment_tokens() const {
+  return all(database_, database_.query(select(kTokenColumns, "enrollment_tokens ORDER BY id DESC")),
+             read_token);
+}
+
+std::optional<EnrollmentRecord> SqliteReads::enrollment(std::string_view token_id,
+                                                        std::string_view key_digest) const {
+  auto row = database_.query(
+      "SELECT token_id, key_digest, node_id, certificate, time FROM enrollments WHERE token_id = ?1 AND "
+      "key_digest = ?2",
+      {token_id, key_digest});
+  if (!row.step()) return std::nullopt;
+  return EnrollmentRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
+}
+
+std::optional<NodeRecord> SqliteReads::node(std::string_view id) const {
+  return one(database_, database_.query(select(kNodeColumns, "nodes WHERE id = ?1"), {id}), read_node);
+}
+
+std::vector<NodeRecord> SqliteReads::nodes_by_name(std::string_view name) const {
+  return all(database_,
+             database_.query(select(kNodeColumns, "nodes WHERE name = ?1 AND revoked_at IS NULL ORDER BY id"),
+                             {name}),
+             read_node);
+}
+
+std::vector<NodeRecord> SqliteReads::nodes(std::string_view before, std::size_t limit, std::string_view name,
+                                           const Labels& labels) const {
+  // Labels are matched key by key against the row's object: a fleet's worth of rows is read in order of the
+  // id.
+  auto row = database_.query(
+      select(kNodeColumns,
+             "nodes WHERE (?1 = '' OR id < ?1) AND revoked_at IS NULL AND (?2 = '' OR name = ?2) AND NOT "
+             "EXISTS ("
+             "SELECT 1 FROM json_each(?3) wanted WHERE NOT EXISTS (SELECT 1 FROM json_each(nodes.labels) "
+             "present "
+             "WHERE present.key = wanted.key AND present.value = wanted.value)) ORDER BY id DESC LIMIT ?4"),
+      {before, name, labels_text(labels), limit});
+  std::vector<NodeRecord> records;
+  while (row.step()) records.push_back(read_node(database_, row));
+  return records;
+}
+
+std::optional<CertificateRecord> SqliteReads::certificate(std::string_view fingerprint) const {
+  auto row = database_.query(
+      "SELECT fingerprint, node_id, issued_at, expires_at, revoked_at FROM certificates WHERE fingerprint = "
+      "?1",
+      {fingerprint});
+  if (!row.step()) return std::nullopt;
+  return CertificateRecord{row.text(0), row.text(1), row.integer(2), row.integer(3), row.optional_integer(4)};
+}
+
+std::vector<DirectiveRecord> SqliteReads::queued_directives(std::string_view node_id,
+                                                            std::size_t limit) const {
+  return all(
+      database_,
+      database_.query(select(kDirectiveColumns,
+                             "directives WHERE node_id = ?1 AND sequence IS NULL ORDER BY position LIMIT ?2"),
+                      {node_id, limit}),
+      read_directive);
+}
+
+std::vector<DirectiveRecord> SqliteReads::offered_directives(std::string_view node_id, std::int64_t after,
+                                                             std::size_t limit) const {
+  return all(
+      database_,
+      database_.query(select(kDirectiveColumns,
+                             "directives WHERE node_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"),
+                      {node_id, after, limit}),
+      read_directive);
+}
+
+std::optional<std::string> SqliteReads::directive_chain(std::string_view node_id,
+                                                        std::int64_t sequence) const {
+  auto row = database_.query("SELECT chain FROM directives WHERE node_id = ?1 AND sequence = ?2",
+                             {node_id, sequence});
+  if (!row.step()) return std::nullopt;
+  return row.text(0);
+}
+
+std::vector<DirectiveRecord> SqliteReads::waiting_directives(std::string_view node_id, DirectiveKind kind,
+                                                             std::string_view task_id) const {
+  return all(database_,
+             database_.query(
+                 select(kDirectiveColumns,
+                        "directives WHERE node_id = ?1 AND kind = ?2 AND task_id = ?3 ORDER BY position"),
+                 {node_id, to_string(kind), task_id}),
+             read_directive);
+}
+
+std::int64_t SqliteReads::orphan_count(std::string_view node_id) const {
+  auto row = database_.query("SELECT count(*) FROM orphans WHERE node_id = ?1", {node_id});
+  return row.step() ? row.integer(0) : 0;
+}
+
+std::vector<OrphanRecord> SqliteReads::orphans(std::string_view node_id) const {
+  auto row = database_.query(
+      "SELECT node_id, task_id, kind, line, time FROM orphans WHERE node_id = ?1 ORDER BY id", {node_id});
+  std::vector<OrphanRecord> records;
+  while (row.step()) records.push_back({row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)});
+  return records;
+}
+
+std::optional<IdempotencyRecord> SqliteReads::idempotency(std::string_view operator_id,
+                                                          std::string_view key) const {
+  auto row = database_.query(
+      "SELECT operator_id, key, digest, task_id, time FROM idempotency_keys WHERE operator_id = ?1 AND key = "
+      "?2",
+      {operator_id, key});
+  if (!row.step()) return std::nullopt;
+  return IdempotencyRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
+}
+
+}  // namespace agenttask::server::sqlite

@@ -1,0 +1,66 @@
+#pragma once
+#include "platform/storage/database.hpp"
+#include "server/store/store.hpp"
+
+namespace agenttask::server::sqlite {
+
+/// The reading half over one connection. Threads: one at a time, as the connection.
+class SqliteReads : public virtual ReadStore {
+ public:
+  explicit SqliteReads(storage::Database& database) : database_(database) {}
+
+  [[nodiscard]] Result<void> check() const override { return database_.check(); }
+
+  [[nodiscard]] std::optional<OperatorRecord> operator_by_hash(std::string_view token_hash) const override;
+  [[nodiscard]] std::optional<OperatorRecord> operator_by_id(std::string_view id) const override;
+  [[nodiscard]] std::vector<OperatorRecord> operators() const override;
+  [[nodiscard]] std::optional<EnrollmentTokenRecord> enrollment_token_by_hash(
+      std::string_view secret_hash) const override;
+  [[nodiscard]] std::optional<EnrollmentTokenRecord> enrollment_token_by_id(
+      std::string_view id) const override;
+  [[nodiscard]] std::vector<EnrollmentTokenRecord> enrollment_tokens() const override;
+  [[nodiscard]] std::optional<EnrollmentRecord> enrollment(std::string_view token_id,
+                                                           std::string_view key_digest) const override;
+  [[nodiscard]] std::optional<NodeRecord> node(std::string_view id) const override;
+  [[nodiscard]] std::vector<NodeRecord> nodes_by_name(std::string_view name) const override;
+  [[nodiscard]] std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
+                                              std::string_view name, const Labels& labels) const override;
+  [[nodiscard]] std::optional<CertificateRecord> certificate(std::string_view fingerprint) const override;
+
+  [[nodiscard]] std::optional<TaskRecord> task(std::string_view id, WithData with_data) const override;
+  [[nodiscard]] std::vector<TaskRecord> tasks(const TaskFilter& filter, std::int64_t before,
+                                              std::size_t limit, WithData with_data) const override;
+  [[nodiscard]] std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
+      std::string_view node_id) const override;
+  [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
+                                                       std::size_t limit) const override;
+  [[nodiscard]] std::optional<UnixMilliseconds> next_expiry() const override;
+  [[nodiscard]] std::vector<std::string> purgeable_tasks(UnixMilliseconds before,
+                                                         std::size_t limit) const override;
+  [[nodiscard]] std::optional<TombstoneRecord> tombstone(std::string_view task_id) const override;
+  [[nodiscard]] std::optional<Run> run(std::string_view task_id, std::int64_t number) const override;
+  [[nodiscard]] std::vector<Run> runs(std::string_view task_id) const override;
+  [[nodiscard]] std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const override;
+  [[nodiscard]] std::int64_t output_bytes(std::string_view task_id, std::int64_t run,
+                                          OutputStream stream) const override;
+  [[nodiscard]] std::vector<DirectiveRecord> queued_directives(std::string_view node_id,
+                                                               std::size_t limit) const override;
+  [[nodiscard]] std::vector<DirectiveRecord> offered_directives(std::string_view node_id, std::int64_t after,
+                                                                std::size_t limit) const override;
+  [[nodiscard]] std::optional<std::string> directive_chain(std::string_view node_id,
+                                                           std::int64_t sequence) const override;
+  [[nodiscard]] std::vector<DirectiveRecord> waiting_directives(std::string_view node_id, DirectiveKind kind,
+                                                                std::string_view task_id) const override;
+  [[nodiscard]] std::int64_t orphan_count(std::string_view node_id) const override;
+  [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
+  [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
+                                                             std::string_view key) const override;
+
+ protected:
+  storage::Database& database_;
+
+ private:
+  void add_payload(TaskRecord& record) const;
+};
+
+}  // namespace agenttask::server::sqlite

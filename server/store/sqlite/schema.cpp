@@ -1,0 +1,99 @@
+#include "server/store/sqlite/schema.hpp"
+
+#include <array>
+
+namespace agenttask::server::sqlite {
+namespace {
+
+constexpr std::string_view kFirst = R"sql(
+CREATE TABLE operators(
+  id TEXT PRIMARY KEY, label TEXT NOT NULL, role TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL, created_by TEXT NOT NULL, expires_at INTEGER, revoked_at INTEGER) STRICT;
+
+CREATE TABLE nodes(
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, name_fixed INTEGER NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL,
+  labels TEXT NOT NULL, enrolled_at INTEGER NOT NULL, last_seen INTEGER, clock_offset INTEGER,
+  hold_wanted INTEGER, hold_reported INTEGER NOT NULL, revoked_at INTEGER,
+  incarnation TEXT NOT NULL, quarantined_at INTEGER, quarantine_reason TEXT NOT NULL,
+  epoch INTEGER NOT NULL, forked INTEGER NOT NULL, snapshot INTEGER NOT NULL,
+  offered_sequence INTEGER NOT NULL, offered_chain TEXT NOT NULL,
+  acknowledged_sequence INTEGER NOT NULL, acknowledged_chain TEXT NOT NULL,
+  report_sequence INTEGER NOT NULL, report_chain TEXT NOT NULL) STRICT;
+CREATE INDEX nodes_by_name ON nodes(name);
+
+CREATE TABLE certificates(
+  fingerprint TEXT PRIMARY KEY, node_id TEXT NOT NULL REFERENCES nodes(id),
+  issued_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, revoked_at INTEGER) STRICT;
+CREATE INDEX certificates_by_node ON certificates(node_id);
+
+CREATE TABLE enrollment_tokens(
+  id TEXT PRIMARY KEY, label TEXT NOT NULL, secret_hash TEXT NOT NULL UNIQUE, uses INTEGER NOT NULL, used INTEGER NOT NULL,
+  labels TEXT NOT NULL, replace_node TEXT NOT NULL, created_at INTEGER NOT NULL, created_by TEXT NOT NULL,
+  expires_at INTEGER NOT NULL) STRICT;
+CREATE TABLE enrollments(
+  token_id TEXT NOT NULL REFERENCES enrollment_tokens(id) ON DELETE CASCADE, key_digest TEXT NOT NULL,
+  node_id TEXT NOT NULL REFERENCES nodes(id), certificate TEXT NOT NULL, time INTEGER NOT NULL,
+  PRIMARY KEY(token_id, key_digest)) STRICT;
+
+-- spec: the spec's JSON without data. expires_at repeats options.expiresAt for the index of what the server expires alone.
+CREATE TABLE tasks(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, node_id TEXT NOT NULL REFERENCES nodes(id),
+  type TEXT NOT NULL, room_id TEXT NOT NULL, world_id TEXT NOT NULL, spec TEXT NOT NULL, expires_at INTEGER,
+  status TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, paused INTEGER NOT NULL,
+  add_time INTEGER NOT NULL, sent_time INTEGER, start_time INTEGER, end_time INTEGER, updated_at INTEGER NOT NULL,
+  next_run_at INTEGER, run_count INTEGER NOT NULL, missed_count INTEGER NOT NULL,
+  cancel_requested_at INTEGER, deleted_at INTEGER,
+  digest TEXT NOT NULL, created_by TEXT NOT NULL, offered INTEGER NOT NULL, decided_alone INTEGER NOT NULL,
+  directive INTEGER NOT NULL) STRICT;
+CREATE INDEX tasks_by_node ON tasks(node_id, sequence);
+CREATE INDEX tasks_to_expire ON tasks(expires_at) WHERE offered = 0 AND status = 'pending' AND expires_at IS NOT NULL;
+CREATE INDEX tasks_ended ON tasks(updated_at) WHERE status IN ('complete', 'failed', 'cancelled');
+-- What may be large and never changes with the state: apart, so that a change of state does not write it again.
+CREATE TABLE task_payloads(
+  sequence INTEGER PRIMARY KEY REFERENCES tasks(sequence) ON DELETE CASCADE, data TEXT NOT NULL, result TEXT NOT NULL) STRICT;
+CREATE TABLE task_tags(
+  tag TEXT NOT NULL, sequence INTEGER NOT NULL REFERENCES tasks(sequence) ON DELETE CASCADE,
+  PRIMARY KEY(tag, sequence)) STRICT, WITHOUT ROWID;
+CREATE INDEX task_tags_by_task ON task_tags(sequence);
+
+CREATE TABLE runs(
+  task_id TEXT NOT NULL REFERENCES tasks(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+  status TEXT NOT NULL, reason TEXT NOT NULL, start_time INTEGER NOT NULL, end_time INTEGER, result TEXT NOT NULL,
+  PRIMARY KEY(task_id, number)) STRICT;
+-- stream: 0 standard output, 1 standard error.
+CREATE TABLE output(
+  task_id TEXT NOT NULL REFERENCES tasks(id) ON DELETE CASCADE, run INTEGER NOT NULL,
+  stream INTEGER NOT NULL, offset INTEGER NOT NULL, bytes BLOB NOT NULL,
+  PRIMARY KEY(task_id, run, stream, offset)) STRICT;
+
+-- Order of the queue is the position. Sequence and chain are set when the directive is offered.
+CREATE TABLE directives(
+  position INTEGER PRIMARY KEY AUTOINCREMENT, node_id TEXT NOT NULL REFERENCES nodes(id), kind TEXT NOT NULL,
+  task_id TEXT NOT NULL, body TEXT NOT NULL, sequence INTEGER, chain TEXT) STRICT;
+CREATE INDEX directives_by_node ON directives(node_id, sequence, position);
+CREATE INDEX directives_by_task ON directives(task_id);
+
+CREATE TABLE orphans(
+  id INTEGER PRIMARY KEY, node_id TEXT NOT NULL REFERENCES nodes(id), task_id TEXT NOT NULL, kind TEXT NOT NULL,
+  line TEXT NOT NULL, time INTEGER NOT NULL) STRICT;
+CREATE INDEX orphans_by_node ON orphans(node_id);
+CREATE TABLE idempotency_keys(
+  operator_id TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, task_id TEXT NOT NULL, time INTEGER NOT NULL,
+  PRIMARY KEY(operator_id, key)) STRICT;
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys(time);
+CREATE TABLE tombstones(
+  task_id TEXT PRIMARY KEY, node_id TEXT NOT NULL, digest TEXT NOT NULL, summary TEXT NOT NULL,
+  purged_at INTEGER NOT NULL) STRICT;
+CREATE INDEX tombstones_by_time ON tombstones(purged_at);
+)sql";
+
+constexpr std::array<std::string_view, 1> kMigrations{kFirst};
+
+}  // namespace
+
+const storage::Schema& schema() {
+  static const storage::Schema schema{"the server's database", 0x41475356 /* AGSV */, kMigrations};
+  return schema;
+}
+
+}  // namespace agenttask::server::sqlite

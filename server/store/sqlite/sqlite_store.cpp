@@ -1,0 +1,140 @@
+#include <mutex>
+#include <optional>
+
+#include "platform/storage/database.hpp"
+#include "server/store/sqlite/schema.hpp"
+#include "server/store/sqlite/writes.hpp"
+
+namespace agenttask::server {
+namespace {
+
+using storage::Database;
+using storage::Savepoint;
+using storage::Transaction;
+
+/// A reading connection; while it is lent it holds one snapshot.
+class ReadConnection {
+ public:
+  explicit ReadConnection(Database database) : database_(std::move(database)), reads_(database_) {}
+
+  const ReadStore* lend() {
+    snapshot_.emplace(database_, Transaction::Kind::read);
+    return &reads_;
+  }
+  void take_back() { snapshot_.reset(); }
+
+ private:
+  Database database_;
+  sqlite::SqliteReads reads_;
+  std::optional<Transaction> snapshot_;
+};
+
+class SqliteSession final : public WriteSession {
+ public:
+  explicit SqliteSession(Database database) : database_(std::move(database)), writes_(database_) {}
+
+  Result<void> begin() override {
+    group_.emplace(database_, Transaction::Kind::write);
+    if (database_.failed()) {
+      auto failure = database_.check();
+      group_.reset();
+      return failure;
+    }
+    return {};
+  }
+
+  Result<void> commit() override {
+    auto result = group_->commit();
+    group_.reset();
+    return result;
+  }
+
+  void rollback() override {
+    job_.reset();
+    group_.reset();
+    writes_.touched().clear();
+  }
+
+  Result<void> begin_job() override {
+    touched_before_ = writes_.touched().size();
+    job_.emplace(database_);
+    return {};
+  }
+
+  Result<void> end_job(bool keep) override {
+    Result<void> result;
+    if (keep) {
+      result = job_->release();
+    } else if (database_.failed()) {
+      result = database_.check();
+    }
+    job_.reset();
+    if (!keep || !result) writes_.touched().resize(touched_before_);
+    return result;
+  }
+
+  WriteStore& store() override { return writes_; }
+  std::vector<std::string> take_touched() override { return std::exchange(writes_.touched(), {}); }
+
+ private:
+  Database database_;
+  sqlite::SqliteWrites writes_;
+  std::optional<Transaction> group_;
+  std::optional<Savepoint> job_;
+  std::size_t touched_before_ = 0;
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(std::filesystem::path file, Database writer)
+      : file_(std::move(file)), writer_(std::move(writer)) {}
+
+  Result<ReadLease> read() override {
+    std::shared_ptr<ReadConnection> connection;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (!idle_.empty()) {
+        connection = std::move(idle_.back());
+        idle_.pop_back();
+      }
+    }
+    if (!connection) {
+      storage::OpenOptions options;
+      options.read_only = true;
+      auto database = Database::open(file_, sqlite::schema(), options);
+      if (!database) return database.error();
+      connection = std::make_shared<ReadConnection>(std::move(*database));
+    }
+    const ReadStore* reads = connection->lend();
+    return ReadLease(reads, [this, connection](const ReadStore*) { give_back(connection); });
+  }
+
+  Result<std::unique_ptr<WriteSession>> write_session() override {
+    if (!writer_) return Error{ErrorCode::conflict, "the server's database has a writer already"};
+    auto session = std::make_unique<SqliteSession>(std::move(*writer_));
+    writer_.reset();
+    return std::unique_ptr<WriteSession>(std::move(session));
+  }
+
+ private:
+  void give_back(const std::shared_ptr<ReadConnection>& connection) {
+    connection->take_back();
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(connection);
+  }
+
+  std::filesystem::path file_;
+  std::optional<Database> writer_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<ReadConnection>> idle_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::filesystem::path& file) {
+  auto database = Database::open(file, sqlite::schema());
+  if (!database) return database.error();
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(file, std::move(*database)));
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,159 @@
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "server/store/sqlite/reads.hpp"
+#include "server/store/sqlite/rows.hpp"
+
+namespace agenttask::server::sqlite {
+namespace {
+
+constexpr std::string_view kEnded = "status IN ('complete', 'failed', 'cancelled')";
+constexpr std::string_view kToExpire = "offered = 0 AND status = 'pending' AND expires_at IS NOT NULL";
+
+int stream_number(OutputStream stream) {
+  return stream == OutputStream::standard_output ? 0 : 1;
+}
+
+std::vector<std::string> ids(Statement row) {
+  std::vector<std::string> ids;
+  while (row.step()) ids.push_back(row.text(0));
+  return ids;
+}
+
+/// One statement for each set of conditions that is used. All values are always bound, by number.
+std::string list_query(const TaskFilter& filter) {
+  std::string sql =
+      "SELECT " + std::string(kTaskColumns) +
+      " FROM tasks WHERE sequence < ?1 AND deleted_at IS NULL AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
+      "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7";
+  if (!filter.node_id.empty()) sql += " AND node_id = ?2";
+  if (!filter.type.empty()) sql += " AND type = ?3";
+  if (filter.status) sql += " AND status = ?4";
+  if (!filter.room_id.empty()) sql += " AND room_id = ?5";
+  if (!filter.world_id.empty()) sql += " AND world_id = ?6";
+  if (filter.tags.size() == 1) {
+    sql += " AND sequence IN (SELECT sequence FROM task_tags WHERE tag = json_extract(?7, '$[0]'))";
+  } else if (!filter.tags.empty()) {
+    sql +=
+        " AND NOT EXISTS (SELECT 1 FROM json_each(?7) wanted WHERE NOT EXISTS "
+        "(SELECT 1 FROM task_tags WHERE task_tags.tag = wanted.value AND task_tags.sequence = "
+        "tasks.sequence))";
+  }
+  return sql + " ORDER BY sequence DESC LIMIT ?8";
+}
+
+}  // namespace
+
+void SqliteReads::add_payload(TaskRecord& record) const {
+  auto row = database_.query("SELECT data, result FROM task_payloads WHERE sequence = ?1", {record.sequence});
+  if (!row.step()) {
+    if (!database_.failed()) {
+      database_.fail(
+          Error{ErrorCode::corrupt, "task " + record.task.spec.id + " has no data in the server's database"});
+    }
+    return;
+  }
+  record.task.spec.data = row.text(0);
+  record.task.state.result = row.text(1);
+}
+
+std::optional<TaskRecord> SqliteReads::task(std::string_view id, WithData with_data) const {
+  auto row = database_.query("SELECT " + std::string(kTaskColumns) + " FROM tasks WHERE id = ?1", {id});
+  if (!row.step()) return std::nullopt;
+  TaskRecord record = read_task(database_, row);
+  if (with_data == WithData::yes) add_payload(record);
+  return record;
+}
+
+std::vector<TaskRecord> SqliteReads::tasks(const TaskFilter& filter, std::int64_t before, std::size_t limit,
+                                           WithData with_data) const {
+  const std::string tags = encode_json(nlohmann::json(filter.tags));
+  auto row =
+      database_.query(list_query(filter), {before > 0 ? before : INT64_MAX, filter.node_id, filter.type,
+                                           filter.status ? to_string(*filter.status) : std::string_view(),
+                                           filter.room_id, filter.world_id, tags, limit});
+  std::vector<TaskRecord> records;
+  while (row.step()) {
+    records.push_back(read_task(database_, row));
+    if (with_data == WithData::yes) add_payload(records.back());
+  }
+  return records;
+}
+
+std::vector<std::pair<std::string, TaskStatus>> SqliteReads::tasks_for_epoch(std::string_view node_id) const {
+  std::vector<std::pair<std::string, TaskStatus>> tasks;
+  auto row = database_.query(
+      "SELECT id, status FROM tasks WHERE node_id = ?1 AND (status NOT IN ('complete', 'failed', "
+      "'cancelled') OR "
+      "(status = 'cancelled' AND decided_alone = 1)) ORDER BY sequence",
+      {node_id});
+  while (row.step()) {
+    const auto status = parse_task_status(row.text(1));
+    tasks.emplace_back(row.text(0), status ? *status : TaskStatus::pending);
+  }
+  return tasks;
+}
+
+std::vector<std::string> SqliteReads::expired_tasks(UnixMilliseconds now, std::size_t limit) const {
+  return ids(database_.query("SELECT id FROM tasks WHERE " + std::string(kToExpire) +
+                                 " AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+                             {now, limit}));
+}
+
+std::optional<UnixMilliseconds> SqliteReads::next_expiry() const {
+  auto row = database_.query("SELECT min(expires_at) FROM tasks WHERE " + std::string(kToExpire));
+  if (!row.step()) return std::nullopt;
+  return row.optional_integer(0);
+}
+
+std::vector<std::string> SqliteReads::purgeable_tasks(UnixMilliseconds before, std::size_t limit) const {
+  return ids(database_.query("SELECT id FROM tasks WHERE " + std::string(kEnded) +
+                                 " AND updated_at < ?1 AND NOT EXISTS (SELECT 1 FROM directives WHERE "
+                                 "directives.task_id = tasks.id) ORDER BY updated_at LIMIT ?2",
+                             {before, limit}));
+}
+
+std::optional<TombstoneRecord> SqliteReads::tombstone(std::string_view task_id) const {
+  auto row = database_.query(
+      "SELECT task_id, node_id, digest, summary, purged_at FROM tombstones WHERE task_id = ?1", {task_id});
+  if (!row.step()) return std::nullopt;
+  return TombstoneRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
+}
+
+std::optional<Run> SqliteReads::run(std::string_view task_id, std::int64_t number) const {
+  auto row =
+      database_.query("SELECT " + std::string(kRunColumns) + " FROM runs WHERE task_id = ?1 AND number = ?2",
+                      {task_id, number});
+  if (!row.step()) return std::nullopt;
+  return read_run(database_, row);
+}
+
+std::vector<Run> SqliteReads::runs(std::string_view task_id) const {
+  auto row = database_.query(
+      "SELECT " + std::string(kRunColumns) + " FROM runs WHERE task_id = ?1 ORDER BY number", {task_id});
+  std::vector<Run> runs;
+  while (row.step()) runs.push_back(read_run(database_, row));
+  return runs;
+}
+
+std::vector<OutputChunk> SqliteReads::output(std::string_view task_id, std::int64_t run) const {
+  auto row = database_.query(
+      "SELECT stream, offset, bytes FROM output WHERE task_id = ?1 AND run = ?2 ORDER BY stream, offset",
+      {task_id, run});
+  std::vector<OutputChunk> chunks;
+  while (row.step()) {
+    chunks.push_back({row.integer(0) == 0 ? OutputStream::standard_output : OutputStream::standard_error,
+                      row.integer(1), row.text(2)});
+  }
+  return chunks;
+}
+
+std::int64_t SqliteReads::output_bytes(std::string_view task_id, std::int64_t run,
+                                       OutputStream stream) const {
+  auto row = database_.query(
+      "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE task_id = ?1 AND run = ?2 AND stream = ?3",
+      {task_id, run, stream_number(stream)});
+  return row.step() ? row.integer(0) : 0;
+}
+
+}  // namespace agenttask::server::sqlite

@@ -1,0 +1,125 @@
+#include "server/store/sqlite/rows.hpp"
+#include "server/store/sqlite/writes.hpp"
+
+namespace agenttask::server::sqlite {
+
+std::int64_t SqliteWrites::insert_task(const TaskRecord& record) {
+  const TaskSpec& spec = record.task.spec;
+  const TaskState& state = record.task.state;
+  database_.execute(
+      "INSERT INTO tasks(id, node_id, type, room_id, world_id, spec, expires_at, status, reason, detail, "
+      "paused, add_time, "
+      "sent_time, start_time, end_time, updated_at, next_run_at, run_count, missed_count, "
+      "cancel_requested_at, deleted_at, "
+      "digest, created_by, offered, decided_alone, directive) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+      "?10, ?11, ?12, ?13, ?14, ?15, "
+      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
+      {spec.id,
+       spec.node_id,
+       spec.type,
+       spec.room_id,
+       spec.world_id,
+       spec_text(spec),
+       spec.options.expires_at,
+       to_string(state.status),
+       state.reason,
+       state.detail,
+       state.paused,
+       state.add_time,
+       state.sent_time,
+       state.start_time,
+       state.end_time,
+       state.updated_at,
+       state.next_run_at,
+       state.run_count,
+       state.missed_count,
+       state.cancel_requested_at,
+       state.deleted_at,
+       record.digest,
+       record.created_by,
+       record.offered,
+       record.decided_alone,
+       record.directive});
+  const std::int64_t sequence = database_.last_insert_id();
+  database_.execute("INSERT INTO task_payloads(sequence, data, result) VALUES(?1, ?2, ?3)",
+                    {sequence, spec.data, state.result});
+  put_tags(sequence, spec.tags);
+  return sequence;
+}
+
+void SqliteWrites::put_tags(std::int64_t sequence, const std::vector<std::string>& tags) {
+  for (const auto& tag : tags) {
+    database_.execute("INSERT OR IGNORE INTO task_tags(tag, sequence) VALUES(?1, ?2)", {tag, sequence});
+  }
+}
+
+void SqliteWrites::update_task_state(const TaskRecord& record) {
+  const TaskState& state = record.task.state;
+  database_.execute(
+      "UPDATE tasks SET status = ?2, reason = ?3, detail = ?4, paused = ?5, sent_time = ?6, start_time = ?7, "
+      "end_time = ?8, updated_at = ?9, next_run_at = ?10, run_count = ?11, missed_count = ?12, "
+      "cancel_requested_at = ?13, "
+      "deleted_at = ?14, offered = ?15, decided_alone = ?16 WHERE sequence = ?1",
+      {record.sequence, to_string(state.status), state.reason, state.detail, state.paused, state.sent_time,
+       state.start_time, state.end_time, state.updated_at, state.next_run_at, state.run_count,
+       state.missed_count, state.cancel_requested_at, state.deleted_at, record.offered,
+       record.decided_alone});
+  if (!state.result.empty()) {
+    database_.execute("UPDATE task_payloads SET result = ?2 WHERE sequence = ?1",
+                      {record.sequence, state.result});
+  }
+}
+
+void SqliteWrites::update_task_spec(const TaskSpec& spec) {
+  auto row = database_.query("SELECT sequence FROM tasks WHERE id = ?1", {spec.id});
+  if (!row.step()) return;
+  const std::int64_t sequence = row.integer(0);
+  database_.execute(
+      "UPDATE tasks SET spec = ?2, expires_at = ?3, room_id = ?4, world_id = ?5 WHERE sequence = ?1",
+      {sequence, spec_text(spec), spec.options.expires_at, spec.room_id, spec.world_id});
+  database_.execute("DELETE FROM task_tags WHERE sequence = ?1", {sequence});
+  put_tags(sequence, spec.tags);
+}
+
+void SqliteWrites::mark_offered(std::string_view task_id, std::int64_t directive) {
+  database_.execute("UPDATE tasks SET offered = 1, directive = ?2 WHERE id = ?1", {task_id, directive});
+}
+
+void SqliteWrites::mark_all_offered(std::string_view node_id) {
+  database_.execute(
+      "UPDATE tasks SET offered = 1, directive = 0 WHERE node_id = ?1 AND (offered = 0 OR directive <> 0)",
+      {node_id});
+}
+
+void SqliteWrites::remove_task(std::string_view id) {
+  database_.execute("DELETE FROM tasks WHERE id = ?1", {id});  // payload, tags, runs and output go with it
+}
+
+void SqliteWrites::insert_tombstone(const TombstoneRecord& record) {
+  database_.execute(
+      "INSERT OR IGNORE INTO tombstones(task_id, node_id, digest, summary, purged_at) VALUES(?1, ?2, ?3, ?4, "
+      "?5)",
+      {record.task_id, record.node_id, record.digest, record.summary, record.purged_at});
+}
+
+void SqliteWrites::put_run(const Run& run) {
+  database_.execute(
+      "INSERT INTO runs(task_id, number, status, reason, start_time, end_time, result) VALUES(?1, ?2, ?3, "
+      "?4, ?5, ?6, ?7) "
+      "ON CONFLICT(task_id, number) DO UPDATE SET status = ?3, reason = ?4, start_time = ?5, end_time = ?6, "
+      "result = ?7",
+      {run.task_id, run.number, to_string(run.status), run.reason, run.start_time, run.end_time, run.result});
+}
+
+void SqliteWrites::put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) {
+  database_.execute(
+      "INSERT INTO output(task_id, run, stream, offset, bytes) SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS "
+      "(SELECT 1 FROM "
+      "output WHERE task_id = ?1 AND run = ?2 AND stream = ?3 AND (offset = ?4 OR (offset < ?4 + length(?5) "
+      "AND offset + "
+      "length(bytes) > ?4)))",
+      {task_id, run, chunk.stream == OutputStream::standard_output ? 0 : 1, chunk.offset,
+       storage::Blob{chunk.bytes}});
+}
+
+}  // namespace agenttask::server::sqlite

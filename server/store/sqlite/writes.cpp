@@ -1,0 +1,155 @@
+#include "server/store/sqlite/writes.hpp"
+
+#include "server/store/sqlite/rows.hpp"
+
+// Operators, enrolment, nodes, directives, orphans, idempotency; tasks are in task_writes.cpp.
+namespace agenttask::server::sqlite {
+
+void SqliteWrites::insert_operator(const OperatorRecord& record) {
+  database_.execute(
+      "INSERT INTO operators(id, label, role, token_hash, created_at, created_by, expires_at, revoked_at) "
+      "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+      {record.id, record.label, to_string(record.role), record.token_hash, record.created_at,
+       record.created_by, record.expires_at, record.revoked_at});
+}
+
+void SqliteWrites::revoke_operator(std::string_view id, UnixMilliseconds now) {
+  database_.execute("UPDATE operators SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL", {id, now});
+  touch("operator:" + std::string(id));
+}
+
+void SqliteWrites::insert_enrollment_token(const EnrollmentTokenRecord& record) {
+  database_.execute(
+      "INSERT INTO enrollment_tokens(id, label, secret_hash, uses, used, labels, replace_node, created_at, "
+      "created_by, "
+      "expires_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+      {record.id, record.label, record.secret_hash, record.uses, record.used, labels_text(record.labels),
+       record.replace_node, record.created_at, record.created_by, record.expires_at});
+}
+
+void SqliteWrites::use_enrollment_token(std::string_view id) {
+  database_.execute("UPDATE enrollment_tokens SET used = used + 1 WHERE id = ?1", {id});
+}
+
+void SqliteWrites::remove_enrollment_token(std::string_view id) {
+  database_.execute("DELETE FROM enrollment_tokens WHERE id = ?1", {id});
+}
+
+void SqliteWrites::insert_enrollment(const EnrollmentRecord& record) {
+  database_.execute(
+      "INSERT INTO enrollments(token_id, key_digest, node_id, certificate, time) VALUES(?1, ?2, ?3, ?4, ?5)",
+      {record.token_id, record.key_digest, record.node_id, record.certificate_pem, record.time});
+}
+
+void SqliteWrites::insert_node(const NodeRecord& record) {
+  database_.execute(
+      "INSERT INTO nodes(id, name, name_fixed, version, platform, labels, enrolled_at, last_seen, "
+      "clock_offset, "
+      "hold_wanted, hold_reported, revoked_at, incarnation, quarantined_at, quarantine_reason, epoch, "
+      "forked, snapshot, "
+      "offered_sequence, offered_chain, acknowledged_sequence, acknowledged_chain, report_sequence, "
+      "report_chain) "
+      "VALUES(?1, '', 0, '', '', '{}', 0, ?2, ?3, NULL, 0, NULL, '', NULL, '', 0, 0, 0, 0, '', 0, '', 0, '')",
+      {record.id, record.last_seen, record.clock_offset});
+  update_node(record);
+}
+
+void SqliteWrites::update_node(const NodeRecord& record) {
+  database_.execute(
+      "UPDATE nodes SET name = ?2, name_fixed = ?3, version = ?4, platform = ?5, labels = ?6, enrolled_at = "
+      "?7, "
+      "hold_wanted = ?8, hold_reported = ?9, revoked_at = ?10, incarnation = ?11, quarantined_at = ?12, "
+      "quarantine_reason = ?13, epoch = ?14, forked = ?15, snapshot = ?16, offered_sequence = ?17, "
+      "offered_chain = ?18, "
+      "acknowledged_sequence = ?19, acknowledged_chain = ?20, report_sequence = ?21, report_chain = ?22 "
+      "WHERE id = ?1",
+      {record.id,
+       record.name,
+       record.name_fixed,
+       record.version,
+       record.platform,
+       labels_text(record.labels),
+       record.enrolled_at,
+       record.hold_wanted,
+       record.hold_reported,
+       record.revoked_at,
+       record.incarnation,
+       record.quarantined_at,
+       record.quarantine_reason,
+       record.epoch,
+       record.forked,
+       record.snapshot,
+       record.offered.sequence,
+       record.offered.chain,
+       record.acknowledged.sequence,
+       record.acknowledged.chain,
+       record.reports.sequence,
+       record.reports.chain});
+}
+
+void SqliteWrites::set_last_seen(std::string_view id, UnixMilliseconds last_seen,
+                                 std::optional<DurationMilliseconds> clock_offset) {
+  database_.execute(
+      "UPDATE nodes SET last_seen = ?2, clock_offset = coalesce(?3, clock_offset) WHERE id = ?1",
+      {id, last_seen, clock_offset});
+}
+
+void SqliteWrites::insert_certificate(const CertificateRecord& record) {
+  database_.execute(
+      "INSERT INTO certificates(fingerprint, node_id, issued_at, expires_at, revoked_at) VALUES(?1, ?2, ?3, "
+      "?4, ?5)",
+      {record.fingerprint, record.node_id, record.issued_at, record.expires_at, record.revoked_at});
+}
+
+void SqliteWrites::revoke_certificates(std::string_view node_id, UnixMilliseconds now) {
+  database_.execute("UPDATE certificates SET revoked_at = ?2 WHERE node_id = ?1 AND revoked_at IS NULL",
+                    {node_id, now});
+}
+
+void SqliteWrites::append_directive(const DirectiveRecord& record) {
+  database_.execute("INSERT INTO directives(node_id, kind, task_id, body) VALUES(?1, ?2, ?3, ?4)",
+                    {record.node_id, to_string(record.kind), record.task_id, record.body});
+}
+
+void SqliteWrites::set_directive_body(std::int64_t position, std::string_view body) {
+  database_.execute("UPDATE directives SET body = ?2 WHERE position = ?1 AND sequence IS NULL",
+                    {position, body});
+}
+
+void SqliteWrites::offer_directive(std::int64_t position, const Cursor& cursor) {
+  database_.execute("UPDATE directives SET sequence = ?2, chain = ?3 WHERE position = ?1",
+                    {position, cursor.sequence, cursor.chain});
+}
+
+void SqliteWrites::remove_queued(std::string_view task_id) {
+  database_.execute("DELETE FROM directives WHERE task_id = ?1 AND sequence IS NULL", {task_id});
+}
+
+void SqliteWrites::remove_acknowledged(std::string_view node_id, std::int64_t sequence) {
+  database_.execute("DELETE FROM directives WHERE node_id = ?1 AND sequence <= ?2", {node_id, sequence});
+}
+
+void SqliteWrites::remove_directives(std::string_view node_id) {
+  database_.execute("DELETE FROM directives WHERE node_id = ?1", {node_id});
+}
+
+void SqliteWrites::insert_orphan(const OrphanRecord& record) {
+  database_.execute("INSERT INTO orphans(node_id, task_id, kind, line, time) VALUES(?1, ?2, ?3, ?4, ?5)",
+                    {record.node_id, record.task_id, record.kind, record.line, record.time});
+}
+
+void SqliteWrites::insert_idempotency(const IdempotencyRecord& record) {
+  database_.execute(
+      "INSERT INTO idempotency_keys(operator_id, key, digest, task_id, time) VALUES(?1, ?2, ?3, ?4, ?5)",
+      {record.operator_id, record.key, record.digest, record.task_id, record.time});
+}
+
+void SqliteWrites::forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
+                                 UnixMilliseconds orphans) {
+  database_.execute("DELETE FROM idempotency_keys WHERE time < ?1", {idempotency});
+  database_.execute("DELETE FROM tombstones WHERE purged_at < ?1", {tombstones});
+  database_.execute("DELETE FROM orphans WHERE time < ?1", {orphans});
+  database_.execute("DELETE FROM enrollment_tokens WHERE expires_at < ?1", {orphans});
+}
+
+}  // namespace agenttask::server::sqlite

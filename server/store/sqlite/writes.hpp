@@ -1,0 +1,57 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "server/store/sqlite/reads.hpp"
+
+namespace agenttask::server::sqlite {
+
+/// The writing half, on the writer's connection.
+class SqliteWrites final : public WriteStore, public SqliteReads {
+ public:
+  explicit SqliteWrites(storage::Database& database) : SqliteReads(database) {}
+
+  void insert_operator(const OperatorRecord& record) override;
+  void revoke_operator(std::string_view id, UnixMilliseconds now) override;
+  void insert_enrollment_token(const EnrollmentTokenRecord& record) override;
+  void use_enrollment_token(std::string_view id) override;
+  void remove_enrollment_token(std::string_view id) override;
+  void insert_enrollment(const EnrollmentRecord& record) override;
+  void insert_node(const NodeRecord& record) override;
+  void update_node(const NodeRecord& record) override;
+  void set_last_seen(std::string_view id, UnixMilliseconds last_seen,
+                     std::optional<DurationMilliseconds> clock_offset) override;
+  void insert_certificate(const CertificateRecord& record) override;
+  void revoke_certificates(std::string_view node_id, UnixMilliseconds now) override;
+
+  std::int64_t insert_task(const TaskRecord& record) override;
+  void update_task_state(const TaskRecord& record) override;
+  void update_task_spec(const TaskSpec& spec) override;
+  void mark_offered(std::string_view task_id, std::int64_t directive) override;
+  void mark_all_offered(std::string_view node_id) override;
+  void remove_task(std::string_view id) override;
+  void insert_tombstone(const TombstoneRecord& record) override;
+  void put_run(const Run& run) override;
+  void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
+
+  void append_directive(const DirectiveRecord& record) override;
+  void set_directive_body(std::int64_t position, std::string_view body) override;
+  void offer_directive(std::int64_t position, const Cursor& cursor) override;
+  void remove_queued(std::string_view task_id) override;
+  void remove_acknowledged(std::string_view node_id, std::int64_t sequence) override;
+  void remove_directives(std::string_view node_id) override;
+  void insert_orphan(const OrphanRecord& record) override;
+  void insert_idempotency(const IdempotencyRecord& record) override;
+  void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
+                     UnixMilliseconds orphans) override;
+
+  void touch(std::string key) override { touched_.push_back(std::move(key)); }
+  [[nodiscard]] std::vector<std::string>& touched() { return touched_; }
+
+ private:
+  void put_tags(std::int64_t sequence, const std::vector<std::string>& tags);
+
+  std::vector<std::string> touched_;
+};
+
+}  // namespace agenttask::server::sqlite

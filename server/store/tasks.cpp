@@ -1,0 +1,139 @@
+#include "server/store/tasks.hpp"
+
+#include <algorithm>
+
+#include "server/store/changes.hpp"
+
+namespace agenttask::server {
+namespace {
+
+void ask(WriteStore& store, const TaskRecord& record, DirectiveKind kind, std::string body = {}) {
+  const TaskSpec& spec = record.task.spec;
+  store.append_directive({0, spec.node_id, kind, spec.id, std::move(body), 0, {}});
+  store.touch("node:" + spec.node_id);
+}
+
+}  // namespace
+
+TaskRecord create_task(WriteStore& store, TaskSpec spec, std::string digest, std::string created_by,
+                       UnixMilliseconds now) {
+  if (!spec.options.expires_at) {
+    // A task for later gets its 30 days from when it is due.
+    const auto from = std::max(now, spec.schedule.scheduled_for.value_or(now));
+    spec.options.expires_at = std::min(from + limits::kDefaultExpiry, limits::kLatestTime);
+  }
+  TaskRecord record;
+  record.task.spec = std::move(spec);
+  record.task.state.add_time = now;
+  record.task.state.updated_at = now;
+  record.digest = std::move(digest);
+  record.created_by = std::move(created_by);
+  record.sequence = store.insert_task(record);
+  ask(store, record, DirectiveKind::task);
+  touch_task(store, record.task.spec.id);
+  return record;
+}
+
+void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::string_view why,
+               std::string detail, UnixMilliseconds now) {
+  TaskState& state = record.task.state;
+  state.status = status;
+  state.reason = why;
+  state.detail = std::move(detail);
+  state.end_time = now;
+  state.next_run_at.reset();
+  record.decided_alone = true;
+  store.remove_queued(record.task.spec.id);
+  save_state(store, record, now);
+}
+
+void touch_task(WriteStore& store, const std::string& task_id) {
+  store.touch("task:" + task_id);
+  store.touch("output:" + task_id);
+}
+
+void save_state(WriteStore& store, TaskRecord& record, UnixMilliseconds now) {
+  record.task.state.updated_at = std::max(now, record.task.state.updated_at + 1);
+  store.update_task_state(record);
+  touch_task(store, record.task.spec.id);
+}
+
+TaskOutcome cancel_task(WriteStore& store, TaskRecord record, UnixMilliseconds now) {
+  TaskState& state = record.task.state;
+  if (has_ended(state.status)) return {TaskAnswer::ended, std::move(record)};
+  if (!record.offered) {
+    end_alone(store, record, TaskStatus::cancelled, "", "cancelled before it was sent to the device", now);
+    return {TaskAnswer::done, std::move(record)};
+  }
+  if (!state.cancel_requested_at) {
+    ask(store, record, DirectiveKind::cancel);
+    state.cancel_requested_at = now;
+    save_state(store, record, now);
+  }
+  return {TaskAnswer::asked, std::move(record)};
+}
+
+TaskOutcome delete_task(WriteStore& store, TaskRecord record, UnixMilliseconds now) {
+  TaskState& state = record.task.state;
+  const TaskSpec& spec = record.task.spec;
+  if (has_ended(state.status)) {
+    if (!state.deleted_at) {
+      state.deleted_at = now;
+      save_state(store, record, now);
+    }
+    return {TaskAnswer::done, std::move(record)};
+  }
+  if (!record.offered) {
+    state.deleted_at = now;
+    end_alone(store, record, TaskStatus::cancelled, "", "deleted before it was sent to the device", now);
+    return {TaskAnswer::done, std::move(record)};
+  }
+  if (store.waiting_directives(spec.node_id, DirectiveKind::delete_, spec.id).empty()) {
+    ask(store, record, DirectiveKind::delete_);
+    if (!state.cancel_requested_at) state.cancel_requested_at = now;
+    save_state(store, record, now);
+  }
+  return {TaskAnswer::asked, std::move(record)};
+}
+
+Result<TaskOutcome> update_task(WriteStore& store, TaskRecord record, const TaskChanges& changes,
+                                std::string body, UnixMilliseconds now) {
+  if (has_ended(record.task.state.status)) return TaskOutcome{TaskAnswer::ended, std::move(record)};
+  auto spec = apply_changes(record.task.spec, changes);
+  if (!spec) return spec.error();
+  if (record.offered) {
+    // The row stays what the device was told until the device reports the change.
+    ask(store, record, DirectiveKind::update, std::move(body));
+    save_state(store, record, now);
+    return TaskOutcome{TaskAnswer::asked, std::move(record)};
+  }
+  record.task.spec = std::move(*spec);
+  store.update_task_spec(record.task.spec);
+  save_state(store, record, now);
+  return TaskOutcome{TaskAnswer::done, std::move(record)};
+}
+
+bool set_hold(WriteStore& store, NodeRecord& node, bool hold) {
+  const std::string body = hold ? R"({"hold":true})" : R"({"hold":false})";
+  const auto waiting = store.waiting_directives(node.id, DirectiveKind::settings, "");
+  const bool wanted_before = node.hold_wanted == hold;
+  node.hold_wanted = hold;
+  if (!wanted_before) store.update_node(node);
+  if (waiting.empty() ? node.hold_reported == hold : waiting.back().body == body) return !waiting.empty();
+  if (!waiting.empty() && waiting.back().sequence == 0) {
+    store.set_directive_body(waiting.back().position, body);
+  } else {
+    store.append_directive({0, node.id, DirectiveKind::settings, "", body, 0, {}});
+  }
+  store.touch("node:" + node.id);
+  return true;
+}
+
+bool same_request(const TaskRecord& record, const TaskSpec& request) {
+  if (!record.digest.empty()) return record.digest == request_digest(request);
+  TaskSpec known = record.task.spec;
+  if (!request.options.expires_at) known.options.expires_at.reset();
+  return request_digest(known) == request_digest(request);
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,111 @@
+#include "server/store/writer.hpp"
+
+#include <exception>
+#include <future>
+
+namespace agenttask::server {
+
+Writer::Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger, Settings settings)
+    : session_(std::move(session)),
+      touched_(std::move(touched)),
+      logger_(logger),
+      settings_(settings),
+      thread_([this] { work(); }) {}
+
+Writer::~Writer() {
+  stop();
+}
+
+Result<void> Writer::submit(Job job) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stopping_) return Error{ErrorCode::unavailable, "the server is stopping; try again"};
+    if (queue_.size() >= settings_.queue_limit) {
+      return Error{ErrorCode::unavailable, "the server has too many writes waiting; try again"};
+    }
+    queue_.push_back(std::move(job));
+  }
+  arrived_.notify_one();
+  return {};
+}
+
+Result<void> Writer::run(const std::function<Result<void>(WriteStore&)>& job) {
+  std::promise<Result<void>> promise;
+  auto answer = promise.get_future();
+  Result<void> outcome;
+  auto accepted = submit({[&](WriteStore& store) {
+                            outcome = job(store);
+                            return outcome.has_value();
+                          },
+                          [&](const Result<void>& committed) {
+                            promise.set_value(committed.has_value() ? outcome : committed);
+                          }});
+  if (!accepted) return accepted;
+  return answer.get();
+}
+
+void Writer::stop() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  arrived_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Writer::healthy() const {
+  const std::scoped_lock lock(mutex_);
+  return healthy_;
+}
+
+void Writer::work() {
+  for (;;) {
+    std::vector<Job> group;
+    {
+      std::unique_lock lock(mutex_);
+      arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;  // stopping, and all is done
+      while (!queue_.empty() && group.size() < settings_.group_limit) {
+        group.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+    }
+    commit_group(group);
+  }
+}
+
+void Writer::commit_group(std::vector<Job>& group) {
+  std::vector<Result<void>> outcomes(group.size());
+  auto committed = session_->begin();
+  if (committed) {
+    for (std::size_t i = 0; i < group.size(); ++i) outcomes[i] = run_job(group[i]);
+    committed = session_->commit();
+  }
+  const auto keys = session_->take_touched();
+  {
+    const std::scoped_lock lock(mutex_);
+    healthy_ = committed.has_value();
+  }
+  if (committed) {
+    if (!keys.empty()) touched_(keys);
+  } else {
+    logger_.error("cannot commit", {{"jobs", group.size()}, {"error", committed.error().message}});
+  }
+  for (std::size_t i = 0; i < group.size(); ++i) group[i].done(committed ? outcomes[i] : committed);
+}
+
+Result<void> Writer::run_job(Job& job) {
+  if (auto begun = session_->begin_job(); !begun) return begun;
+  bool keep = false;
+  Result<void> outcome;
+  try {
+    keep = job.run(session_->store());
+  } catch (const std::exception& fault) {
+    outcome = Error{ErrorCode::internal, std::string("a write failed: ") + fault.what()};
+    logger_.error("a write threw", {{"error", fault.what()}});
+  }
+  auto ended = session_->end_job(keep);
+  return outcome ? ended : outcome;
+}
+
+}  // namespace agenttask::server

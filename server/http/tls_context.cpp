@@ -1,7 +1,6 @@
 #include "server/http/tls_context.hpp"
 
 #include <array>
-#include <ctime>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -10,7 +9,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
-#include "platform/base/encoding.hpp"
+#include "platform/net/certificate.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -141,12 +140,6 @@ Result<void> set_up_sessions(SSL_CTX* context, TicketKeys* keys) {
   return {};
 }
 
-UnixMilliseconds to_unix(const ASN1_TIME* time) {
-  std::tm parts{};
-  if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
-  return static_cast<UnixMilliseconds>(timegm(&parts)) * 1000;
-}
-
 }  // namespace
 
 std::string take_openssl_error() {
@@ -182,22 +175,19 @@ TlsContext::~TlsContext() {
 Result<std::optional<PeerFacts>> peer_facts(const SSL* connection) {
   auto* certificate = SSL_get0_peer_certificate(connection);
   if (certificate == nullptr) return std::optional<PeerFacts>();
-  if (!is_for_clients(certificate)) {
-    return Error{ErrorCode::denied, "the peer's certificate is not for client authentication"};
+  unsigned char* bytes = nullptr;
+  const int length = i2d_X509(certificate, &bytes);
+  if (length <= 0)
+    return Error{ErrorCode::denied, "the peer's certificate can't be read: " + take_openssl_error()};
+  const std::string_view der(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
+  const auto parsed = net::Certificate::from_der(der);
+  OPENSSL_free(bytes);
+  if (!parsed) return with_context(parsed.error(), "the peer's certificate");
+  // The handshake has seen to it; a resumed session saw an older handshake.
+  if (!parsed->allows(net::CertificatePurpose::client) || parsed->common_name().empty()) {
+    return Error{ErrorCode::denied, "the peer's certificate is not one of a device"};
   }
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  std::array<char, 256> name{};
-  const auto* subject = X509_get_subject_name(certificate);
-  if (X509_digest(certificate, EVP_sha256(), digest.data(), &length) != 1 ||
-      X509_NAME_get_text_by_NID(subject, NID_commonName, name.data(), name.size()) <= 0) {
-    return Error{ErrorCode::denied, "the peer's certificate has no name"};
-  }
-  PeerFacts facts;
-  facts.fingerprint = hex_encode({reinterpret_cast<const char*>(digest.data()), length});
-  facts.node_id = name.data();
-  facts.not_after = to_unix(X509_get0_notAfter(certificate));
-  return std::optional(std::move(facts));
+  return std::optional(PeerFacts{parsed->fingerprint(), parsed->common_name(), parsed->not_after()});
 }
 
 }  // namespace agenttask::server

@@ -2,10 +2,9 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "platform/base/error.hpp"
 #include "platform/protocol/task.hpp"
@@ -15,23 +14,30 @@ namespace agenttask::agent {
 /// The rules of one policy file, which no server can change:
 ///
 ///     {
-///       "types": ["echo", "command"],                the task types that may run; absent: all
+///       "types": ["echo", "command"],
 ///       "command": {
-///         "argv": [["/usr/bin/uptime"], ["/bin/ls", "-l"]],   exactly these; absent: any
-///         "shell": false,                            whether shell lines (`cmd`) may run; absent: true
-///         without `argv` "runAs": ["nobody"]                        users that `runAs` may name; absent:
-///         any. As itself is always allowed
+///         "argv": [["/usr/bin/uptime"], ["/bin/ls", "-l"]],
+///         "shell": false,
+///         "env": false,
+///         "runAs": ["nobody"]
 ///       }
 ///     }
 ///
-/// Unknown members are errors, so that a typing mistake can't open the device.
+/// `types`: what may run; absent: all. `argv`: exactly these; absent: any. `shell`: whether shell lines
+/// (`cmd`) may run; absent: only where there is no `argv`. `env`: whether a task may set variables, which can
+/// turn an allowed program into another; absent: only where there is no `argv`. `runAs`: users that a task
+/// may name; absent: any; to name none is always allowed. Unknown members are errors, so that a typing
+/// mistake can't open the device.
 struct PolicyRules {
   std::optional<std::vector<std::string>> types;
   std::optional<std::vector<std::vector<std::string>>> argv;
   std::optional<bool> shell;
+  std::optional<bool> env;
   std::optional<std::vector<std::string>> run_as;
 };
 [[nodiscard]] Result<PolicyRules> parse_policy(std::string_view text);
+/// `denied` with the rule that refuses the task, for people.
+[[nodiscard]] Result<void> check_rules(const PolicyRules& rules, const TaskSpec& spec);
 
 /// Decides what may run on this device, for tasks from a server and local ones alike.
 ///

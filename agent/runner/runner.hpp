@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,13 +16,29 @@
 #include "platform/base/error.hpp"
 #include "platform/base/log.hpp"
 
+namespace agenttask::os {
+class ProcessSupervisor;
+}
+
 namespace agenttask::agent {
+
+/// Places in a run's life between which a crash makes a difference.
+namespace commit_point {
+constexpr std::string_view kBeforeStart = "before-start";        ///< nothing is on disk yet
+constexpr std::string_view kStartCommitted = "start-committed";  ///< before the work's first instruction
+constexpr std::string_view kWorkEnded = "work-ended";            ///< its end is not on disk yet
+constexpr std::string_view kEndCommitted = "end-committed";      ///< before the spool is removed
+}  // namespace commit_point
 
 struct RunnerOptions {
   unsigned slots = 8;                  ///< runs at once
   std::filesystem::path spool_folder;  ///< where output is kept while a run lasts; made if missing
   /// How long stop() lets runs end by themselves before it stops them.
   std::chrono::milliseconds drain{0};
+  /// Between the polite stop of what a crash left and its kill.
+  std::chrono::milliseconds grace{5000};
+  /// Called at each commit point, on the run's thread; empty: nothing. Tests of crashes end the program here.
+  std::function<void(std::string_view point)> at_commit_point;
 };
 
 /// Why a task is where it is, for `agenttask explain`.
@@ -45,8 +62,9 @@ struct RunnerStatus {
 /// begins; recover() ends what a crash left.
 class Runner {
  public:
-  Runner(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy, const Clock& clock, Logger& log,
-         RunnerOptions options);
+  /// All that it is given outlives it.
+  Runner(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy,
+         os::ProcessSupervisor& supervisor, const Clock& clock, Logger& log, RunnerOptions options);
   ~Runner();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;

@@ -1,0 +1,79 @@
+#include "agent/scheduler/scheduler.hpp"
+
+#include <algorithm>
+
+namespace agenttask::agent {
+namespace {
+
+constexpr std::size_t kLookedAtOnce = 64;
+/// A fleet of waiting tasks is told bit by bit, so that it delays nothing else.
+constexpr std::size_t kToldAtOnce = 100;
+constexpr DurationMilliseconds kWorthTelling = 1000;
+
+/// Why those wait that are ready and were not picked.
+std::string_view wait_reason(const Occupancy& occupancy, const Plan& plan, bool held) {
+  if (held) return reason::kHeld;
+  if (!occupancy.blocked.empty()) return occupancy.blocked;
+  return plan.start.size() >= occupancy.free_slots ? reason::kNoSlot : std::string_view();
+}
+
+}  // namespace
+
+Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
+  std::set<std::string> keys = occupancy.keys;
+  std::vector<std::string> behind_key;
+  std::vector<std::string> without_worker;
+  std::optional<ReadyTask> last;
+  while (plan.start.size() < occupancy.free_slots) {
+    auto tasks = ledger_.ready(last, kLookedAtOnce);
+    if (!tasks) return tasks.error();
+    for (ReadyTask& task : *tasks) {
+      if (plan.start.size() == occupancy.free_slots) break;
+      if (occupancy.tasks.contains(task.id)) continue;
+      if (occupancy.has_worker && !occupancy.has_worker(task.type)) {
+        without_worker.push_back(task.id);
+      } else if (!task.concurrency_key.empty() && !keys.insert(task.concurrency_key).second) {
+        behind_key.push_back(task.id);
+      } else {
+        plan.start.push_back(task.id);
+      }
+    }
+    if (tasks->size() < kLookedAtOnce) break;
+    last = std::move(tasks->back());
+  }
+  if (auto parked = ledger_.park(behind_key, reason::kKeyHeld, ""); !parked) return parked;
+  return ledger_.park(without_worker, reason::kNoWorker, "no worker on this device knows tasks of this type");
+}
+
+Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
+  const UnixMilliseconds now = clock_.wall();
+  for (bool more = true; more;) {
+    const auto advanced = ledger_.advance_time(now);
+    if (!advanced) return advanced.error();
+    more = *advanced;
+  }
+  Plan plan;
+  const bool held = ledger_.held();
+  if (!held && occupancy.blocked.empty()) {
+    if (auto picked = pick(occupancy, plan); !picked) return picked.error();
+  }
+  const std::string_view reason = wait_reason(occupancy, plan, held);
+  auto times = ledger_.times(reason);
+  if (!times) return times.error();
+  const auto worth_telling = [&](const LedgerTimes& t) {
+    return t.waiting_since && *t.waiting_since + kWorthTelling <= now;
+  };
+  std::optional<UnixMilliseconds> tell_at;
+  if (worth_telling(*times)) {
+    if (auto told = ledger_.report_waits(reason, now, kToldAtOnce); !told) return told.error();
+    times = ledger_.times(reason);
+    if (!times) return times.error();
+  }
+  if (times->waiting_since) tell_at = std::max(*times->waiting_since, now) + kWorthTelling;
+  for (const auto& time : {times->due, times->expires, tell_at}) {
+    if (time) plan.look_again = std::min(*time, plan.look_again.value_or(*time));
+  }
+  return plan;
+}
+
+}  // namespace agenttask::agent

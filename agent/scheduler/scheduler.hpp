@@ -1,0 +1,54 @@
+#pragma once
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/ledger/ledger.hpp"
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+
+namespace agenttask::agent {
+
+/// What the runner has at this moment.
+struct Occupancy {
+  std::size_t free_slots = 0;
+  std::set<std::string> tasks;  ///< in a slot already, their start perhaps not yet on disk
+  std::set<std::string> keys;   ///< concurrency keys of those
+  std::function<bool(std::string_view type)> has_worker;
+  /// Why nothing may start although there are slots (outbox-full, ledger-unwritable); empty: it may.
+  std::string_view blocked;
+};
+
+/// What to do now, and when to look again.
+struct Plan {
+  std::vector<std::string> start;  ///< tasks to start, in this order
+  /// By the wall clock; none: not before something changes.
+  std::optional<UnixMilliseconds> look_again;
+};
+
+/// Decides what runs when. Holds nothing of its own: the ledger has the tasks, in queues with an index each,
+/// so that one plan costs the same with ten waiting tasks and with ten thousand.
+///
+/// Order: higher priority first, then order of arrival; a task whose key is held or whose type no worker
+/// knows steps aside and delays nobody. All times are the wall clock's, read anew for each plan: one that
+/// jumped makes tasks due or not due by what it says now, and nothing twice, as what started left the queue.
+/// Threads: one at a time.
+class Scheduler {
+ public:
+  Scheduler(Ledger& ledger, const Clock& clock) : ledger_(ledger), clock_(clock) {}
+
+  /// Ends what expired, readies what became due, picks what starts, and tells the server why the others wait.
+  [[nodiscard]] Result<Plan> plan(const Occupancy& occupancy);
+
+ private:
+  [[nodiscard]] Result<void> pick(const Occupancy& occupancy, Plan& plan);
+
+  Ledger& ledger_;
+  const Clock& clock_;
+};
+
+}  // namespace agenttask::agent

@@ -97,8 +97,8 @@ struct StopReport {
 /// normal end, processes that the command left in the background on purpose are left alone. At the timeout
 /// and on a stop the whole tree is asked to end (SIGTERM), and killed when `grace` is over, until nothing is
 /// left or two seconds have passed; what is left then is reported as survivors. The tree is: the process
-/// group and session, the descendants, everything that carries the run mark, and whoever was one of these
-/// when seen before.
+/// group and session, the descendants, everything that carries the run mark, whoever was one of these
+/// when seen before, and orphans without any sign where no other run can have left them.
 ///
 /// Threads: any; one call of `run` for each thread that runs something.
 /// Crash: children live on when we are killed; `stop_marked` finds them afterwards.

@@ -18,16 +18,36 @@ siginfo_t wait_for(idtype_t which, pid_t child, int options) {
   return info;
 }
 
+bool has_no_child() {
+  siginfo_t info{};
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
+}
+
 }  // namespace
 
 Result<pid_t> ChildRegistry::launch(const LaunchRequest& request) {
   const std::shared_lock launching(launching_);
-  auto child = os::launch(request);
-  if (child) {
-    const std::lock_guard lock(mutex_);
-    mains_.insert(*child);
+  bool alone = false;
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(
+        mutex_);  // before there is a child: who finds itself alone afterwards saw none of it
+    alone = mains_.empty() && launches_under_way_ == 0 && has_no_child();
+    ++launches_under_way_;
+    for (auto& [main, is_alone] : mains_) is_alone = false;
+    number = ++launches_;
   }
+  auto child = os::launch(request);
+  const std::lock_guard lock(mutex_);
+  --launches_under_way_;
+  if (child) mains_.emplace(*child, alone && number == launches_);
   return child;
+}
+
+bool ChildRegistry::is_alone(pid_t child) {
+  const std::lock_guard lock(mutex_);
+  const auto main = mains_.find(child);
+  return main != mains_.end() && main->second;
 }
 
 std::optional<ProcessEnd> ChildRegistry::ended(pid_t child) {

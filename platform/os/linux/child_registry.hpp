@@ -1,6 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <map>
 #include <mutex>
-#include <set>
 #include <shared_mutex>
 
 #include "platform/os/posix/launch.hpp"
@@ -20,6 +21,9 @@ class ChildRegistry {
  public:
   /// Launches and enters the child.
   Result<pid_t> launch(const LaunchRequest& request);
+  /// Whether every child that fell to us since this one was launched must be a descendant of it: we had no
+  /// child at all before, and launched no other since.
+  [[nodiscard]] bool is_alone(pid_t child);
   /// How the child ended, without collecting it; nothing while it lives.
   [[nodiscard]] static std::optional<ProcessEnd> ended(pid_t child);
   /// Collects the child when it has ended; one that can't be killed becomes an orphan among others.
@@ -35,7 +39,9 @@ class ChildRegistry {
   std::shared_mutex
       launching_;  // shared by launches, exclusive for the collection: a child is not entered at once
   std::mutex mutex_;
-  std::set<pid_t> mains_;
+  std::map<pid_t, bool> mains_;  // and whether they are alone
+  int launches_under_way_ = 0;
+  std::uint64_t launches_ = 0;
 };
 
 }  // namespace agenttask::os

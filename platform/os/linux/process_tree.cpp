@@ -17,7 +17,8 @@ std::set<int> own_line() {
 
 }  // namespace
 
-ProcessTree::ProcessTree(int main, std::string mark) : main_(main), ourselves_(own_line()) {
+ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans)
+    : main_(main), owns_orphans_(std::move(owns_orphans)), ourselves_(own_line()) {
   if (!mark.empty()) marks_.insert(std::move(mark));
   if (const auto entry = read_process(main)) {
     earliest_ = entry->start;
@@ -36,17 +37,21 @@ bool ProcessTree::carries_mark(const ProcessEntry& entry) {
   return false;
 }
 
-bool ProcessTree::belongs_to_main(const ProcessEntry& entry) const {
-  return main_ != 0 && (entry.pid == main_ || entry.group == main_ || entry.session == main_);
+bool ProcessTree::belongs_to_main(const ProcessEntry& entry, bool owns_orphans) const {
+  if (main_ == 0) return false;
+  return entry.pid == main_ || entry.group == main_ || entry.session == main_ ||
+         (owns_orphans && entry.parent == ::getpid());
 }
 
 std::vector<ProcessEntry> ProcessTree::living() {
   std::vector<ProcessEntry> candidates;
   std::set<int> member_pids;
-  for (const auto& entry : read_processes()) {
+  const auto entries = read_processes();
+  const bool owns_orphans = owns_orphans_ && owns_orphans_();
+  for (const auto& entry : entries) {
     if (entry.start < earliest_ || ourselves_.contains(entry.pid)) continue;
     candidates.push_back(entry);
-    if (members_.contains({entry.pid, entry.start}) || belongs_to_main(entry) ||
+    if (members_.contains({entry.pid, entry.start}) || belongs_to_main(entry, owns_orphans) ||
         (!entry.is_zombie() && carries_mark(entry))) {
       member_pids.insert(entry.pid);
     }

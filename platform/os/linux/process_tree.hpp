@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -15,8 +16,9 @@ namespace agenttask::os {
 /// orphan whose parent died stays one. Private to platform/os. Threads: one.
 class ProcessTree {
  public:
-  /// `main` is a child of ours that nobody reaps while this object is used.
-  ProcessTree(int main, std::string mark);
+  /// `main` is a child of ours that nobody reaps while this object is used. When `owns_orphans`, asked
+  /// after each look, says so, every orphan that fell to us belongs to it, too.
+  ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans);
   /// Of runs whose main process is not ours.
   explicit ProcessTree(std::set<std::string> marks);
 
@@ -28,9 +30,10 @@ class ProcessTree {
  private:
   using Identity = std::pair<int, std::uint64_t>;
   bool carries_mark(const ProcessEntry& entry);
-  bool belongs_to_main(const ProcessEntry& entry) const;
+  bool belongs_to_main(const ProcessEntry& entry, bool owns_orphans) const;
 
   int main_ = 0;
+  std::function<bool()> owns_orphans_;
   std::uint64_t earliest_ = 0;  // nothing that began before the main process can belong to it
   std::set<std::string> marks_;
   std::set<Identity> members_;

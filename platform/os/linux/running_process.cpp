@@ -81,8 +81,12 @@ void RunningProcess::watch_main() {
   }
 }
 
+void RunningProcess::make_tree() {
+  tree_.emplace(main_, spec_.run_id, [this] { return children_.is_alone(main_); });
+}
+
 void RunningProcess::ask_to_stop() {
-  tree_.emplace(main_, spec_.run_id);
+  make_tree();
   tree_->living();  // before the first of them goes: orphans are known by having been seen
   ::kill(-main_, SIGTERM);
   for (const auto& entry : tree_->living()) {
@@ -105,7 +109,7 @@ void RunningProcess::await_tree_gone(MonotonicTime until) {
 }
 
 void RunningProcess::kill_tree() {
-  if (!tree_) tree_.emplace(main_, spec_.run_id);
+  if (!tree_) make_tree();
   const auto until = steady_clock::now() + kKillLimit;
   auto look = kFirstLook;
   for (;;) {

@@ -39,6 +39,7 @@ class RunningProcess {
   [[nodiscard]] bool streams_open() const { return streams_[0].end.is_open() || streams_[1].end.is_open(); }
 
   void watch_main();
+  void make_tree();
   void ask_to_stop();
   void await_tree_gone(MonotonicTime until);
   void kill_tree();

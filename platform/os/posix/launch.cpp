@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,6 +14,9 @@
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/process/v2/posix/vfork_launcher.hpp>
+// The launcher's last step, which this version declares above and defines only where its whole library is
+// included.
+#include <boost/process/v2/posix/detail/close_handles.ipp>
 
 #include "platform/os/posix/descriptor.hpp"
 #include "platform/os/posix/launch_system.hpp"

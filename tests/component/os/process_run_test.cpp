@@ -168,7 +168,7 @@ TEST_F(ProcessRun, SignalsSessionAndUmaskAreClean) {
   ::sigaddset(&blocked, SIGTERM);
   ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   const auto mask = ::umask(0077);
-  run("grep -E '^Sig(Blk|Ign|Cgt):' /proc/self/status; umask; cut -d' ' -f5,6 /proc/self/stat >&2");
+  run("cat /proc/self/status | grep -E '^Sig(Blk|Ign|Cgt):'; umask; cut -d' ' -f5,6 /proc/self/stat >&2");
   ::umask(mask);
   ::pthread_sigmask(SIG_UNBLOCK, &blocked, nullptr);
   ::signal(SIGUSR2, SIG_DFL);

@@ -98,6 +98,13 @@ TEST_F(ProcessStop, ChildWithoutTheMarkIsFoundByItsParent) {
   expect_no_child();
 }
 
+TEST_F(ProcessStop, OrphanWithoutTheMarkIsFoundAsItFellToUs) {
+  const auto spec = shell(
+      "(env -i setsid sh -c 'trap \"\" TERM; echo ready; while :; do /bin/sleep 0.05; done' &); sleep 60");
+  EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
+  expect_no_child();
+}
+
 TEST_F(ProcessStop, StoppedProcessIsKilled) {
   const auto outcome = stop_after(shell("echo ready; kill -STOP $$; sleep 60"), "ready");
   EXPECT_TRUE(outcome.stopped);

@@ -35,7 +35,7 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
       } else if (!task.concurrency_key.empty() && !keys.insert(task.concurrency_key).second) {
         behind_key.push_back(task.id);
       } else {
-        plan.start.push_back(task.id);
+        plan.start.push_back(task);
       }
     }
     if (tasks->size() < kLookedAtOnce) break;
@@ -69,7 +69,10 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
     times = ledger_.times(reason);
     if (!times) return times.error();
   }
-  if (times->waiting_since) tell_at = std::max(*times->waiting_since, now) + kWorthTelling;
+  if (times->waiting_since) {
+    const UnixMilliseconds worth = *times->waiting_since + kWorthTelling;
+    tell_at = worth > now ? worth : now + kWorthTelling;  // those that are left over: a second later
+  }
   for (const auto& time : {times->due, times->expires, tell_at}) {
     if (time) plan.look_again = std::min(*time, plan.look_again.value_or(*time));
   }

@@ -25,7 +25,7 @@ struct Occupancy {
 
 /// What to do now, and when to look again.
 struct Plan {
-  std::vector<std::string> start;  ///< tasks to start, in this order
+  std::vector<ReadyTask> start;  ///< tasks to start, in this order
   /// By the wall clock; none: not before something changes.
   std::optional<UnixMilliseconds> look_again;
 };

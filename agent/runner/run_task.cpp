@@ -1,0 +1,204 @@
+#include <exception>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/runner/runner_body.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+constexpr DurationMilliseconds kAskAgain = 5000;  ///< after validate said no
+constexpr int kEndAttemptsAtShutdown = 5;
+
+/// What a worker sees of its run.
+class ActiveContext final : public RunContext {
+ public:
+  ActiveContext(const ActiveRun& active, LiveRun& live, std::string run_id)
+      : active_(active), live_(live), run_id_(std::move(run_id)) {}
+  [[nodiscard]] const std::string& run_id() const override { return run_id_; }
+  [[nodiscard]] std::stop_token stop() const override { return active_.stop.get_token(); }
+  [[nodiscard]] StopCause stop_cause() const override { return active_.cause.load(); }
+  void output(OutputStream stream, std::string_view bytes) override { live_.write(stream, bytes); }
+  [[nodiscard]] OutputCount count(OutputStream stream) const override { return live_.count(stream); }
+
+ private:
+  const ActiveRun& active_;
+  LiveRun& live_;
+  std::string run_id_;
+};
+
+WorkResult worker_error(std::string detail) {
+  WorkResult result;
+  result.status = RunStatus::failed;
+  result.reason = reason::kWorkerError;
+  result.detail = std::move(detail);
+  return result;
+}
+
+/// Whatever a worker throws is its own failure.
+WorkResult work(const TaskWorker& worker, RunContext& context, const TaskSpec& spec) {
+  try {
+    return worker.execute(context, spec);
+  } catch (const std::exception& error) {
+    return worker_error(std::string("the worker threw: ") + error.what());
+  } catch (...) {
+    return worker_error("the worker threw something that is no exception");
+  }
+}
+
+/// A worker may leave the reason to us: then it is why it was asked to stop.
+void complete_reason(WorkResult& result, StopCause cause) {
+  if (result.status != RunStatus::failed || !result.reason.empty()) return;
+  switch (cause) {
+    case StopCause::none:
+      result.reason = reason::kWorkerError;
+      break;
+    case StopCause::timeout:
+      result.reason = reason::kTimeout;
+      break;
+    case StopCause::shutdown:
+      result.reason = reason::kInterrupted;
+      break;
+    case StopCause::cancel:
+      result.status = RunStatus::cancelled;
+      break;
+  }
+}
+
+RunOutcome to_outcome(WorkResult result, StopCause cause) {
+  auto data = parse_json(result.data, limits::kJsonDepth + 4);
+  if (!data) result = worker_error("the worker's result is not JSON: " + data.error().message);
+  complete_reason(result, cause);
+  nlohmann::json value = {{"success", result.status == RunStatus::complete}};
+  value["data"] = data ? std::move(*data) : nlohmann::json::object();
+  if (result.status != RunStatus::complete) {
+    const std::string code = result.status == RunStatus::cancelled ? "cancelled" : result.reason;
+    value["error"] = {{"code", code}, {"message", result.detail}};
+  }
+  return {result.status, result.reason, result.detail, encode_json(value), result.nothing_survives};
+}
+
+}  // namespace
+
+void Runner::Body::run(ActiveRun& active) {
+  attempt(active);
+  const std::scoped_lock lock(mutex_);
+  finished_.push_back(std::move(active.thread));
+  active_.erase(active_.find(active.task.id));
+  look_ = true;
+  wake_.notify_all();
+  changed_.notify_all();
+}
+
+bool Runner::Body::may_start(const Task& task, const TaskWorker& worker) {
+  const auto settle = [&](const Result<void>& done) {
+    if (!done) note_problem(done.error());
+    return false;
+  };
+  if (const auto allowed = policy_.check(task.spec); !allowed) {
+    log_.warning("a task was refused by the policy", {{"task", task.spec.id}});
+    return settle(ledger_.fail(task.spec.id, reason::kRejected, allowed.error().message));
+  }
+  Result<bool> valid = false;
+  std::string detail = "the worker does not want to run it now";
+  try {
+    valid = worker.validate(task.spec);
+  } catch (const std::exception& error) {
+    detail = std::string("the worker's check threw: ") + error.what();
+  }
+  if (!valid) {
+    const Error& error = valid.error();
+    return settle(ledger_.fail(task.spec.id, reason::kInvalid,
+                               error.field.empty() ? error.message : error.field + ": " + error.message));
+  }
+  if (*valid) return true;
+  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, detail, clock_.wall() + kAskAgain));
+}
+
+void Runner::Body::attempt(ActiveRun& active) {
+  const std::string& id = active.task.id;
+  const auto task = ledger_.get(id);
+  if (!task) {
+    if (task.error().code != ErrorCode::not_found) note_problem(task.error());
+    return;
+  }
+  const TaskWorker* worker = workers_.find(task->spec.type);
+  if (worker == nullptr || !may_start(*task, *worker)) return;
+  // The files for its output come first: without room for them nothing is started.
+  const std::int64_t keep = task->spec.options.max_output_bytes;
+  auto standard_output = Spool::create(spool_file(id, OutputStream::standard_output), keep);
+  auto standard_error = Spool::create(spool_file(id, OutputStream::standard_error), keep);
+  if (!standard_output || !standard_error) {
+    note_problem(standard_output ? standard_error.error() : standard_output.error());
+    return;
+  }
+  reached(commit_point::kBeforeStart);
+  auto started = ledger_.start(id);
+  if (!started || !started->run) {
+    remove_spool(id);
+    if (!started) {
+      note_problem(started.error());
+    } else if (started->reason == reason::kOutboxFull) {
+      block(reason::kOutboxFull);
+    }
+    return;
+  }
+  clear_problem();
+  {
+    const std::scoped_lock lock(mutex_);
+    active.live = std::make_shared<LiveRun>(started->run->number, std::move(*standard_output),
+                                            std::move(*standard_error));
+    const DurationMilliseconds timeout = started->run->task.spec.options.timeout;
+    if (timeout > 0) active.deadline = clock_.monotonic() + std::chrono::milliseconds(timeout);
+    timers_changed_ = true;
+    wake_.notify_all();
+  }
+  announce_change();
+  reached(commit_point::kStartCommitted);
+  execute(active, *started->run, *worker);
+}
+
+void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
+  const std::string& id = active.task.id;
+  log_.info("run started", {{"task", id}, {"run", started.number}, {"type", started.task.spec.type}});
+  ActiveContext context(active, *active.live, started.run_id);
+  WorkResult result = work(worker, context, started.task.spec);
+  {
+    const std::scoped_lock lock(mutex_);
+    active.deadline.reset();
+  }
+  reached(commit_point::kWorkEnded);
+  const RunOutcome outcome = to_outcome(std::move(result), active.cause.load());
+  record_end(active, started, outcome);
+  active.live->end();
+}
+
+void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome) {
+  const std::string& id = active.task.id;
+  for (int left = kEndAttemptsAtShutdown; left > 0;) {
+    const auto ended = ledger_.end(id, started.number, outcome, active.live->kept());
+    if (ended) {
+      clear_problem();
+      log_.info("run ended", {{"task", id},
+                              {"run", started.number},
+                              {"status", to_string(outcome.status)},
+                              {"reason", outcome.reason}});
+      reached(commit_point::kEndCommitted);
+      remove_spool(id);
+      return;
+    }
+    if (ended.error().code == ErrorCode::conflict || ended.error().code == ErrorCode::not_found) {
+      log_.error("the end of a run was refused", {{"task", id}, {"error", ended.error().message}});
+      return;
+    }
+    // A result is never lost while we live; after a shutdown the run counts as interrupted, with its output.
+    note_problem(ended.error());
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(1), [&] { return stopping_; });
+    if (stopping_) --left;
+  }
+}
+
+}  // namespace agenttask::agent

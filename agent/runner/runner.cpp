@@ -1,0 +1,250 @@
+#include "agent/runner/runner.hpp"
+
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "agent/runner/runner_body.hpp"
+#include "platform/base/ids.hpp"
+#include "platform/os/secure_file.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+/// "2026-11-22 05:10:00 UTC"
+std::string to_text(UnixMilliseconds time) {
+  const auto moment = std::chrono::sys_time<std::chrono::milliseconds>(std::chrono::milliseconds(time));
+  const auto day = std::chrono::floor<std::chrono::days>(moment);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(moment - day));
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02u %02d:%02d:%02d UTC", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
+  return text.data();
+}
+
+}  // namespace
+
+Runner::Runner(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy,
+               os::ProcessSupervisor& supervisor, const Clock& clock, Logger& log, RunnerOptions options)
+    : body_(std::make_unique<Body>(ledger, workers, policy, supervisor, clock, log, std::move(options))) {}
+
+Runner::~Runner() {
+  body_->stop();
+}
+Result<void> Runner::recover() {
+  return body_->recover();
+}
+Result<void> Runner::start() {
+  return body_->start();
+}
+void Runner::wake() {
+  body_->wake();
+}
+bool Runner::stop_run(std::string_view task_id) {
+  return body_->stop_run(task_id);
+}
+void Runner::stop() {
+  body_->stop();
+}
+Result<Explanation> Runner::explain(std::string_view task_id) {
+  return body_->explain(task_id);
+}
+RunnerStatus Runner::status() const {
+  return body_->status();
+}
+Result<std::unique_ptr<Follower>> Runner::follow(std::string_view task_id) {
+  return body_->follow(task_id);
+}
+
+Runner::Body::Body(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy,
+                   os::ProcessSupervisor& supervisor, const Clock& clock, Logger& log, RunnerOptions options)
+    : ledger_(ledger),
+      workers_(workers),
+      policy_(policy),
+      supervisor_(supervisor),
+      clock_(clock),
+      log_(log),
+      options_(std::move(options)),
+      scheduler_(ledger, clock),
+      retry_backoff_(std::chrono::seconds(1), std::chrono::seconds(30), random_fraction),
+      purge_at_(clock.monotonic()) {}
+
+Runner::Body::~Body() {
+  stop();
+}
+
+Result<void> Runner::Body::start() {
+  if (auto made = os::create_folder(options_.spool_folder, os::Readable::by_owner); !made) {
+    return with_context(made.error(), "cannot make the folder for the output of runs");
+  }
+  subscription_ = ledger_.subscribe([this](const LedgerChange& change) { on_change(change); });
+  loop_ = std::jthread([this] { loop(); });
+  return {};
+}
+
+void Runner::Body::wake() {
+  const std::scoped_lock lock(mutex_);
+  look_ = true;
+  wake_.notify_all();
+}
+
+void Runner::Body::on_change(const LedgerChange& change) {
+  for (const std::string& id : change.stop) (void)stop_run(id);
+  if (change.work || change.hold) {
+    const std::scoped_lock lock(mutex_);
+    // Reports may have left the outbox: worth another try.
+    if (blocked_ == reason::kOutboxFull) {
+      blocked_ = {};
+      retry_at_.reset();
+    }
+    look_ = true;
+    wake_.notify_all();
+  }
+  if (!change.tasks.empty()) announce_change();
+}
+
+bool Runner::Body::stop_run(std::string_view task_id) {
+  std::shared_ptr<ActiveRun> active;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = active_.find(task_id);
+    if (found == active_.end()) return false;
+    active = found->second;
+  }
+  // Outside the lock: stop callbacks are the worker's.
+  active->ask_to_stop(StopCause::cancel);
+  return true;
+}
+
+void Runner::Body::stop() {
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    wake_.notify_all();
+    changed_.notify_all();
+    if (options_.drain.count() > 0) changed_.wait_for(lock, options_.drain, [&] { return active_.empty(); });
+  }
+  std::vector<std::shared_ptr<ActiveRun>> left;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& [id, active] : active_) left.push_back(active);
+  }
+  for (const auto& active : left) active->ask_to_stop(StopCause::shutdown);
+  left.clear();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return active_.empty(); });
+    ended_ = true;
+    wake_.notify_all();
+  }
+  subscription_.reset();
+  if (loop_.joinable()) loop_.join();
+  announce_change();
+}
+
+RunnerStatus Runner::Body::status() const {
+  const std::scoped_lock lock(mutex_);
+  RunnerStatus status{options_.slots, {}, ledger_problem_};
+  for (const auto& [id, active] : active_) status.running.push_back(id);
+  return status;
+}
+
+Result<Explanation> Runner::Body::explain(std::string_view task_id) {
+  auto task = ledger_.get(task_id);
+  if (!task) return task.error();
+  Explanation explanation{std::move(*task), "", ""};
+  const TaskState& state = explanation.task.state;
+  const TaskSpec& spec = explanation.task.spec;
+  const auto say = [&](std::string_view reason, std::string detail) {
+    explanation.reason = reason;
+    explanation.detail = std::move(detail);
+    return std::move(explanation);
+  };
+  if (has_ended(state.status)) return say(state.reason, state.detail);
+  if (state.status == TaskStatus::running) {
+    return say("", state.cancel_requested_at ? "it runs, and was asked to stop" : "it runs");
+  }
+  if (state.next_run_at && *state.next_run_at > clock_.wall()) {
+    std::string when = "due at " + to_text(*state.next_run_at);
+    if (!state.detail.empty()) when += "; " + state.detail;
+    return say(state.reason.empty() ? std::string_view(reason::kNotDue) : state.reason, when);
+  }
+  if (ledger_.held())
+    return say(reason::kHeld, "this device starts nothing new: agenttask release ends that");
+  if (workers_.find(spec.type) == nullptr) {
+    return say(reason::kNoWorker, "no worker on this device knows tasks of type " + spec.type);
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!ledger_problem_.empty()) return say(reason::kLedgerUnwritable, ledger_problem_);
+    if (!blocked_.empty()) return say(blocked_, "too many reports wait for the server");
+  }
+  if (!spec.options.concurrency_key.empty()) {
+    const auto holder = ledger_.running_with_key(spec.options.concurrency_key);
+    if (!holder) return holder.error();
+    if (*holder) {
+      return say(reason::kKeyHeld,
+                 "task " + **holder + " runs with the same concurrencyKey " + spec.options.concurrency_key);
+    }
+  }
+  const std::scoped_lock lock(mutex_);
+  if (active_.contains(task_id)) return say("", "it is being started");
+  if (active_.size() >= options_.slots) {
+    return say(reason::kNoSlot, "all " + std::to_string(options_.slots) + " slots are taken by other tasks");
+  }
+  return say("", "nothing keeps it from running");
+}
+
+void Runner::Body::note_problem(const Error& error) {
+  bool is_new = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    is_new = ledger_problem_ != error.message;
+    ledger_problem_ = error.message;
+    blocked_ = reason::kLedgerUnwritable;
+    retry_at_ = clock_.monotonic() + std::chrono::milliseconds(500) + retry_backoff_.next();
+    timers_changed_ = true;
+    wake_.notify_all();
+  }
+  if (is_new) log_.error("no work is started until the ledger can be written", {{"error", error.message}});
+}
+
+void Runner::Body::clear_problem() {
+  bool was = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    was = !ledger_problem_.empty();
+    ledger_problem_.clear();
+    if (blocked_ == reason::kLedgerUnwritable) {
+      blocked_ = {};
+      retry_at_.reset();
+    }
+    retry_backoff_.reset();
+  }
+  if (was) log_.info("the ledger can be written again");
+}
+
+void Runner::Body::block(std::string_view reason) {
+  const std::scoped_lock lock(mutex_);
+  blocked_ = reason;
+  retry_at_ = clock_.monotonic() + std::chrono::seconds(5);
+}
+
+std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputStream stream) const {
+  return options_.spool_folder / (std::string(task_id) + "." + std::string(to_string(stream)));
+}
+
+void Runner::Body::remove_spool(std::string_view task_id) {
+  std::error_code ignored;  // one that can't be removed now is overwritten by the task's next run
+  std::filesystem::remove(spool_file(task_id, OutputStream::standard_output), ignored);
+  std::filesystem::remove(spool_file(task_id, OutputStream::standard_error), ignored);
+}
+
+void Runner::Body::reached(std::string_view point) const {
+  if (options_.at_commit_point) options_.at_commit_point(point);
+}
+
+}  // namespace agenttask::agent

@@ -1,0 +1,131 @@
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/runner/live_run.hpp"
+#include "agent/runner/runner.hpp"
+#include "agent/scheduler/scheduler.hpp"
+#include "platform/base/backoff.hpp"
+
+namespace agenttask::agent {
+
+/// One task in a slot, from the decision to start it until its end is on disk.
+struct ActiveRun {
+  explicit ActiveRun(ReadyTask task_) : task(std::move(task_)) {}
+
+  const ReadyTask task;
+  std::stop_source stop;
+  std::atomic<StopCause> cause = StopCause::none;
+  std::optional<MonotonicTime> deadline;  ///< of the timeout; guarded by the runner's mutex
+  std::shared_ptr<LiveRun> live;          ///< once its start is on disk; guarded by the runner's mutex
+  std::jthread thread;
+
+  /// The first cause counts.
+  void ask_to_stop(StopCause why) {
+    StopCause none = StopCause::none;
+    cause.compare_exchange_strong(none, why);
+    stop.request_stop();
+  }
+};
+
+/// No lock is held while the ledger is called: its listeners come back here.
+class Runner::Body {
+ public:
+  Body(Ledger& ledger, const WorkerRegistry& workers, const Policy& policy, os::ProcessSupervisor& supervisor,
+       const Clock& clock, Logger& log, RunnerOptions options);
+  ~Body();
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+
+  Result<void> recover();
+  Result<void> start();
+  void wake();
+  bool stop_run(std::string_view task_id);
+  void stop();
+  Result<Explanation> explain(std::string_view task_id);
+  RunnerStatus status() const;
+  Result<std::unique_ptr<Follower>> follow(std::string_view task_id);
+
+  // ---- for followers
+  Ledger& ledger() { return ledger_; }
+  /// The run of this task that is under way, if its number is past `after`.
+  [[nodiscard]] std::shared_ptr<LiveRun> live_run(std::string_view task_id, std::int64_t after) const;
+  /// Counts the changes of tasks' states.
+  [[nodiscard]] std::uint64_t changes() const;
+  /// Waits until changes() is past `seen`.
+  void wait_for_change(std::uint64_t seen, std::chrono::steady_clock::time_point until,
+                       const std::stop_token& stop);
+
+ private:
+  // runner_loop.cpp: the thread that decides
+  void loop();
+  void pass();
+  void purge();
+  void sleep();
+  [[nodiscard]] Occupancy occupancy() const;
+  void launch(ReadyTask task);
+  void stop_overdue();
+  [[nodiscard]] std::optional<MonotonicTime> next_deadline() const;
+
+  // run_task.cpp: the thread of one run
+  void run(ActiveRun& active);
+  void attempt(ActiveRun& active);
+  [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker);
+  void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
+  void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
+  void reached(std::string_view point) const;
+
+  // recovery.cpp
+  Result<void> end_interrupted(const OpenRun& run, const std::vector<std::string>& survivors);
+
+  void on_change(const LedgerChange& change);
+  void announce_change();
+  /// The ledger refused: nothing starts until it is tried again, a little later each time.
+  void note_problem(const Error& error);
+  void clear_problem();
+  void block(std::string_view reason);
+  [[nodiscard]] std::filesystem::path spool_file(std::string_view task_id, OutputStream stream) const;
+  void remove_spool(std::string_view task_id);
+
+  Ledger& ledger_;
+  const WorkerRegistry& workers_;
+  const Policy& policy_;
+  os::ProcessSupervisor& supervisor_;
+  const Clock& clock_;
+  Logger& log_;
+  const RunnerOptions options_;
+  Scheduler scheduler_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;     ///< the loop sleeps on it
+  std::condition_variable changed_;  ///< runs ended, or the runner stops
+  std::map<std::string, std::shared_ptr<ActiveRun>, std::less<>> active_;
+  std::vector<std::jthread> finished_;
+  bool look_ = true;
+  bool timers_changed_ = false;
+  bool stopping_ = false;
+  bool ended_ = false;
+  bool recovered_ = false;
+  std::optional<UnixMilliseconds> look_again_;
+  std::string ledger_problem_;
+  std::string_view blocked_;               ///< one of `reason`, with static lifetime
+  std::optional<MonotonicTime> retry_at_;  ///< when what blocks is tried again
+  Backoff retry_backoff_;
+  std::optional<MonotonicTime> purge_at_;  ///< of the loop alone
+
+  mutable std::mutex follow_mutex_;
+  std::condition_variable_any followed_;
+  std::uint64_t changes_ = 0;
+
+  std::jthread loop_;
+  std::shared_ptr<void> subscription_;  ///< last, so that it ends first
+};
+
+}  // namespace agenttask::agent

@@ -1,0 +1,157 @@
+#include <algorithm>
+#include <system_error>
+
+#include "agent/runner/runner_body.hpp"
+#include "platform/os/process.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+// A wait for a wall-clock time sleeps on that clock, so a jump forward ends it at once. These bounds cover
+// what such a sleep can't see (a clock that something else slews or fakes), and waits that also serve a
+// monotonic deadline.
+constexpr std::chrono::milliseconds kLongestWallSleep{60'000};
+constexpr std::chrono::milliseconds kLongestMixedSleep{5'000};
+constexpr std::chrono::hours kBetweenPurges{1};
+constexpr std::size_t kPurgedAtOnce = 500;
+
+template <class Time>
+bool is_due(const std::optional<Time>& time, Time now) {
+  return time && *time <= now;
+}
+
+}  // namespace
+
+void Runner::Body::loop() {
+  while (true) {
+    std::vector<std::jthread> finished;
+    bool look = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (ended_) return;
+      finished.swap(finished_);
+      look = look_ || is_due(look_again_, clock_.wall()) || is_due(retry_at_, clock_.monotonic());
+      look_ = timers_changed_ = false;
+    }
+    finished.clear();  // joins threads that have nothing left to do
+    stop_overdue();
+    if (look) pass();
+    supervisor_.reap_orphans();
+    sleep();
+  }
+}
+
+void Runner::Body::stop_overdue() {
+  const MonotonicTime now = clock_.monotonic();
+  std::vector<std::shared_ptr<ActiveRun>> overdue;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& [id, active] : active_) {
+      if (!active->deadline || *active->deadline > now) continue;
+      active->deadline.reset();
+      overdue.push_back(active);
+    }
+  }
+  for (const auto& active : overdue) active->ask_to_stop(StopCause::timeout);
+}
+
+Occupancy Runner::Body::occupancy() const {
+  Occupancy occupancy;
+  const std::scoped_lock lock(mutex_);
+  occupancy.free_slots = options_.slots > active_.size() ? options_.slots - active_.size() : 0;
+  for (const auto& [id, active] : active_) {
+    occupancy.tasks.insert(id);
+    if (!active->task.concurrency_key.empty()) occupancy.keys.insert(active->task.concurrency_key);
+  }
+  occupancy.has_worker = [this](std::string_view type) { return workers_.find(type) != nullptr; };
+  occupancy.blocked = blocked_;
+  return occupancy;
+}
+
+void Runner::Body::pass() {
+  {
+    const std::scoped_lock lock(mutex_);
+    look_again_.reset();
+    if (stopping_) return;
+    if (is_due(retry_at_, clock_.monotonic())) {
+      blocked_ = {};
+      retry_at_.reset();
+    }
+  }
+  if (!recovered_) {
+    if (auto done = recover(); !done) {
+      note_problem(done.error());
+      return;
+    }
+  }
+  auto plan = scheduler_.plan(occupancy());
+  if (!plan) {
+    note_problem(plan.error());
+    return;
+  }
+  for (ReadyTask& task : plan->start) launch(std::move(task));
+  {
+    const std::scoped_lock lock(mutex_);
+    look_again_ = plan->look_again;
+  }
+  purge();
+}
+
+void Runner::Body::purge() {
+  const MonotonicTime now = clock_.monotonic();
+  if (!is_due(purge_at_, now)) return;
+  // As long as there is more, each pass takes a part.
+  const auto purged = ledger_.purge(clock_.wall(), kPurgedAtOnce);
+  if (!purged || *purged < static_cast<std::int64_t>(kPurgedAtOnce)) purge_at_ = now + kBetweenPurges;
+}
+
+void Runner::Body::launch(ReadyTask task) {
+  auto active = std::make_shared<ActiveRun>(std::move(task));
+  {
+    const std::scoped_lock lock(mutex_);
+    if (stopping_) return;
+    active_.emplace(active->task.id, active);
+    try {
+      active->thread = std::jthread([this, active] { run(*active); });
+      return;
+    } catch (const std::system_error& error) {
+      active_.erase(active->task.id);
+      log_.warning("no thread for a run: it is tried again",
+                   {{"task", active->task.id}, {"error", error.what()}});
+      retry_at_ = clock_.monotonic() + std::chrono::seconds(1);
+    }
+  }
+}
+
+std::optional<MonotonicTime> Runner::Body::next_deadline() const {
+  std::optional<MonotonicTime> next = retry_at_;
+  for (const auto& [id, active] : active_) {
+    if (active->deadline) next = std::min(*active->deadline, next.value_or(*active->deadline));
+  }
+  return next;
+}
+
+void Runner::Body::sleep() {
+  std::unique_lock lock(mutex_);
+  while (!look_ && !timers_changed_ && !ended_ && finished_.empty()) {
+    const auto deadline = next_deadline();
+    const MonotonicTime now = clock_.monotonic();
+    if (deadline && *deadline <= now) return;
+    std::optional<std::chrono::milliseconds> until_due;
+    if (look_again_) {
+      until_due = std::chrono::milliseconds(*look_again_ - clock_.wall());
+      if (until_due->count() <= 0) return;
+    }
+    if (!deadline && !until_due) {
+      wake_.wait(lock);
+    } else if (!deadline) {
+      wake_.wait_until(lock, std::chrono::system_clock::now() + std::min(*until_due, kLongestWallSleep));
+    } else {
+      auto wait = std::chrono::ceil<std::chrono::milliseconds>(*deadline - now);
+      if (until_due) wait = std::min({wait, *until_due, kLongestMixedSleep});
+      wake_.wait_until(lock, std::chrono::steady_clock::now() + wait);
+    }
+  }
+}
+
+}  // namespace agenttask::agent

@@ -31,8 +31,7 @@ enum class Access : std::uint8_t {
 /// What the route does to the store.
 enum class Effect : std::uint8_t {
   reads,
-  may_write,  ///< reads first, and answers NeedsWrite when it has to
-  writes,
+  may_write,  ///< is evaluated on a reader first, and answers NeedsWrite when it has to
 };
 
 /// One line of the table; `{…}` stands for one segment.
@@ -41,6 +40,7 @@ struct RouteInfo {
   std::string_view path;
   Access access = Access::open;
   Effect effect = Effect::reads;
+  std::string_view query;  ///< names of its parameters, apart by a space; `*` after one that may be repeated
 };
 
 /// What the handlers work on. Everything outlives the router.

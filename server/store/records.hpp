@@ -64,7 +64,7 @@ struct NodeRecord {
   std::optional<UnixMilliseconds> last_seen;  ///< flushed lazily; `Presence` knows better
   std::optional<DurationMilliseconds>
       clock_offset;                 ///< the device's wall clock minus the server's; as last_seen
-  std::optional<bool> hold_wanted;  ///< what an operator asked for; empty: never asked
+  std::optional<bool> hold_wanted;  ///< what an operator asked for and the device has not taken yet
   bool hold_reported = false;       ///< what the device said
   std::optional<UnixMilliseconds> revoked_at;
   bool name_fixed = false;  ///< an operator gave the name: what the device calls itself no longer changes it

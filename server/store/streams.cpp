@@ -189,6 +189,8 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
       acknowledge(store, node, request.directives, now);
     answer.after = request.directives;
     offer(store, node, answer);
+    if (node.hold_wanted && store.waiting_directives(node.id, DirectiveKind::settings, "").empty())
+      node.hold_wanted.reset();
   }
   store.update_node(node);
   return answer;
@@ -208,14 +210,7 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above) {
   for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
     append(has_ended(status) ? DirectiveKind::cancel : DirectiveKind::task, task_id, {});
   }
-  bool settings = false;
-  for (const auto& request : requests) {
-    append(request.kind, request.task_id, request.body);
-    settings = settings || request.kind == DirectiveKind::settings;
-  }
-  if (!settings && node.hold_wanted && *node.hold_wanted != node.hold_reported) {
-    append(DirectiveKind::settings, {}, *node.hold_wanted ? R"({"hold":true})" : R"({"hold":false})");
-  }
+  for (const auto& request : requests) append(request.kind, request.task_id, request.body);
   store.update_node(node);
   store.touch("node:" + node.id);
 }

@@ -116,15 +116,15 @@ Result<TaskOutcome> update_task(WriteStore& store, TaskRecord record, const Task
 bool set_hold(WriteStore& store, NodeRecord& node, bool hold) {
   const std::string body = hold ? R"({"hold":true})" : R"({"hold":false})";
   const auto waiting = store.waiting_directives(node.id, DirectiveKind::settings, "");
-  const bool wanted_before = node.hold_wanted == hold;
-  node.hold_wanted = hold;
-  if (!wanted_before) store.update_node(node);
-  if (waiting.empty() ? node.hold_reported == hold : waiting.back().body == body) return !waiting.empty();
+  if (waiting.empty() && node.hold_reported == hold) return false;
+  if (!waiting.empty() && waiting.back().body == body) return true;
   if (!waiting.empty() && waiting.back().sequence == 0) {
     store.set_directive_body(waiting.back().position, body);
   } else {
     store.append_directive({0, node.id, DirectiveKind::settings, "", body, 0, {}});
   }
+  node.hold_wanted = hold;
+  store.update_node(node);
   store.touch("node:" + node.id);
   return true;
 }

@@ -1,0 +1,78 @@
+#include "server/api/auth.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "platform/base/encoding.hpp"
+#include "server/api/credentials.hpp"
+
+namespace agenttask::server {
+namespace {
+
+/// The token of `Authorization: Bearer …`; empty where there is none.
+std::string bearer_token(const Call& call) {
+  const std::string text = call.header("authorization");
+  constexpr std::string_view scheme = "bearer ";
+  if (text.size() <= scheme.size()) return {};
+  const bool fits = std::equal(scheme.begin(), scheme.end(), text.begin(), [](char expected, char given) {
+    return expected == std::tolower(static_cast<unsigned char>(given));
+  });
+  return fits ? text.substr(scheme.size()) : std::string();
+}
+
+std::optional<Response> authenticate_operator(Call& call, Role least) {
+  auto record = call.store.operator_by_hash(token_hash(bearer_token(call)));
+  if (!record || !is_valid(*record, call.now)) {
+    return refuse(Code::unauthorized, "send a valid operator's token: Authorization: Bearer agt_…");
+  }
+  if (record->role < least) {
+    return refuse(Code::denied, "this needs the role " + std::string(to_string(least)) + "; the token has " +
+                                    std::string(to_string(record->role)));
+  }
+  call.caller = std::move(record);
+  return std::nullopt;
+}
+
+std::optional<Response> authenticate_device(Call& call, bool expired_too) {
+  const auto& peer = call.request.certificate;
+  if (!peer)
+    return refuse(Code::unauthorized,
+                  "this call is for devices: connect with the device's client certificate");
+  const auto certificate = call.store.certificate(peer->fingerprint);
+  auto node = certificate ? call.store.node(certificate->node_id) : std::nullopt;
+  if (!certificate || certificate->revoked_at || certificate->node_id != peer->node_id || !node ||
+      node->revoked_at) {
+    return refuse(Code::denied, "this device's certificate is unknown or revoked: enrol it again");
+  }
+  if (peer->expired && !expired_too) {
+    return refuse(Code::certificate_expired, "this device's certificate has expired: renew it");
+  }
+  call.device = std::move(node);
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool is_valid(const OperatorRecord& record, UnixMilliseconds now) {
+  return !record.revoked_at && (!record.expires_at || *record.expires_at > now);
+}
+
+std::optional<Response> authenticate(Call& call, Access access) {
+  switch (access) {
+    case Access::open:
+      return std::nullopt;
+    case Access::viewer:
+      return authenticate_operator(call, Role::viewer);
+    case Access::operator_:
+      return authenticate_operator(call, Role::operator_);
+    case Access::admin:
+      return authenticate_operator(call, Role::admin);
+    case Access::device:
+      return authenticate_device(call, false);
+    case Access::expired_device:
+      return authenticate_device(call, true);
+  }
+  return refuse(Code::denied, "not allowed");
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,18 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "server/api/call.hpp"
+#include "server/api/router.hpp"
+
+namespace agenttask::server {
+
+/// Finds out who asks and whether they may; fills `call.caller` or `call.device`. The response that refuses,
+/// otherwise. It is asked on every evaluation, so what was revoked ends parked requests too. Always the same
+/// work for an operator's token: one hash, one look-up.
+[[nodiscard]] std::optional<Response> authenticate(Call& call, Access access);
+
+/// Whether this operator may still call: neither revoked nor expired.
+[[nodiscard]] bool is_valid(const OperatorRecord& record, UnixMilliseconds now);
+
+}  // namespace agenttask::server

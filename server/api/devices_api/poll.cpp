@@ -1,0 +1,55 @@
+#include <algorithm>
+
+#include "platform/protocol/message.hpp"
+#include "server/api/handlers.hpp"
+#include "server/store/streams.hpp"
+
+namespace agenttask::server {
+namespace {
+
+constexpr std::chrono::seconds kFresh{2};  // older, the device's time says nothing about its clock
+
+void note_presence(const Call& call, const PollRequest& request) {
+  const bool fresh = call.context.clock.monotonic() - call.request.received < kFresh;
+  call.context.presence.seen(call.device->id, call.request.received,
+                             fresh ? std::optional(request.time) : std::nullopt);
+}
+
+Response to_response(const Call& call, PollAnswer answer, std::vector<std::string> watched) {
+  answer.time = call.now;
+  answer.watch = std::move(watched);
+  return {200, "application/x-ndjson", encode(answer), {}};
+}
+
+}  // namespace
+
+Outcome poll(Call& call) {
+  auto request = decode_poll_request(call.request.body);
+  if (!request) return refuse(request.error());
+  if (!understands_protocol(request->protocol)) {
+    return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
+                                                  " and cannot understand " + request->protocol);
+  }
+  note_presence(call, *request);
+  auto watched = call.context.live.watched(call.device->id);
+  if (call.writes != nullptr) {
+    auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
+    return to_response(call, std::move(answer), std::move(watched));
+  }
+  switch (examine_poll(call.store, *call.device, *request)) {
+    case PollNeed::write:
+      return NeedsWrite{};
+    case PollNeed::nothing: {
+      std::sort(request->watching.begin(), request->watching.end());
+      if (request->watching != watched) break;
+      if (auto wait = call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id}))
+        return *wait;
+      break;
+    }
+    case PollNeed::answer:
+      break;
+  }
+  return to_response(call, answer_poll(call.store, *call.device, *request), std::move(watched));
+}
+
+}  // namespace agenttask::server

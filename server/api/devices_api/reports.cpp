@@ -1,0 +1,73 @@
+#include <nlohmann/json.hpp>
+
+#include "platform/base/ids.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/message.hpp"
+#include "platform/protocol/object_reader.hpp"
+#include "platform/protocol/task_json.hpp"
+#include "server/api/handlers.hpp"
+#include "server/store/streams.hpp"
+
+namespace agenttask::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLiveChunks = 1000;
+
+struct LiveOutputPost {
+  std::string task_id;
+  std::vector<LiveChunk> chunks;
+};
+
+Result<LiveOutputPost> read_live_output(const std::string& body) {
+  const auto value = parse_json(body);
+  if (!value) return value.error();
+  ObjectReader reader(*value, ObjectReader::Unknown::ignore);
+  LiveOutputPost post;
+  for (const char* name : {"taskId", "run", "chunks"}) reader.require(name);
+  post.task_id = normalize_uuid(reader.text("taskId", 36).value_or(""));
+  const auto run = reader.integer("run", 1, INT64_MAX).value_or(1);
+  if (const auto* chunks = reader.array("chunks", kLiveChunks)) {
+    for (const auto& item : *chunks) {
+      auto chunk = chunk_from_json(item);
+      if (!chunk) return with_context(chunk.error(), "chunks");
+      post.chunks.push_back({run, std::move(*chunk)});
+    }
+  }
+  if (auto error = reader.finish()) return *error;
+  return post;
+}
+
+}  // namespace
+
+Outcome take_reports(Call& call) {
+  const auto batch = decode_report_batch(call.request.body);
+  if (!batch) return refuse(batch.error());
+  if (!understands_protocol(batch->protocol)) {
+    return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
+                                                  " and cannot understand " + batch->protocol);
+  }
+  call.context.presence.seen(call.device->id, call.request.received);
+  if (call.writes == nullptr) return NeedsWrite{};
+  const auto answer = apply_reports(*call.writes, *call.device, *batch, call.now, call.context.logger);
+  if (!answer) return refuse(answer.error());
+  return Response{200, "application/json", encode(*answer), {}};
+}
+
+Outcome take_live_output(Call& call) {
+  auto post = read_live_output(call.request.body);
+  if (!post) return refuse(post.error());
+  const auto record = call.store.task(post->task_id, WithData::no);
+  // Another device's task and none at all look alike: a device learns nothing about others.
+  if (!record || record->task.spec.node_id != call.device->id) {
+    return refuse(Code::unknown_task, "this device has no such task");
+  }
+  bool watched = false;
+  if (!has_ended(record->task.state.status)) {
+    watched = call.context.live.publish(call.device->id, post->task_id, std::move(post->chunks));
+  }
+  return json_response(200, {{"watched", watched}});
+}
+
+}  // namespace agenttask::server

@@ -1,0 +1,245 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <map>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+#include "server/api/auth.hpp"
+#include "server/api/handlers.hpp"
+
+namespace agenttask::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kPieceBytes = 1024 * 1024;
+constexpr std::chrono::hours kLongestFollow{1};  // a follower goes on with `from`
+
+/// Which bytes of a stream were sent: intervals, so that kept output fills what live output left out.
+class SentBytes {
+ public:
+  /// The parts of `chunk` that were not sent yet, which count as sent from now on.
+  std::vector<OutputChunk> take_new(const OutputChunk& chunk) {
+    std::vector<OutputChunk> parts;
+    const std::int64_t end = chunk.offset + static_cast<std::int64_t>(chunk.bytes.size());
+    std::int64_t at = chunk.offset;
+    for (const auto& [from, to] : intervals_) {
+      if (to <= at) continue;
+      if (from >= end) break;
+      if (from > at) parts.push_back(part(chunk, at, from));
+      at = std::max(at, to);
+    }
+    if (at < end) parts.push_back(part(chunk, at, end));
+    mark(chunk.offset, end);
+    return parts;
+  }
+
+  void mark(std::int64_t from, std::int64_t to) {
+    if (from >= to) return;
+    auto next = intervals_.lower_bound(from);
+    if (next != intervals_.begin() && std::prev(next)->second >= from) --next;
+    while (next != intervals_.end() && next->first <= to) {
+      from = std::min(from, next->first);
+      to = std::max(to, next->second);
+      next = intervals_.erase(next);
+    }
+    intervals_[from] = to;
+  }
+
+ private:
+  static OutputChunk part(const OutputChunk& chunk, std::int64_t from, std::int64_t to) {
+    return {chunk.stream, from,
+            chunk.bytes.substr(static_cast<std::size_t>(from - chunk.offset),
+                               static_cast<std::size_t>(to - from))};
+  }
+  std::map<std::int64_t, std::int64_t> intervals_;
+};
+
+struct Wanted {
+  std::string task_id;
+  std::optional<std::int64_t> run;  ///< only this one; else what is the last, and those that follow
+  std::array<std::int64_t, 2> from{};
+  bool follow = false;
+};
+
+/// `STDOUT,STDERR`: how many bytes of each the caller has already.
+Result<std::array<std::int64_t, 2>> read_from(const Call& call) {
+  std::array<std::int64_t, 2> from{};
+  const auto text = call.parameter("from");
+  if (!text) return from;
+  const char* at = text->data();
+  const char* end = at + text->size();
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto parsed = std::from_chars(at, end, from[i]);
+    const bool separated = i == 0 ? parsed.ptr != end && *parsed.ptr == ',' : parsed.ptr == end;
+    if (parsed.ec != std::errc() || from[i] < 0 || !separated) {
+      return Error{ErrorCode::invalid, "from must be two offsets: bytes of stdout, a comma, bytes of stderr",
+                   "from"};
+    }
+    at = parsed.ptr + 1;
+  }
+  return from;
+}
+
+/// The lines of a task's output, one piece after another. Holds no connection in between.
+class OutputLines {
+ public:
+  OutputLines(const ApiContext& context, Wanted wanted, std::string caller_id)
+      : context_(context), wanted_(std::move(wanted)), caller_id_(std::move(caller_id)) {}
+
+  void follow(std::unique_ptr<OutputFollower> follower) { follower_ = std::move(follower); }
+
+  /// Takes what there is now into the lines that wait. After the end it does nothing.
+  void collect(const ReadStore& store, const TaskRecord& record, bool timed_out) {
+    if (ended_) return;
+    if (follower_) {
+      for (const auto& live : follower_->take()) add(live.run, live.chunk);
+    }
+    const TaskState& state = record.task.state;
+    const std::int64_t last = wanted_.run.value_or(std::max<std::int64_t>(state.run_count, 1));
+    if (first_ == 0) {
+      first_ = last;
+      for (const OutputStream stream : {OutputStream::standard_output, OutputStream::standard_error}) {
+        sent_[{first_, stream}].mark(0, wanted_.from[index(stream)]);
+      }
+    }
+    for (std::int64_t run = std::max(first_, done_ + 1); run <= last; ++run) add_kept(store, run);
+    const bool over = has_ended(state.status) || (wanted_.run && run_has_ended(store, *wanted_.run));
+    // All runs before the last have ended, and their output came before their end.
+    done_ = over ? last : last - 1;
+    if (over || timed_out || !wanted_.follow) end(record, last);
+  }
+
+  Stream::Piece next_piece(std::size_t most) {
+    Stream::Piece piece;
+    const std::size_t size = std::min(most, lines_.size() - at_);
+    piece.bytes = lines_.substr(at_, size);
+    at_ += size;
+    if (at_ == lines_.size()) {
+      lines_.clear();
+      at_ = 0;
+    }
+    piece.more = !lines_.empty();
+    piece.complete = ended_ && lines_.empty();
+    return piece;
+  }
+
+  /// What the transport calls when something was touched.
+  Stream::Piece next(bool timed_out) {
+    if (!ended_) read(timed_out);
+    return next_piece(kPieceBytes);
+  }
+
+ private:
+  using Key = std::pair<std::int64_t, OutputStream>;
+  static std::size_t index(OutputStream stream) { return stream == OutputStream::standard_output ? 0 : 1; }
+
+  void read(bool timed_out) {
+    const auto lease = context_.store.read();
+    if (!lease) return cut("unavailable");
+    const ReadStore& store = **lease;
+    const auto caller = store.operator_by_id(caller_id_);
+    const auto record = store.task(wanted_.task_id, WithData::no);
+    if (const auto failed = store.check(); !failed) return cut("unavailable");
+    if (!caller || !is_valid(*caller, context_.clock.wall())) return cut("unauthorized");
+    if (!record) return cut("purged");
+    collect(store, *record, timed_out);
+    if (const auto failed = store.check(); !failed) cut("unavailable");
+  }
+
+  [[nodiscard]] bool run_has_ended(const ReadStore& store, std::int64_t number) const {
+    const auto run = store.run(wanted_.task_id, number);
+    return run && run->status != RunStatus::running;
+  }
+
+  void add_kept(const ReadStore& store, std::int64_t run) {
+    const std::int64_t bytes = store.output_bytes(wanted_.task_id, run, OutputStream::standard_output) +
+                               store.output_bytes(wanted_.task_id, run, OutputStream::standard_error);
+    if (bytes == std::exchange(kept_bytes_[run], bytes)) return;
+    for (const auto& chunk : store.output(wanted_.task_id, run)) add(run, chunk);
+  }
+
+  void add(std::int64_t run, const OutputChunk& chunk) {
+    if (wanted_.run && *wanted_.run != run) return;
+    if (first_ != 0 && run < first_) return;
+    for (const auto& part : sent_[{run, chunk.stream}].take_new(chunk)) {
+      json line = chunk_to_json(part);
+      line["run"] = run;
+      lines_ += encode_json(line) + "\n";
+    }
+  }
+
+  void end(const TaskRecord& record, std::int64_t run) {
+    json how = {{"status", to_string(record.task.state.status)}, {"run", run}};
+    if (!record.task.state.reason.empty()) how["reason"] = record.task.state.reason;
+    finish(std::move(how));
+  }
+  /// The stream can't go on; the caller may ask again with `from`.
+  void cut(std::string_view why) { finish({{"cut", why}}); }
+  void finish(json how) {
+    if (std::exchange(ended_, true)) return;
+    lines_ += encode_json({{"end", std::move(how)}}) + "\n";
+    follower_.reset();
+  }
+
+  const ApiContext& context_;
+  Wanted wanted_;
+  std::string caller_id_;
+  std::unique_ptr<OutputFollower> follower_;
+  std::map<Key, SentBytes> sent_;
+  std::map<std::int64_t, std::int64_t> kept_bytes_;
+  std::int64_t first_ = 0;  ///< the run that it began with
+  std::int64_t done_ = 0;   ///< runs up to here are whole
+  bool ended_ = false;
+  std::string lines_;
+  std::size_t at_ = 0;
+};
+
+Result<Wanted> read_wanted(const Call& call) {
+  Wanted wanted;
+  const auto follow = call.flag("follow");
+  if (!follow) return follow.error();
+  wanted.follow = *follow;
+  const auto from = read_from(call);
+  if (!from) return from.error();
+  wanted.from = *from;
+  if (call.parameter("run")) {
+    const auto run = call.number("run", 1, INT64_MAX, 1);
+    if (!run) return run.error();
+    wanted.run = *run;
+  }
+  return wanted;
+}
+
+}  // namespace
+
+Outcome get_output(Call& call) {
+  auto wanted = read_wanted(call);
+  if (!wanted) return refuse(wanted.error());
+  auto found = find_task(call.store, call.path[0], WithData::no);
+  if (!found.record) return found.refusal;
+  const TaskSpec& spec = found.record->task.spec;
+  wanted->task_id = spec.id;
+  const bool follow = wanted->follow && !has_ended(found.record->task.state.status) && call.request.may_wait;
+  wanted->follow = follow;
+  auto lines = std::make_shared<OutputLines>(call.context, std::move(*wanted), call.caller->id);
+  if (follow) lines->follow(call.context.live.follow(spec.node_id, spec.id));
+  lines->collect(call.store, *found.record, false);
+  Stream stream;
+  stream.head.content_type = "application/x-ndjson";
+  // Nobody asks for more before something is touched, so a follower's first piece holds all there is.
+  auto first = lines->next_piece(follow ? SIZE_MAX : kPieceBytes);
+  stream.head.body = std::move(first.bytes);
+  if (first.complete) return stream.head;
+  stream.keys = {"output:" + spec.id, "task:" + spec.id, "operator:" + call.caller->id};
+  stream.until = follow ? call.request.received + kLongestFollow : call.context.clock.monotonic();
+  stream.next = [lines](bool timed_out) { return lines->next(timed_out); };
+  return stream;
+}
+
+}  // namespace agenttask::server

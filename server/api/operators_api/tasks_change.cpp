@@ -1,0 +1,86 @@
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_request.hpp"
+#include "server/api/handlers.hpp"
+#include "server/api/render.hpp"
+#include "server/store/tasks.hpp"
+
+namespace agenttask::server {
+namespace {
+
+using nlohmann::json;
+
+Outcome answer(const Call& call, TaskOutcome outcome) {
+  switch (outcome.answer) {
+    case TaskAnswer::done:
+      return json_response(200, render_task(call, std::move(outcome.record)));
+    case TaskAnswer::asked:
+      return json_response(202, render_task(call, std::move(outcome.record)));
+    case TaskAnswer::ended:
+      break;
+  }
+  return refuse_ended(call, std::move(outcome.record));
+}
+
+}  // namespace
+
+Outcome change_task(Call& call) {
+  const auto body = body_object(call);
+  if (!body) return refuse(body.error());
+  auto found = find_task(call.store, call.path[0], WithData::yes);
+  if (!found.record) return found.refusal;
+  const auto changes = parse_task_changes(*body, found.record->task.spec);
+  if (!changes) return refuse(changes.error());
+  if (auto fits = apply_changes(found.record->task.spec, *changes); !fits) return refuse(fits.error());
+  if (has_ended(found.record->task.state.status)) return refuse_ended(call, std::move(*found.record));
+  if (call.writes == nullptr) return NeedsWrite{};
+  auto outcome = update_task(*call.writes, std::move(*found.record), *changes, encode_json(*body), call.now);
+  if (!outcome) return refuse(outcome.error());
+  return answer(call, std::move(*outcome));
+}
+
+Outcome remove_task(Call& call) {
+  auto found = find_task(call.store, call.path[0], WithData::yes);
+  if (!found.record) return found.refusal;
+  if (found.record->task.state.deleted_at)
+    return json_response(200, render_task(call, std::move(*found.record)));
+  if (call.writes == nullptr) return NeedsWrite{};
+  return answer(call, delete_task(*call.writes, std::move(*found.record), call.now));
+}
+
+/// With `wait` the answer comes when the device has said what came of it, and says it.
+Outcome cancel(Call& call) {
+  const auto wait = call.number("wait", 0, limits::kWaitMost, 0);
+  if (!wait) return refuse(wait.error());
+  const auto body = body_object(call, true);
+  if (!body) return refuse(body.error());
+  if (!body->empty()) return refuse(Code::invalid, "a cancel has no fields", body->begin().key());
+  auto found = find_task(call.store, call.path[0], WithData::yes);
+  if (!found.record) return found.refusal;
+  TaskRecord& record = *found.record;
+  const TaskState& state = record.task.state;
+  if (has_ended(state.status)) {
+    // A cancel that waited hears how the task ended; one that comes afterwards came too late.
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(call.context.clock.monotonic() -
+                                                                           call.request.received);
+    const bool while_waiting =
+        *wait > 0 && state.status == TaskStatus::cancelled && state.updated_at >= call.now - age.count();
+    if (while_waiting) return json_response(200, render_task(call, std::move(record)));
+    return refuse_ended(call, std::move(record));
+  }
+  if (!state.cancel_requested_at && call.writes == nullptr) return NeedsWrite{};
+  const std::string id = record.task.spec.id;
+  TaskOutcome outcome{TaskAnswer::asked, {}};
+  if (call.writes != nullptr) {
+    outcome = cancel_task(*call.writes, std::move(record), call.now);
+  } else {
+    outcome.record = std::move(record);
+  }
+  if (outcome.answer == TaskAnswer::asked) {
+    if (auto parked = call.wait(*wait, {"task:" + id, "operator:" + call.caller->id})) return *parked;
+  }
+  return answer(call, std::move(outcome));
+}
+
+}  // namespace agenttask::server

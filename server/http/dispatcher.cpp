@@ -193,7 +193,7 @@ void Dispatcher::Impl::Job::conclude_with(Stream stream) {
     taken_ = false;
   }
   exchange_->start(std::move(head));
-  await_next(false);
+  await_next(true);  // asked at once for what follows, so that nothing is missed that came before
 }
 
 void Dispatcher::Impl::Job::continue_stream() {

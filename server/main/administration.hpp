@@ -1,0 +1,31 @@
+#pragma once
+#include <string>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/log.hpp"
+#include "server/main/command_line.hpp"
+#include "server/main/state_folder.hpp"
+
+/// The verbs that work on the state folder and end. Each returns what belongs on standard output; a secret is
+/// its last line.
+namespace agenttask::server {
+
+/// Makes authority, certificate, database, configuration and the first admin token. `conflict` where there is
+/// something already: nothing is ever overwritten.
+[[nodiscard]] Result<std::string> initialise(const CommandLine& line, const StateFolder& state,
+                                             const SettingSources& sources, const Clock& clock,
+                                             Logger& logger);
+
+/// Works beside a running server.
+[[nodiscard]] Result<std::string> create_token(const CommandLine& line, const StateFolder& state,
+                                               const SettingSources& sources, const Clock& clock,
+                                               Logger& logger);
+
+/// A new admin token, beside those that exist; also beside a running server.
+[[nodiscard]] Result<std::string> reset_operator(const CommandLine& line, const StateFolder& state,
+                                                 const Clock& clock, Logger& logger);
+
+/// Reads everything that `run` would read, without changing anything.
+[[nodiscard]] Result<std::string> check_configuration(const SettingSources& sources);
+
+}  // namespace agenttask::server

@@ -1,0 +1,227 @@
+#include "server/main/command_line.hpp"
+
+#include <algorithm>
+#include <deque>
+
+#include <CLI/CLI.hpp>
+
+#include "server/api/credentials.hpp"
+#include "server/main/setting_values.hpp"
+
+namespace agenttask::server {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  agenttask-server init --host tasks.example.org,10.0.0.5
+  agenttask-server run
+  agenttask-server token create --ttl 24h --uses 50 --label site=berlin
+
+Without root, everything in a folder of one's own:
+  agenttask-server init --state-dir ~/tasks --host localhost,127.0.0.1
+  agenttask-server run --state-dir ~/tasks --listen 127.0.0.1:8443
+
+Settings come from the configuration file (/etc/agenttask/server.conf, or server.conf in the state folder),
+from AGENTTASK_SERVER_… variables, and from flags; each overrides the one before.)";
+
+constexpr const char* kTokenExamples =
+    R"(Prints one string, once: give it to `agenttask enroll URL TOKEN` on the device.
+
+Examples:
+  agenttask-server token create
+  agenttask-server token create --ttl 7d --uses 100 --label site=berlin --label "laptops, spring"
+  agenttask-server token create --replace old-laptop)";
+
+/// What one verb's flags are read into.
+struct Words {
+  std::string state_dir;
+  std::string configuration;
+  std::deque<std::pair<const SettingField*, std::vector<std::string>>> settings;
+  std::string ttl = "24h";
+  std::string uses = "1";
+  std::vector<std::string> labels;
+  std::string replace;
+  std::string operator_label = "operator reset";
+};
+
+void add_folder(CLI::App& verb, Words& words) {
+  verb.add_option("--state-dir", words.state_dir,
+                  "where everything is kept; default: the system's folder [AGENTTASK_SERVER_STATE_DIR]")
+      ->type_name("FOLDER");
+}
+
+void add_configuration(CLI::App& verb, Words& words) {
+  verb.add_option("--config", words.configuration, "the configuration file [AGENTTASK_SERVER_CONFIG]")
+      ->type_name("FILE");
+}
+
+std::string flag_names(const SettingField& field) {
+  const auto flag = "--" + std::string(field.name);
+  return field.name == "host" ? flag + ",--name" : flag;
+}
+
+void add_setting(CLI::App& verb, Words& words, const SettingField& field) {
+  auto& slot = words.settings.emplace_back(&field, std::vector<std::string>());
+  auto help = std::string(field.help);
+  if (!field.standard.empty()) help += "; default " + std::string(field.standard);
+  help += " [" + variable_name(field.name) + "]";
+  auto* option = verb.add_option(flag_names(field), slot.second, help)->type_name(std::string(field.value));
+  option->expected(1)->multi_option_policy(field.name == "host" ? CLI::MultiOptionPolicy::TakeAll
+                                                                : CLI::MultiOptionPolicy::Throw);
+}
+
+void add_settings(CLI::App& verb, Words& words) {
+  add_folder(verb, words);
+  add_configuration(verb, words);
+  for (const auto& field : setting_fields()) add_setting(verb, words, field);
+}
+
+void add_host(CLI::App& verb, Words& words) {
+  const auto fields = setting_fields();
+  const auto host =
+      std::find_if(fields.begin(), fields.end(), [](const SettingField& f) { return f.name == "host"; });
+  add_setting(verb, words, *host);
+}
+
+Error wrong_flag(std::string_view flag, const Error& error) {
+  return Error{ErrorCode::invalid, std::string(flag) + ": " + error.message, std::string(flag)};
+}
+
+Result<void> take_token(CommandLine& line, const Words& words) {
+  const auto ttl = parse_duration(words.ttl, kShortestTokenLife, kLongestTokenLife);
+  if (!ttl) return wrong_flag("--ttl", ttl.error());
+  const auto uses = parse_number(words.uses, 1, kMostUses);
+  if (!uses) return wrong_flag("--uses", uses.error());
+  line.ttl = *ttl;
+  line.uses = *uses;
+  line.replace = words.replace;
+  for (const auto& label : words.labels) {
+    const auto equals = label.find('=');
+    if (equals == std::string::npos) {
+      if (!line.description.empty()) {
+        return Error{ErrorCode::invalid, "--label: only one may be without a =; it describes the token",
+                     "--label"};
+      }
+      line.description = label;
+      continue;
+    }
+    const auto key = label.substr(0, equals);
+    const auto value = label.substr(equals + 1);
+    if (auto done = check_label(key, value); !done) return wrong_flag("--label", done.error());
+    if (!line.labels.emplace(key, value).second) {
+      return Error{ErrorCode::invalid, "--label: " + key + " was given before", "--label"};
+    }
+  }
+  if (line.description.size() > kCredentialLabelBytes) {
+    return Error{ErrorCode::invalid, "--label: at most " + std::to_string(kCredentialLabelBytes) + " bytes",
+                 "--label"};
+  }
+  return {};
+}
+
+void take_common(CommandLine& line, const Words& words, const EnvironmentLookup& environment) {
+  line.state_dir =
+      words.state_dir.empty() ? environment("AGENTTASK_SERVER_STATE_DIR").value_or("") : words.state_dir;
+  line.configuration =
+      words.configuration.empty() ? environment("AGENTTASK_SERVER_CONFIG").value_or("") : words.configuration;
+  for (const auto& [field, values] : words.settings) {
+    std::string text;
+    for (const auto& value : values) text += (text.empty() ? "" : ",") + value;
+    if (!values.empty()) line.flags[std::string(field->name)] = text;
+  }
+}
+
+/// All verbs, and what each one's flags are read into.
+struct Grammar {
+  CLI::App app{"The task server of AgentTask: operators enqueue and watch, devices poll.",
+               "agenttask-server"};
+  CLI::App* run = app.add_subcommand("run", "serve until SIGTERM; SIGHUP reads the settings again");
+  CLI::App* init =
+      app.add_subcommand("init", "make authority, certificate, database and the first admin token");
+  CLI::App* token = app.add_subcommand("token", "enrolment tokens for devices; works while the server runs");
+  CLI::App* create = token->add_subcommand("create", "make a token with which devices enrol");
+  CLI::App* operators = app.add_subcommand("operator", "operators' tokens");
+  CLI::App* reset = operators->add_subcommand("reset", "make a new admin token, when the old one is lost");
+  CLI::App* check = app.add_subcommand("check-config", "read all settings as `run` would, and show them");
+  Words run_words;
+  Words init_words;
+  Words token_words;
+  Words reset_words;
+  Words check_words;
+
+  Grammar() {
+    app.set_version_flag("--version", "agenttask-server " AGENTTASK_VERSION);
+    app.require_subcommand(1);
+    app.footer(kExamples);
+    token->require_subcommand(1);
+    operators->require_subcommand(1);
+    add_settings(*run, run_words);
+    add_settings(*check, check_words);
+    add_folder(*init, init_words);
+    add_host(*init, init_words);
+    add_folder(*reset, reset_words);
+    reset->add_option("--label", reset_words.operator_label, "what the token is for")->type_name("TEXT");
+    add_folder(*create, token_words);
+    add_configuration(*create, token_words);
+    create->footer(kTokenExamples);
+    create->add_option("--ttl", token_words.ttl, "how long it is good for; default 24h")
+        ->type_name("DURATION");
+    create->add_option("--uses", token_words.uses, "how many devices may enrol with it; default 1")
+        ->type_name("NUMBER");
+    create
+        ->add_option("--label", token_words.labels,
+                     "KEY=VALUE: a label for the devices that enrol with it (repeat); without =: a "
+                     "description of the token")
+        ->type_name("TEXT")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    create
+        ->add_option("--replace", token_words.replace,
+                     "the node, by id or name, whose place the device takes")
+        ->type_name("NODE");
+  }
+  Grammar(const Grammar&) = delete;
+  Grammar& operator=(const Grammar&) = delete;
+
+  Result<CommandLine> chosen(const EnvironmentLookup& environment) const {
+    CommandLine line;
+    if (create->parsed()) {
+      line.verb = Verb::create_token;
+      take_common(line, token_words, environment);
+      if (auto done = take_token(line, token_words); !done) return done.error();
+    } else if (reset->parsed()) {
+      line.verb = Verb::reset_operator;
+      take_common(line, reset_words, environment);
+      line.operator_label = reset_words.operator_label;
+    } else if (init->parsed()) {
+      line.verb = Verb::init;
+      take_common(line, init_words, environment);
+    } else {
+      line.verb = check->parsed() ? Verb::check_config : Verb::run;
+      take_common(line, check->parsed() ? check_words : run_words, environment);
+    }
+    return line;
+  }
+};
+
+}  // namespace
+
+Result<CommandLine> read_command_line(const std::vector<std::string>& arguments,
+                                      const EnvironmentLookup& environment) {
+  Grammar grammar;
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    grammar.app.parse(reversed);
+  } catch (const CLI::Success& asked) {  // help or version
+    std::ostringstream text;
+    std::ostringstream none;
+    grammar.app.exit(asked, text, none);
+    CommandLine line;
+    line.text = text.str();
+    return line;
+  } catch (const CLI::ParseError& error) {
+    return Error{ErrorCode::invalid, std::string(error.what()) + "; see `agenttask-server --help`"};
+  }
+  return grammar.chosen(environment);
+}
+
+}  // namespace agenttask::server

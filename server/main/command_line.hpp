@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "server/main/settings.hpp"
+
+namespace agenttask::server {
+
+enum class Verb : std::uint8_t { run, init, create_token, reset_operator, check_config, text };
+
+/// What somebody typed.
+struct CommandLine {
+  Verb verb = Verb::text;
+  std::string text;                                       ///< of `text`: help or version, to be printed
+  std::filesystem::path state_dir;                        ///< empty: the system's
+  std::filesystem::path configuration;                    ///< empty: the usual one, if it is there
+  std::map<std::string, std::string, std::less<>> flags;  ///< settings, by name
+
+  // of `token create`
+  DurationMilliseconds ttl = 0;
+  std::int64_t uses = 1;
+  std::string description;
+  std::map<std::string, std::string> labels;
+  std::string replace;  ///< id or name of a node
+
+  // of `operator reset`
+  std::string operator_label;
+};
+
+/// `invalid` says what is wrong with the command line.
+[[nodiscard]] Result<CommandLine> read_command_line(const std::vector<std::string>& arguments,
+                                                    const EnvironmentLookup& environment);
+
+}  // namespace agenttask::server

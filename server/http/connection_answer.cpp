@@ -36,7 +36,7 @@ void Connection::observe(std::uint64_t number, std::weak_ptr<ExchangeObserver> o
   }
 }
 
-void Connection::refuse(const Problem& problem) {
+void Connection::refuse(Problem problem) {  // by value: it is often the parser's
   state_ = State::answering;
   ++number_;
   keep_alive_ = false;

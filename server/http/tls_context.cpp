@@ -67,10 +67,10 @@ int ticket_key(SSL* connection, unsigned char* name, unsigned char* iv, EVP_CIPH
   return current ? 1 : 2;
 }
 
-/// HTTP/1.1 where the peer offers it; peers that offer nothing are served the same way.
+/// HTTP/1.1 where the peer offers it, else HTTP/1.0; peers that offer nothing are served the same way.
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* length, const unsigned char* offered,
                     unsigned int offered_length, void*) {
-  static constexpr unsigned char kOurs[] = "\x08http/1.1";
+  static constexpr unsigned char kOurs[] = "\x08http/1.1\x08http/1.0";
   unsigned char* selected = nullptr;
   if (SSL_select_next_proto(&selected, length, kOurs, sizeof kOurs - 1, offered, offered_length) !=
       OPENSSL_NPN_NEGOTIATED) {

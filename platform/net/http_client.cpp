@@ -228,7 +228,7 @@ Explanation explain_verification(const Exchange& exchange, const std::string& de
             std::string("its certificate ") + (result == expired ? "has expired" : "is not valid yet") +
                 "; check the clocks of both machines, then renew it"};
   }
-  if (result == other_name || (result == 0 && detail.find("subject name") != std::string::npos)) {
+  if (result == other_name || detail.find("subject name") != std::string::npos) {
     return {HttpFailure::tls_name, ErrorCode::denied,
             "its certificate is for another host name; use a name that it holds, or add this one to the "
             "server's names"};
@@ -324,8 +324,9 @@ HttpResult result_of(Exchange& exchange) {
   const std::string what = exchange.request.method + " " + std::string(without_query(exchange.request.url));
   if (exchange.ended_by_us == HttpFailure::too_large) {
     return failure(HttpFailure::too_large, ErrorCode::limit,
-                   "the answer to " + what + " is larger than " +
-                       std::to_string(exchange.request.max_response_bytes) + " bytes");
+                   "the answer to " + what + " is larger than allowed (a body of " +
+                       std::to_string(exchange.request.max_response_bytes) + " bytes, headers of " +
+                       std::to_string(kHeaderBytes) + ")");
   }
   if (exchange.ended_by_us)
     return failure(HttpFailure::stopped, ErrorCode::unavailable, what + " was stopped by us");

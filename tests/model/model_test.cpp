@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Missing{"AskedAgain", &Parts::asked_again, kOneTask},
                     Missing{"Snapshot", &Parts::snapshot, kOneTask},
                     Missing{"DeviceIsRight", &Parts::device_is_right, kOneTask}),
-    [](const testing::TestParamInfo<Missing>& info) { return info.param.name; });
+    [](const testing::TestParamInfo<Missing>& one) { return one.param.name; });
 
 }  // namespace
 }  // namespace agenttask::model

@@ -53,7 +53,10 @@ Result<void> Runner::Body::recover() {
       const std::vector<std::string> own = {run.run_id};
       survivors = describe(supervisor_.stop_marked(own, std::chrono::milliseconds(0)).survivors);
     }
-    if (auto ended = end_interrupted(run, survivors); !ended) return ended;
+    if (auto ended = end_interrupted(run, survivors); !ended) {
+      note_problem(ended.error());
+      return {};
+    }
   }
   recovered_ = true;
   return {};

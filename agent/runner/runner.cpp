@@ -69,6 +69,7 @@ Runner::Body::Body(Ledger& ledger, const WorkerRegistry& workers, const Policy& 
       log_(log),
       options_(std::move(options)),
       scheduler_(ledger, clock),
+      slots_(options_.slots),
       retry_backoff_(std::chrono::seconds(1), std::chrono::seconds(30), random_fraction),
       purge_at_(clock.monotonic()) {}
 
@@ -87,6 +88,13 @@ Result<void> Runner::Body::start() {
 
 void Runner::Body::wake() {
   const std::scoped_lock lock(mutex_);
+  look_ = true;
+  wake_.notify_all();
+}
+
+void Runner::Body::set_slots(unsigned slots) {
+  const std::scoped_lock lock(mutex_);
+  slots_ = slots;
   look_ = true;
   wake_.notify_all();
 }
@@ -147,7 +155,7 @@ void Runner::Body::stop() {
 
 RunnerStatus Runner::Body::status() const {
   const std::scoped_lock lock(mutex_);
-  RunnerStatus status{options_.slots, {}, ledger_problem_};
+  RunnerStatus status{slots_, {}, ledger_problem_};
   for (const auto& [id, active] : active_) status.running.push_back(id);
   return status;
 }
@@ -192,8 +200,8 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   }
   const std::scoped_lock lock(mutex_);
   if (active_.contains(task_id)) return say("", "it is being started");
-  if (active_.size() >= options_.slots) {
-    return say(reason::kNoSlot, "all " + std::to_string(options_.slots) + " slots are taken by other tasks");
+  if (active_.size() >= slots_) {
+    return say(reason::kNoSlot, "all " + std::to_string(slots_) + " slots are taken by other tasks");
   }
   return say("", "nothing keeps it from running");
 }

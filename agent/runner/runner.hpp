@@ -76,6 +76,8 @@ class Runner {
   [[nodiscard]] Result<void> start();
   /// Looks again now.
   void wake();
+  /// Another number of slots, from now on; runs under way go on.
+  void set_slots(unsigned slots);
   /// Asks the run of a task to stop, as a cancel does. False: it does not run.
   bool stop_run(std::string_view task_id);
   /// Starts nothing new; lets runs end for `drain`, then stops them politely (they end as interrupted, their

@@ -47,6 +47,7 @@ class Runner::Body {
   Result<void> recover();
   Result<void> start();
   void wake();
+  void set_slots(unsigned slots);
   bool stop_run(std::string_view task_id);
   void stop();
   Result<Explanation> explain(std::string_view task_id);
@@ -108,6 +109,7 @@ class Runner::Body {
   std::condition_variable changed_;  ///< runs ended, or the runner stops
   std::map<std::string, std::shared_ptr<ActiveRun>, std::less<>> active_;
   std::vector<std::jthread> finished_;
+  unsigned slots_;
   bool look_ = true;
   bool timers_changed_ = false;
   bool stopping_ = false;

@@ -58,7 +58,7 @@ void Runner::Body::stop_overdue() {
 Occupancy Runner::Body::occupancy() const {
   Occupancy occupancy;
   const std::scoped_lock lock(mutex_);
-  occupancy.free_slots = options_.slots > active_.size() ? options_.slots - active_.size() : 0;
+  occupancy.free_slots = slots_ > active_.size() ? slots_ - active_.size() : 0;
   for (const auto& [id, active] : active_) {
     occupancy.tasks.insert(id);
     if (!active->task.concurrency_key.empty()) occupancy.keys.insert(active->task.concurrency_key);
@@ -83,6 +83,7 @@ void Runner::Body::pass() {
       note_problem(done.error());
       return;
     }
+    if (!recovered_) return;  // the ledger can't be written; it is tried again
   }
   auto plan = scheduler_.plan(occupancy());
   if (!plan) {

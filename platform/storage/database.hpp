@@ -42,7 +42,7 @@ struct OpenOptions {
   /// (`unavailable`).
   bool exclusive = false;
   std::chrono::milliseconds busy_timeout{5000};
-  std::optional<std::int64_t> max_page_count;  ///< a limit of the file's size, for tests of a full disk
+  std::optional<std::int64_t> max_page_count = {};  ///< a limit of the file's size, for tests of a full disk
 };
 
 /// Bytes, where a std::string_view would mean text.

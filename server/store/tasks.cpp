@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
 #include "server/store/changes.hpp"
 
 namespace agenttask::server {
@@ -40,6 +43,9 @@ void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::st
   state.status = status;
   state.reason = why;
   state.detail = std::move(detail);
+  if (status == TaskStatus::failed) {
+    state.result = encode_json({{"success", false}, {"error", {{"code", why}, {"message", state.detail}}}});
+  }
   state.end_time = now;
   state.next_run_at.reset();
   record.decided_alone = true;

@@ -31,7 +31,14 @@ class ReadConnection {
 
 class SqliteSession final : public WriteSession {
  public:
-  explicit SqliteSession(Database database) : database_(std::move(database)), writes_(database_) {}
+  /// `before_close`: lets go of the reading connections. The last connection to close has to be this one, as
+  /// only a writing one can bring the write-ahead log back into the file.
+  SqliteSession(Database database, std::function<void()> before_close)
+      : database_(std::move(database)), writes_(database_), before_close_(std::move(before_close)) {}
+  ~SqliteSession() override {
+    rollback();
+    before_close_();
+  }
 
   Result<void> begin() override {
     group_.emplace(database_, Transaction::Kind::write);
@@ -49,7 +56,7 @@ class SqliteSession final : public WriteSession {
     return result;
   }
 
-  void rollback() override {
+  void rollback() final {
     job_.reset();
     group_.reset();
     writes_.touched().clear();
@@ -79,6 +86,7 @@ class SqliteSession final : public WriteSession {
  private:
   Database database_;
   sqlite::SqliteWrites writes_;
+  std::function<void()> before_close_;
   std::optional<Transaction> group_;
   std::optional<Savepoint> job_;
   std::size_t touched_before_ = 0;
@@ -111,7 +119,7 @@ class SqliteStore final : public Store {
 
   Result<std::unique_ptr<WriteSession>> write_session() override {
     if (!writer_) return Error{ErrorCode::conflict, "the server's database has a writer already"};
-    auto session = std::make_unique<SqliteSession>(std::move(*writer_));
+    auto session = std::make_unique<SqliteSession>(std::move(*writer_), [this] { close_idle(); });
     writer_.reset();
     return std::unique_ptr<WriteSession>(std::move(session));
   }
@@ -121,6 +129,11 @@ class SqliteStore final : public Store {
     connection->take_back();
     const std::scoped_lock lock(mutex_);
     idle_.push_back(connection);
+  }
+
+  void close_idle() {
+    const std::scoped_lock lock(mutex_);
+    idle_.clear();
   }
 
   std::filesystem::path file_;

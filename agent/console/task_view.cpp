@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/console/json_access.hpp"
 #include "agent/console/table.hpp"
 #include "agent/console/text.hpp"
 #include "agent/console/time_text.hpp"
@@ -20,28 +21,6 @@ using nlohmann::json;
 constexpr std::size_t kLinesShown = 40;   ///< of each stream on the page of a task
 constexpr std::size_t kDataShown = 2000;  ///< bytes of data and result on the page of a task
 
-const json* member(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(name);
-  return found == object.end() ? nullptr : &*found;
-}
-
-std::string text_of(const json& object, const char* name) {
-  const json* value = member(object, name);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-}
-
-std::optional<std::int64_t> integer_of(const json& object, const char* name) {
-  const json* value = member(object, name);
-  if (value == nullptr || !value->is_number_integer()) return std::nullopt;
-  return value->get<std::int64_t>();
-}
-
-bool flag_of(const json& object, const char* name) {
-  const json* value = member(object, name);
-  return value != nullptr && value->is_boolean() && value->get<bool>();
-}
-
 /// A stream of a command's result: text, or base64 where the bytes are not text.
 std::string output_of(const json& data, const std::string& stream) {
   std::string text = text_of(data, stream.c_str());
@@ -55,11 +34,11 @@ RunResult read_result(const json& value) {
   if (!value.is_object()) return result;
   result.present = true;
   result.success = flag_of(value, "success");
-  if (const json* error = member(value, "error")) {
+  if (const json* error = member_of(value, "error")) {
     result.code = text_of(*error, "code");
     result.message = text_of(*error, "message");
   }
-  const json* data = member(value, "data");
+  const json* data = member_of(value, "data");
   if (data == nullptr) return result;
   if (const auto code = integer_of(*data, "exitCode")) result.exit_code = static_cast<int>(*code);
   if (const auto number = integer_of(*data, "signal")) result.signal = static_cast<int>(*number);
@@ -67,7 +46,7 @@ RunResult read_result(const json& value) {
   result.stdout_bytes = integer_of(*data, "stdoutBytes").value_or(0);
   result.stderr_bytes = integer_of(*data, "stderrBytes").value_or(0);
   result.truncated = flag_of(*data, "truncated");
-  if (const json* survivors = member(*data, "survivors"); survivors != nullptr && survivors->is_array()) {
+  if (const json* survivors = member_of(*data, "survivors"); survivors != nullptr && survivors->is_array()) {
     for (const json& survivor : *survivors) result.survivors.push_back(encode_json(survivor));
   }
   result.standard_output = output_of(*data, "stdout");
@@ -207,7 +186,7 @@ std::string describe_work(const TaskSpec& spec) {
   if (spec.type == "command") {
     if (const std::string line = text_of(*data, "cmd"); !line.empty()) return line;
     std::vector<std::string> words;
-    if (const json* argv = member(*data, "argv"); argv != nullptr && argv->is_array()) {
+    if (const json* argv = member_of(*data, "argv"); argv != nullptr && argv->is_array()) {
       for (const json& word : *argv) {
         if (word.is_string()) words.push_back(word.get<std::string>());
       }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <utility>
 
@@ -75,7 +76,14 @@ Result<ListArguments> read_list(const json& arguments) {
   list.filter.tags = reader.texts("tag", limits::kTags, limits::kTagBytes, 1).value_or(list.filter.tags);
   list.filter.room_id = reader.text("roomId", limits::kRoomBytes, 1).value_or("");
   list.filter.world_id = reader.text("worldId", limits::kRoomBytes, 1).value_or("");
-  list.cursor = reader.integer("cursor", 0, INT64_MAX);
+  if (const auto text = reader.text("cursor", 20, 1)) {
+    std::int64_t cursor = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), cursor);
+    if (error != std::errc{} || end != text->data() + text->size() || cursor < 0) {
+      reader.refuse("cursor", "is not what a list gave as nextCursor");
+    }
+    list.cursor = cursor;
+  }
   list.most =
       static_cast<std::size_t>(reader.integer("limit", 1, static_cast<std::int64_t>(limits::kPageMost))
                                    .value_or(static_cast<std::int64_t>(limits::kPageDefault)));
@@ -180,7 +188,9 @@ Result<std::string> ConsoleCalls::whole_task(std::string_view id) const {
   json value = task_to_json(*task, Detail::full);
   const auto result = value.find("result");
   if (task->spec.type == "command" && result != value.end() && result->is_object()) {
-    auto chunks = ledger_.kept_output(id, task->state.run_count);
+    // While the next attempt runs, the result is that of the one before.
+    const auto run = task->state.run_count - (task->state.status == TaskStatus::running ? 1 : 0);
+    auto chunks = ledger_.kept_output(id, run);
     if (!chunks) return chunks.error();
     add_output(*result, *chunks);
   }
@@ -219,7 +229,7 @@ Result<std::string> ConsoleCalls::get_tasks(const json& arguments, const Caller&
     if (!list->full || !cursor || bytes > kFullPageBytes) break;
   }
   json answer{{"tasks", std::move(tasks)}};
-  answer["nextCursor"] = cursor ? json(*cursor) : json();
+  answer["nextCursor"] = cursor ? json(std::to_string(*cursor)) : json();
   return encode_json(answer);
 }
 

@@ -48,7 +48,7 @@ struct ConsoleControls {
 /// the ledger.
 class ConsoleServer {
  public:
-  /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server; stop it before the runner.
+  /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server; stop it before they go.
   /// `conflict` when another agent has the socket, `not_found` for an unknown group.
   static Result<std::unique_ptr<ConsoleServer>> start(ConsoleSettings settings, ConsoleControls controls,
                                                       Ledger& ledger, Runner& runner, const Clock& clock,

@@ -9,8 +9,6 @@ constexpr std::size_t kConsoleConnections = 32;                ///< served at on
 constexpr std::size_t kConsoleRequestBytes = 2 * 1024 * 1024;  ///< one request line
 constexpr std::size_t kConsoleAnswerBytes =
     256 * 1024 * 1024;                            ///< one answer line, as far as the client reads it
-constexpr std::size_t kShortIdCharacters = 4;     ///< the least of an id that is looked up
-constexpr std::size_t kShortIdCandidates = 10;    ///< named when an id is not unique
 constexpr std::chrono::seconds kConsoleIdle{60};  ///< a connection that asks nothing is closed
 constexpr std::chrono::seconds kConsoleSend{
     600};  ///< a client that does not read (a pager, Ctrl-S) is cut off

@@ -1,0 +1,70 @@
+#include "agent/console/agent_link.hpp"
+
+#include <cstdlib>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "platform/os/host.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+Error advise(Error error, const std::string& address) {
+  switch (error.code) {
+    case ErrorCode::unavailable:
+      error.message = "no agent answers at " + address +
+                      "; start agenttaskd, or name the folder of a running one with --state-dir";
+      break;
+    case ErrorCode::denied:
+      error.message = "user " + os::current_user_name() + " may not talk to the agent at " + address +
+                      "; become root, or ask for the group that its configuration names (console-group)";
+      break;
+    default:
+      error = with_context(std::move(error), "cannot talk to the agent at " + address);
+      break;
+  }
+  return error;
+}
+
+}  // namespace
+
+os::Folders folders_of(const Console& console) {
+  if (!console.state_folder.empty()) return os::folders_inside(console.state_folder);
+  const char* folder = std::getenv("AGENTTASK_STATE_DIR");
+  if (folder != nullptr && *folder != '\0') return os::folders_inside(folder);
+  return os::default_folders();
+}
+
+Result<agent::ConsoleClient> connect(const Console& console) {
+  const std::string address = folders_of(console).console_address();
+  auto client = agent::ConsoleClient::connect(address);
+  if (!client) return advise(client.error(), address);
+  return client;
+}
+
+agent::Answer ask(const Console& console, std::string_view call, const nlohmann::json& arguments) {
+  auto client = connect(console);
+  if (!client) return {{}, to_problem(client.error())};
+  return client->call(call, encode_json(arguments));
+}
+
+int ask_and_print(const Console& console, std::string_view call, const nlohmann::json& arguments,
+                  const std::function<Result<std::string>(const nlohmann::json&)>& render) {
+  const agent::Answer answer = ask(console, call, arguments);
+  if (!answer.ok()) return console.fail(*answer.problem);
+  if (console.json) {
+    console.print_json(answer.json);
+    return kSuccess;
+  }
+  const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
+  if (!value) return console.fail(with_context(value.error(), "cannot read the agent's answer"));
+  const auto text = render(*value);
+  if (!text) return console.fail(text.error());
+  console.screen.print(*text);
+  return kSuccess;
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,166 @@
+#include "agent/console/console.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "agent/console/text.hpp"
+#include "platform/os/system_clock.hpp"
+
+namespace agenttask::console {
+namespace {
+
+constexpr const char* kSummary =
+    "Runs tasks on this device, and follows them; with fleet, on any device of a task server.";
+constexpr const char* kOverview = R"(
+IDs may be shortened to their end (at least 4 characters); @last is the task created last on this device.
+Exit codes: that of the command; 124 it timed out; 128+n signal n ended it; 125 AgentTask itself failed.
+Environment: AGENTTASK_STATE_DIR (as --state-dir), NO_COLOR; AGENTTASK_SERVER, _TOKEN, _CA for fleet.
+
+Examples:
+  agenttask echo "test data"
+  agenttask command "uname -a; uptime"
+  agenttask command -- ls -l "a b"
+  agenttask list --status running
+  agenttask VERB --help)";
+
+void add_all(CLI::App& root, Console& console) {
+  add_echo(root, console);
+  add_command(root, console);
+  add_add(root, console);
+  add_list(root, console);
+  add_show(root, console);
+  add_explain(root, console);
+  add_watch(root, console);
+  add_runs(root, console);
+  add_cancel(root, console);
+  add_update(root, console);
+  add_delete(root, console);
+  add_status(root, console);
+  add_doctor(root, console);
+  add_hold(root, console);
+  add_release(root, console);
+  add_enroll(root, console);
+  add_unenroll(root, console);
+  add_fleet(root, console);
+  add_completion(root, console);
+}
+
+void add_state_folder(CLI::App& app, Console& console) {
+  app.add_option("--state-dir", console.state_folder,
+                 "Folder of the agent, where it does not run as the system's service")
+      ->type_name("DIR");
+}
+
+void add_json(CLI::App& app, Console& console) {
+  app.add_flag("--json", console.json, "Print JSON: the objects of the API");
+}
+
+/// Which help tells what the user got wrong: `agenttask fleet list --help`.
+std::string help_of(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  std::string path = app.get_name();
+  if (!chosen.empty()) path += " " + help_of(*chosen.front());
+  return path;
+}
+
+int explain_misuse(const CLI::App& root, const CLI::ParseError& fault, const Console& console) {
+  std::string message = fault.what();
+  const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&fault);
+  const bool is_command = root.got_subcommand("command");
+  if (extras != nullptr && root.get_subcommands().empty()) {
+    message = "there is no such verb; " + message;
+  } else if (extras != nullptr && is_command) {
+    message += "; put a shell line in quotes, or the program and its arguments after --";
+  }
+  for (char& character : message) {
+    if (character == '\n') character = ' ';
+  }
+  console.screen.say(message);
+  console.screen.say("see: " + help_of(root) + " --help");
+  return kFailure;
+}
+
+}  // namespace
+
+int Console::fail(const Problem& problem) const {
+  if (json) {
+    screen.print_error(encode(problem) + "\n");
+    return kFailure;
+  }
+  std::string message = problem.detail.empty() ? problem.code : problem.detail;
+  if (!problem.field.empty() && message.find(problem.field) == std::string::npos) {
+    message = problem.field + ": " + message;
+  }
+  screen.say(message);
+  return kFailure;
+}
+
+int Console::fail(const Error& error) const {
+  return fail(to_problem(error));
+}
+
+void Console::print_json(const std::string& text) const {
+  screen.print(text + "\n");
+}
+
+CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
+  CLI::App* app = parent.add_subcommand(verb.name, verb.summary);
+  add_json(*app, console);
+  app->footer("Examples:\n" + verb.examples);
+  app->callback([&console, takes_rest = verb.takes_rest, action = std::move(action)] {
+    console.takes_rest = takes_rest;
+    console.action = action;
+  });
+  return app;
+}
+
+CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
+  CLI::App* app = add_verb(parent, console, verb, std::move(action));
+  add_state_folder(*app, console);
+  return app;
+}
+
+int run(std::vector<std::string> arguments, Console& console) {
+  // What follows -- belongs to the verb, word for word: the parser would take [a,b] apart and find options in
+  // it.
+  if (const auto mark = std::find(arguments.begin(), arguments.end(), "--"); mark != arguments.end()) {
+    console.rest.emplace(mark + 1, arguments.end());
+    arguments.erase(mark, arguments.end());
+  }
+  CLI::App root(kSummary, "agenttask");
+  root.set_version_flag("--version", "agenttask " AGENTTASK_VERSION, "Print the version");
+  root.require_subcommand(1);
+  root.get_formatter()->column_width(32);
+  root.get_formatter()->label("SUBCOMMAND", "VERB");
+  root.get_formatter()->label("Subcommands", "Verbs");
+  root.get_formatter()->label("REQUIRED", "");
+  root.footer(kOverview);
+  add_json(root, console);
+  add_state_folder(root, console);
+  add_all(root, console);
+  try {
+    std::reverse(arguments.begin(), arguments.end());
+    root.parse(std::move(arguments));
+  } catch (const CLI::Success& wish) {  // --help, --version
+    std::ostringstream text;
+    root.exit(wish, text, text);
+    console.screen.print(text.str());
+    return kSuccess;
+  } catch (const CLI::ParseError& fault) {
+    return explain_misuse(root, fault, console);
+  }
+  if (console.rest && !console.takes_rest) {
+    console.screen.say("nothing is expected after --; see: " + help_of(root) + " --help");
+    return kFailure;
+  }
+  return console.action();
+}
+
+UnixMilliseconds now() {
+  return os::SystemClock().wall();
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,100 @@
+#include "agent/console/explanation.hpp"
+
+#include <array>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console/json_access.hpp"
+#include "agent/console/task_view.hpp"
+#include "agent/console/text.hpp"
+#include "agent/console/time_text.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+struct Advice {
+  std::string_view reason;
+  std::string_view text;
+};
+
+/// What a person can do about each reason.
+constexpr std::array kAdvice{
+    Advice{reason::kDeviceOffline, "It starts when the device reaches its server again."},
+    Advice{reason::kNotDue, "It starts by itself at its time; --at with agenttask update changes that."},
+    Advice{reason::kNoWorker,
+           "No worker on this device takes its type; it starts when one appears, or expires."},
+    Advice{reason::kNoSlot,
+           "It starts as soon as a running task ends; agenttask list --status running shows them."},
+    Advice{reason::kKeyHeld, "It starts when the running task with the same key ends."},
+    Advice{reason::kHeld, "The device starts nothing new; agenttask release lets it go on."},
+    Advice{reason::kRetryBackoff, "The last run failed; the next attempt comes by itself."},
+    Advice{reason::kLedgerUnwritable,
+           "The agent cannot write its ledger; agenttask doctor says what to repair."},
+    Advice{reason::kOutboxFull, "Too many reports wait for the server; they go out when it can be reached."},
+    Advice{reason::kExpired, "It had not started by the time it was to; --expires allows more."},
+    Advice{reason::kTimeout, "It was stopped at its timeout; --timeout allows more."},
+    Advice{reason::kInterrupted,
+           "The agent or the device stopped in the middle of it; --on-interrupt rerun would run such a task "
+           "again."},
+    Advice{reason::kRejected, "The policy file of this device does not allow it."},
+    Advice{reason::kExitStatus, "The command failed by itself; agenttask show prints what it wrote."},
+};
+
+std::string advice_for(std::string_view reason) {
+  for (const Advice& advice : kAdvice) {
+    if (advice.reason == reason) return std::string(advice.text);
+  }
+  return {};
+}
+
+std::string situation(const Task& task, const std::string& reason, UnixMilliseconds now) {
+  const TaskState& state = task.state;
+  const auto since = [&](const std::optional<UnixMilliseconds>& time) {
+    return time ? " " + format_duration(now - *time) + " ago" : std::string();
+  };
+  switch (state.status) {
+    case TaskStatus::pending:
+      return "It waits for its device";
+    case TaskStatus::sent:
+      return reason.empty() ? "It is about to start" : "It waits on the device (" + reason + ")";
+    case TaskStatus::awaiting_choice:
+      return "It waits for somebody to choose";
+    case TaskStatus::running:
+      return "It is running, for " + format_duration(now - state.start_time.value_or(now)) +
+             (state.cancel_requested_at ? ", and was asked to stop" : "");
+    case TaskStatus::complete:
+      return "It completed" + since(state.end_time);
+    case TaskStatus::failed:
+      return "It failed" + since(state.end_time) + " (" + reason + ")";
+    case TaskStatus::cancelled:
+      return "It was cancelled" + since(state.end_time);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> explain(const json& answer, UnixMilliseconds now) {
+  if (!answer.is_object() || !answer.contains("task")) {
+    return Error{ErrorCode::invalid, "the answer explains nothing"};
+  }
+  const auto view = read_task(answer.at("task"));
+  if (!view) return view.error();
+  const TaskState& state = view->task.state;
+  std::string reason = text_of(answer, "reason");
+  std::string detail = text_of(answer, "detail");
+  if (has_ended(state.status)) {
+    reason = state.reason;
+    detail = state.detail;
+  }
+  std::string text = "Task " + view->task.spec.id + " (" + printable(view->task.spec.type) + ")\n";
+  text += situation(view->task, printable(reason), now) + ".\n";
+  if (!detail.empty()) text += printable_lines(detail) + "\n";
+  if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
+  return text;
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,97 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "agent/console/fleet/fleet.hpp"
+#include "agent/console/task_words.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+struct Words {
+  std::string id;
+  bool no_wait = false;
+  TaskWords task;
+};
+
+/// One sentence on how the task stands after a cancel or delete.
+std::string verdict(const Task& task) {
+  const std::string what = "task " + task.spec.id;
+  if (has_ended(task.state.status)) {
+    return what + " is " + std::string(to_string(task.state.status)) +
+           (task.state.deleted_at ? " and deleted" : "");
+  }
+  return what + " was asked to stop; its device has not answered yet";
+}
+
+int print_verdict(const Fleet& fleet, const agent::Answer& answer) {
+  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  return print_answer(fleet.console, answer, [](const nlohmann::json& value) -> Result<std::string> {
+    const auto view = read_task(value);
+    if (!view) return view.error();
+    return verdict(view->task) + "\n";
+  });
+}
+
+int cancel(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  // The device may need its grace of 5 s to stop a run; an offline one answers when it comes.
+  return print_verdict(fleet, fleet.api.call("POST", api_path({"tasks", id, "cancel"}),
+                                             {{"wait", words.no_wait ? "0" : "10000"}}));
+}
+
+int remove(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  return print_verdict(fleet, fleet.api.call("DELETE", api_path({"tasks", id})));
+}
+
+int update(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  const auto changes = task_changes(words.task, now());
+  if (!changes) return fleet.console.fail(changes.error());
+  return print_task(fleet.console,
+                    fleet.api.call("PATCH", api_path({"tasks", id}), {}, encode_json(*changes)));
+}
+
+}  // namespace
+
+void add_fleet_change(CLI::App& fleet, Console& console) {
+  const auto words = std::make_shared<Words>();
+  const auto add_id = [&](CLI::App& verb) {
+    verb.add_option("id", words->id, "The task: its id, the end of it, or @last")
+        ->type_name("ID")
+        ->required();
+  };
+
+  CLI::App* verb = add_fleet_verb(
+      fleet, console,
+      {"cancel", "End a task: it never starts, or its run is stopped", "  agenttask fleet cancel 4f2a"},
+      [words](const Fleet& at) { return cancel(at, *words); });
+  add_id(*verb);
+  verb->add_flag("--no-wait", words->no_wait, "Don't wait up to 10 s for the device's answer");
+
+  verb = add_fleet_verb(fleet, console,
+                        {"update", "Change a task that has not ended; a run keeps what it started with",
+                         "  agenttask fleet update 4f2a --at +2h --metadata '{\"ticket\":\"4711\"}'\n"
+                         "Metadata is merged key by key, null removes a key; tags are replaced."},
+                        [words](const Fleet& at) { return update(at, *words); });
+  add_id(*verb);
+  add_task_options(*verb, words->task);
+
+  verb = add_fleet_verb(fleet, console,
+                        {"delete", "Cancel a task and mark it deleted; it can be read until retention",
+                         "  agenttask fleet delete 4f2a"},
+                        [words](const Fleet& at) { return remove(at, *words); });
+  add_id(*verb);
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,134 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "agent/console/fleet/fleet.hpp"
+#include "agent/console/json_access.hpp"
+#include "agent/console/list_words.hpp"
+#include "agent/console/output_printer.hpp"
+#include "agent/console/task_list.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+struct Words {
+  std::string id;
+  std::string node;
+  ListWords list;
+  bool full = false;
+  bool wait = false;
+  bool follow = false;
+  std::int64_t run = 0;
+};
+
+int list(const Fleet& fleet, const Words& words) {
+  ServerApi::Query query = filters(words.list);
+  if (!words.node.empty()) query.emplace_back("node", words.node);
+  if (words.full) query.emplace_back("full", "1");
+  return print_answer(fleet.console, fleet.api.call("GET", api_path({"tasks"}), query),
+                      [&](const json& answer) {
+                        return render_task_list(answer, fleet.console.screen, words.node.empty(), now());
+                      });
+}
+
+int show(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  while (true) {
+    ServerApi::Query query;
+    if (words.wait) query.emplace_back("wait", std::to_string(limits::kWaitMost));
+    const agent::Answer answer = fleet.api.call("GET", api_path({"tasks", id}), query);
+    if (!answer.ok()) return fleet.console.fail(*answer.problem);
+    const auto view = task_of(answer);
+    if (!view) return fleet.console.fail(view.error());
+    if (words.wait && !has_ended(view->task.state.status)) continue;
+    const int printed = print_task(fleet.console, answer);
+    return words.wait && printed == kSuccess ? conclude(*view, false).exit_code : printed;
+  }
+}
+
+/// What there is now of the output, without waiting for more.
+int print_output(const Fleet& fleet, const Words& words, const std::string& id) {
+  OutputPrinter printer(fleet.console.screen);
+  ServerApi::Query query;
+  if (words.run != 0) query.emplace_back("run", std::to_string(words.run));
+  const agent::Answer answer =
+      fleet.api.follow(api_path({"tasks", id, "output"}), query, [&](std::string_view text) {
+        if (text.empty()) return true;
+        if (fleet.console.json) return fleet.console.screen.print(std::string(text) + "\n");
+        const auto line = parse_json(text);
+        if (!line || member_of(*line, "end") != nullptr) return true;
+        const auto chunk = chunk_from_json(*line);
+        return !chunk || printer.print(integer_of(*line, "run").value_or(1), *chunk);
+      });
+  return answer.ok() ? kSuccess : fleet.console.fail(*answer.problem);
+}
+
+int output(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  if (words.follow) return follow_fleet(fleet, {id, true, false});
+  return print_output(fleet, words, id);
+}
+
+int runs(const Fleet& fleet, const Words& words) {
+  std::string id;
+  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
+    return fleet.console.fail(*found.problem);
+  return print_answer(
+      fleet.console, fleet.api.call("GET", api_path({"tasks", id, "runs"})),
+      [&](const json& answer) { return render_run_list(answer, fleet.console.screen, now()); });
+}
+
+void add_id(CLI::App& verb, Words& words) {
+  verb.add_option("id", words.id, "The task: its id, the end of it, or @last")->type_name("ID")->required();
+}
+
+}  // namespace
+
+void add_fleet_look(CLI::App& fleet, Console& console) {
+  const auto words = std::make_shared<Words>();
+
+  CLI::App* verb = add_fleet_verb(fleet, console,
+                                  {"list", "List tasks of all devices or of one, the newest first",
+                                   "  agenttask fleet list --status failed\n"
+                                   "  agenttask fleet list --node web-1 --tag nightly --json"},
+                                  [words](const Fleet& at) { return list(at, *words); });
+  verb->add_option("--node", words->node, "Of this device only: its id or its name")->type_name("NODE");
+  add_list_options(*verb, words->list);
+  verb->add_flag("--full", words->full, "With --json: also data and result");
+
+  verb = add_fleet_verb(fleet, console,
+                        {"show", "Show all that is known of a task, its result included",
+                         "  agenttask fleet show 4f2a\n"
+                         "  agenttask fleet show @last --wait --json"},
+                        [words](const Fleet& at) { return show(at, *words); });
+  add_id(*verb, *words);
+  verb->add_flag("--wait", words->wait, "Wait until it has ended, and exit as it did");
+
+  verb = add_fleet_verb(fleet, console,
+                        {"output", "Print the output of a task as it was written",
+                         "  agenttask fleet output 4f2a > output.txt\n"
+                         "  agenttask fleet output @last --follow"},
+                        [words](const Fleet& at) { return output(at, *words); });
+  add_id(*verb, *words);
+  verb->add_flag("--follow", words->follow, "Go on until it has ended, and exit as it did; Ctrl-C leaves it");
+  verb->add_option("--run", words->run, "Of this run (default: the last)")
+      ->type_name("RUN")
+      ->check(CLI::PositiveNumber);
+
+  verb = add_fleet_verb(fleet, console,
+                        {"runs", "List every run of a task with its outcome", "  agenttask fleet runs 4f2a"},
+                        [words](const Fleet& at) { return runs(at, *words); });
+  add_id(*verb, *words);
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,199 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "agent/console/fleet/fleet.hpp"
+#include "agent/console/json_access.hpp"
+#include "agent/console/table.hpp"
+#include "agent/console/text.hpp"
+#include "agent/console/time_text.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/limits.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+struct Words {
+  std::string node;
+  std::string name;
+  std::string presence;
+  std::vector<std::string> labels;
+  std::int64_t limit = 50;
+  std::string cursor;
+};
+
+std::string labels_of(const json& node) {
+  std::string text;
+  const json* labels = member_of(node, "labels");
+  if (labels == nullptr || !labels->is_object()) return text;
+  for (const auto& [key, value] : labels->items()) {
+    if (!value.is_string()) continue;
+    text += (text.empty() ? "" : ", ") + key + "=" + value.get<std::string>();
+  }
+  return text;
+}
+
+std::string presence_of(const json& node) {
+  if (integer_of(node, "revokedAt")) return "revoked";
+  if (integer_of(node, "quarantinedAt")) return "quarantined";
+  return text_of(node, "presence") + (flag_of(node, "hold") ? ", on hold" : "");
+}
+
+Result<std::string> render_nodes(const json& answer, const Screen& screen) {
+  const json* nodes = member_of(answer, "nodes");
+  if (nodes == nullptr || !nodes->is_array())
+    return Error{ErrorCode::invalid, "the answer holds no list of nodes"};
+  if (nodes->empty()) return std::string("no nodes; a device joins with: agenttask enroll URL TOKEN\n");
+  Table table({{"NAME", true},
+               {"PRESENCE"},
+               {"LAST SEEN"},
+               {"VERSION"},
+               {"PLATFORM", true},
+               {"LABELS", true},
+               {"ID"}});
+  for (const json& node : *nodes) {
+    const auto seen = integer_of(node, "lastSeen");
+    const std::string presence = presence_of(node);
+    const Color color = presence == "online"    ? Color::good
+                        : presence == "offline" ? Color::faint
+                                                : Color::busy;
+    table.add({text_of(node, "name"),
+               {presence, color},
+               seen ? format_duration(now() - *seen) + " ago" : std::string("never"),
+               text_of(node, "version"),
+               text_of(node, "platform"),
+               labels_of(node),
+               text_of(node, "id")});
+  }
+  std::string text = table.render(screen);
+  if (const std::string cursor = text_of(answer, "nextCursor"); !cursor.empty()) {
+    text += "more with: --cursor " + printable(cursor) + "\n";
+  }
+  return text;
+}
+
+Result<std::string> render_node(const json& node) {
+  const auto time = [&](const char* name) {
+    const auto value = integer_of(node, name);
+    return value ? format_time(*value, now()) : std::string();
+  };
+  Fields fields;
+  fields.add("Node", text_of(node, "id"));
+  fields.add("Name", text_of(node, "name"));
+  fields.add("Presence", presence_of(node));
+  fields.add("Last seen", time("lastSeen"));
+  fields.add("Version", text_of(node, "version"));
+  fields.add("Platform", text_of(node, "platform"));
+  fields.add("Labels", labels_of(node));
+  if (member_of(node, "holdRequested") != nullptr) {
+    fields.add("Asked for", flag_of(node, "holdRequested") ? "hold; the device has not answered yet"
+                                                           : "release; the device has not answered yet");
+  }
+  if (const auto offset = integer_of(node, "clockOffset")) {
+    fields.add("Clock", std::to_string(*offset) + " ms from the server's");
+  }
+  fields.add("Enrolled", time("enrolledAt"));
+  fields.add("Revoked", time("revokedAt"));
+  fields.add("Quarantined", time("quarantinedAt"));
+  fields.add("Because", text_of(node, "quarantineReason"));
+  return fields.render();
+}
+
+int list(const Fleet& fleet, const Words& words) {
+  ServerApi::Query query{{"limit", std::to_string(words.limit)}};
+  if (!words.name.empty()) query.emplace_back("name", words.name);
+  if (!words.presence.empty()) query.emplace_back("presence", words.presence);
+  for (const std::string& label : words.labels) query.emplace_back("label", label);
+  if (!words.cursor.empty()) query.emplace_back("cursor", words.cursor);
+  return print_answer(fleet.console, fleet.api.call("GET", api_path({"nodes"}), query),
+                      [&](const json& answer) { return render_nodes(answer, fleet.console.screen); });
+}
+
+int change(const Fleet& fleet, const std::string& node, const json& changes) {
+  return print_answer(fleet.console,
+                      fleet.api.call("PATCH", api_path({"nodes", node}), {}, encode_json(changes)),
+                      render_node);
+}
+
+int label(const Fleet& fleet, const Words& words) {
+  json labels = json::object();
+  for (const std::string& entry : words.labels) {
+    const std::size_t mark = entry.find('=');
+    if (mark == 0 || entry.empty())
+      return fleet.console.fail(Error{ErrorCode::invalid, "a label is KEY=VALUE, or KEY- to remove it"});
+    if (mark != std::string::npos) {
+      labels[entry.substr(0, mark)] = entry.substr(mark + 1);
+    } else if (entry.back() == '-') {
+      labels[entry.substr(0, entry.size() - 1)] = nullptr;
+    } else {
+      return fleet.console.fail(
+          Error{ErrorCode::invalid, "'" + entry + "' is no label: write KEY=VALUE, or KEY- to remove it"});
+    }
+  }
+  return change(fleet, words.node, json{{"labels", std::move(labels)}});
+}
+
+}  // namespace
+
+void add_fleet_nodes(CLI::App& fleet, Console& console) {
+  const auto words = std::make_shared<Words>();
+  CLI::App* verb = add_fleet_verb(fleet, console,
+                                  {"nodes", "List the devices of the server",
+                                   "  agenttask fleet nodes --presence online\n"
+                                   "  agenttask fleet nodes --label site=berlin --json"},
+                                  [words](const Fleet& at) { return list(at, *words); });
+  verb->add_option("--name", words->name, "With this name")->type_name("NAME");
+  verb->add_option("--label", words->labels, "With this label; several: with all of them")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  verb->add_option("--presence", words->presence, "online or offline")
+      ->type_name("PRESENCE")
+      ->check(CLI::IsMember({"online", "offline"}));
+  verb->add_option("--limit", words->limit, "How many (default 50)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, static_cast<std::int64_t>(limits::kPageMost)));
+  verb->add_option("--cursor", words->cursor, "Go on where another list ended")->type_name("CURSOR");
+
+  CLI::App* node = fleet.add_subcommand("node", "Look at one device, or change it");
+  node->require_subcommand(1);
+  const auto add = [&](const Verb& what, std::function<int(const Fleet&)> action) {
+    CLI::App* one = add_fleet_verb(*node, console, what, std::move(action));
+    one->add_option("node", words->node, "The device: its id or its name")->type_name("NODE")->required();
+    return one;
+  };
+  add({"show", "Show all that is known of a device", "  agenttask fleet node show web-1"},
+      [words](const Fleet& at) {
+        return print_answer(at.console, at.api.call("GET", api_path({"nodes", words->node})), render_node);
+      });
+  verb = add({"label", "Set or remove labels",
+              "  agenttask fleet node label web-1 site=berlin role=web\n"
+              "  agenttask fleet node label web-1 role-"},
+             [words](const Fleet& at) { return label(at, *words); });
+  verb->add_option("labels", words->labels, "KEY=VALUE sets one, KEY- removes it")
+      ->type_name("LABEL")
+      ->required();
+  add({"hold", "Start nothing new on a device; what runs goes on", "  agenttask fleet node hold web-1"},
+      [words](const Fleet& at) {
+        return change(at, words->node, json{{"hold", true}});
+      });
+  add({"release", "Let a device start tasks again after a hold", "  agenttask fleet node release web-1"},
+      [words](const Fleet& at) {
+        return change(at, words->node, json{{"hold", false}});
+      });
+  verb = add({"rename", "Give a device another name", "  agenttask fleet node rename web-1 web-old"},
+             [words](const Fleet& at) {
+               return change(at, words->node, json{{"name", words->name}});
+             });
+  verb->add_option("name", words->name, "The new name")->type_name("NAME")->required();
+  add({"revoke", "Take a device's access away for good: its certificate is void, its connection is cut",
+       "  agenttask fleet node revoke web-1"},
+      [words](const Fleet& at) {
+        return print_answer(at.console, at.api.call("DELETE", api_path({"nodes", words->node})), render_node);
+      });
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,155 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/exit_code.hpp"
+#include "agent/console/fleet/fleet.hpp"
+#include "agent/console/task_words.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+struct Words {
+  std::string node;
+  std::string type;
+  std::string data;
+  std::string text;
+  std::string id;
+  std::string idempotency_key;
+  bool wait = false;
+  CommandWords command;
+  TaskWords task;
+};
+
+/// Enqueues; prints the id, or waits and prints what came of it.
+int enqueue(const Fleet& fleet, const Words& words, const std::string& type, json data) {
+  auto body = task_request(type, std::move(data), words.task, now());
+  if (!body) return fleet.console.fail(body.error());
+  if (!words.id.empty()) (*body)["id"] = words.id;
+  ServerApi::Query headers;
+  if (!words.idempotency_key.empty()) headers.emplace_back("Idempotency-Key", words.idempotency_key);
+  const agent::Answer answer =
+      fleet.api.call("POST", api_path({"nodes", words.node, "tasks"}), {}, encode_json(*body), headers);
+  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  const auto view = task_of(answer);
+  if (!view) return fleet.console.fail(view.error());
+  if (words.wait) return follow_fleet(fleet, {view->task.spec.id, true, true});
+  if (fleet.console.json) {
+    fleet.console.print_json(answer.json);
+  } else {
+    fleet.console.screen.print(view->task.spec.id + "\n");
+  }
+  return kSuccess;
+}
+
+int add(const Fleet& fleet, const Words& words) {
+  json data = json::object();
+  if (!words.data.empty()) {
+    auto given = data_argument(words.data);
+    if (!given) return fleet.console.fail(with_context(given.error(), "--data"));
+    data = std::move(*given);
+  }
+  return enqueue(fleet, words, words.type, std::move(data));
+}
+
+int command(const Fleet& fleet, const Words& words) {
+  auto data = command_data(words.command, fleet.console.rest, false);
+  if (!data) return fleet.console.fail(data.error());
+  return enqueue(fleet, words, "command", std::move(*data));
+}
+
+/// An echo is for trying whether a device answers: it always waits.
+int echo(const Fleet& fleet, const Words& words) {
+  const auto body = task_request("echo", json{{"message", words.text}}, words.task, now());
+  if (!body) return fleet.console.fail(body.error());
+  agent::Answer answer =
+      fleet.api.call("POST", api_path({"nodes", words.node, "tasks"}), {}, encode_json(*body));
+  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  auto view = task_of(answer);
+  if (!view) return fleet.console.fail(view.error());
+  const std::string id = view->task.spec.id;
+  fleet.interrupts.set_farewell("left task " + id + " as it is; see: agenttask fleet show " + id);
+  bool said = false;
+  while (!has_ended(view->task.state.status)) {
+    if (view->task.state.reason == reason::kDeviceOffline && !said && !fleet.console.json) {
+      fleet.console.screen.say("waiting: " + view->task.state.detail);
+      said = true;
+    }
+    // A short wait first, so that an offline device is mentioned soon.
+    answer = fleet.api.call("GET", api_path({"tasks", id}), {{"wait", said ? "55000" : "2000"}});
+    if (!answer.ok()) return fleet.console.fail(*answer.problem);
+    view = task_of(answer);
+    if (!view) return fleet.console.fail(view.error());
+  }
+  const Conclusion conclusion = conclude(*view, false);
+  if (fleet.console.json) {
+    fleet.console.print_json(answer.json);
+  } else if (view->task.state.status == TaskStatus::complete) {
+    const auto data = parse_json(view->result.data);
+    const bool plain =
+        data && data->is_object() && data->contains("message") && (*data)["message"].is_string();
+    fleet.console.screen.print((plain ? (*data)["message"].get<std::string>() : view->result.data) + "\n");
+  } else if (!conclusion.message.empty()) {
+    fleet.console.screen.say(conclusion.message);
+  }
+  return conclusion.exit_code;
+}
+
+void add_common(CLI::App& verb, Words& words) {
+  verb.add_flag("--wait", words.wait, "Print its output as it comes, and exit as it did; Ctrl-C cancels it");
+  verb.add_option("--id", words.id, "Its id: a UUID of your own, so that a repetition makes no second task")
+      ->type_name("UUID");
+  verb.add_option("--idempotency-key", words.idempotency_key,
+                  "The same key and request: the same task, for 30 days")
+      ->type_name("KEY");
+  add_task_options(verb, words.task);
+  add_place_options(verb, words.task);
+}
+
+}  // namespace
+
+void add_fleet_submit(CLI::App& fleet, Console& console) {
+  const auto words = std::make_shared<Words>();
+  const char* node_help = "The device: its id or its name";
+
+  CLI::App* verb = add_fleet_verb(fleet, console,
+                                  {"add", "Enqueue a task of any type for a device; prints its id",
+                                   "  agenttask fleet add web-1 echo --data '{\"message\":\"Hello\"}'\n"
+                                   "  agenttask fleet add web-1 command --data '{\"cmd\":\"backup\"}' --at "
+                                   "2026-11-22T23:00 --tag nightly"},
+                                  [words](const Fleet& at) { return add(at, *words); });
+  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
+  verb->add_option("type", words->type, "Name of the worker, such as echo or command")
+      ->type_name("TYPE")
+      ->required();
+  verb->add_option("--data", words->data, "Input of the worker: a JSON object, @FILE or -")
+      ->type_name("JSON");
+  add_common(*verb, *words);
+
+  verb = add_fleet_verb(
+      fleet, console,
+      {"command", "Enqueue a command for a device; prints its id, or with --wait its output",
+       "  agenttask fleet command web-1 --wait \"uptime\"\n"
+       "  agenttask fleet command web-1 --wait -- ls -l \"a b\"\n"
+       "With --wait the exit code is the command's; 124 timed out; 128+n signal n; 125 AgentTask failed.",
+       true},
+      [words](const Fleet& at) { return command(at, *words); });
+  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
+  verb->add_option("line", words->command.line, "A shell line; or put a program and its arguments after --")
+      ->type_name("LINE");
+  add_common(*verb, *words);
+  add_command_options(*verb, words->command);
+
+  verb = add_fleet_verb(fleet, console,
+                        {"echo", "Send a text to a device and print what comes back",
+                         "  agenttask fleet echo web-1 \"test data\""},
+                        [words](const Fleet& at) { return echo(at, *words); });
+  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
+  verb->add_option("text", words->text, "What to echo")->type_name("TEXT")->required();
+}
+
+}  // namespace agenttask::console

@@ -1,0 +1,51 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/console.hpp"
+#include "agent/console/submit.hpp"
+#include "agent/console/task_words.hpp"
+
+namespace agenttask::console {
+namespace {
+
+struct Words {
+  std::string type;
+  std::string data;
+  TaskWords task;
+};
+
+int add(const Console& console, const Words& words) {
+  nlohmann::json data = nlohmann::json::object();
+  if (!words.data.empty()) {
+    auto given = data_argument(words.data);
+    if (!given) return console.fail(with_context(given.error(), "--data"));
+    data = std::move(*given);
+  }
+  const auto body = task_request(words.type, std::move(data), words.task, now());
+  if (!body) return console.fail(body.error());
+  return submit(console, *body);
+}
+
+}  // namespace
+
+void add_add(CLI::App& root, Console& console) {
+  const auto words = std::make_shared<Words>();
+  CLI::App* verb =
+      add_agent_verb(root, console,
+                     {"add", "Put a task of any type into the inbox of this device; prints its id",
+                      "  agenttask add echo --data '{\"message\":\"Hello\"}' --tag demo\n"
+                      "  agenttask add command --data '{\"cmd\":\"backup\"}' --at 2026-11-22T23:00\n"
+                      "  agenttask add command --data @task.json --key disk"},
+                     [&console, words] { return add(console, *words); });
+  verb->add_option("type", words->type, "Name of the worker, such as echo or command")
+      ->type_name("TYPE")
+      ->required();
+  verb->add_option("--data", words->data, "Input of the worker: a JSON object, @FILE or -")
+      ->type_name("JSON");
+  add_task_options(*verb, words->task);
+  add_place_options(*verb, words->task);
+}
+
+}  // namespace agenttask::console

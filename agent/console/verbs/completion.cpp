@@ -1,0 +1,101 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "agent/console/console.hpp"
+#include "agent/console/exit_code.hpp"
+
+namespace agenttask::console {
+namespace {
+
+/// All words that may follow `path`, from the one table that also makes the help: verbs and options.
+std::string words_after(const CLI::App& app) {
+  std::string words;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    words += (words.empty() ? "" : " ") + verb->get_name();
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) words += (words.empty() ? "--" : " --") + name;
+  }
+  return words;
+}
+
+/// One line of the shell's case for each verb: `"fleet node") words="show label …" ;;`
+void add_cases(const CLI::App& app, const std::string& path, std::string& cases) {
+  cases += "    \"" + path + "\") words=\"" + words_after(app) + "\" ;;\n";
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    add_cases(*verb, path.empty() ? verb->get_name() : path + " " + verb->get_name(), cases);
+  }
+}
+
+/// The paths that lead to a verb, as one pattern of the shell's case.
+std::string verb_paths(const CLI::App& app, const std::string& path) {
+  std::string paths;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string here = path.empty() ? verb->get_name() : path + " " + verb->get_name();
+    const std::string below = verb_paths(*verb, here);
+    paths += (paths.empty() ? "\"" : "|\"") + here + "\"" + (below.empty() ? "" : "|" + below);
+  }
+  return paths;
+}
+
+constexpr const char* kBegin = R"BASH(# Completion of agenttask for bash.
+_agenttask() {
+  local current="${COMP_WORDS[COMP_CWORD]}" path="" words="" i word
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="${COMP_WORDS[i]}"
+    case "$word" in
+      --) return ;;
+      -*) continue ;;
+    esac
+    case "${path:+$path }$word" in
+)BASH";
+
+constexpr const char* kMiddle = R"BASH()
+        path="${path:+$path }$word" ;;
+    esac
+  done
+  case "$path" in
+)BASH";
+
+constexpr const char* kEnd = R"BASH(  esac
+  case "$path" in
+    show|explain|watch|runs|cancel|update|delete)
+      if [[ "$current" != -* ]]; then
+        words="@last $(agenttask list --limit 50 --json 2>/dev/null | grep -o '"id":"[0-9a-f-]*"' | cut -d'"' -f4)"
+      fi ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+complete -o default -F _agenttask agenttask
+)BASH";
+
+std::string bash_script(const CLI::App& root) {
+  std::string cases;
+  add_cases(root, "", cases);
+  return kBegin + ("      " + verb_paths(root, "")) + kMiddle + cases + kEnd;
+}
+
+int completion(const Console& console, const CLI::App& root, const std::string& shell) {
+  std::string script = bash_script(root);
+  if (shell == "zsh") script = "autoload -U +X bashcompinit && bashcompinit\n" + script;
+  console.screen.print(script);
+  return kSuccess;
+}
+
+}  // namespace
+
+void add_completion(CLI::App& root, Console& console) {
+  const auto shell = std::make_shared<std::string>();
+  CLI::App* verb = add_verb(root, console,
+                            {"completion", "Print a script that completes words in your shell",
+                             "  source <(agenttask completion bash)\n"
+                             "  agenttask completion bash > /etc/bash_completion.d/agenttask"},
+                            [&console, &root, shell] { return completion(console, root, *shell); });
+  verb->add_option("shell", *shell, "bash or zsh")
+      ->type_name("SHELL")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh"}));
+}
+
+}  // namespace agenttask::console

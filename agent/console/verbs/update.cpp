@@ -1,0 +1,47 @@
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/console/agent_link.hpp"
+#include "agent/console/console.hpp"
+#include "agent/console/task_view.hpp"
+#include "agent/console/task_words.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+struct Words {
+  std::string id;
+  TaskWords task;
+};
+
+int update(const Console& console, const Words& words) {
+  const auto changes = task_changes(words.task, now());
+  if (!changes) return console.fail(changes.error());
+  return ask_and_print(console, "updateTask", json{{"id", words.id}, {"changes", *changes}},
+                       [](const json& answer) -> Result<std::string> {
+                         const auto view = read_task(answer);
+                         if (!view) return view.error();
+                         return render_task(*view, now());
+                       });
+}
+
+}  // namespace
+
+void add_update(CLI::App& root, Console& console) {
+  const auto words = std::make_shared<Words>();
+  CLI::App* verb = add_agent_verb(
+      root, console,
+      {"update", "Change a task that has not ended; a run keeps what it started with",
+       "  agenttask update 4f2a --at +2h\n"
+       "  agenttask update @last --metadata '{\"ticket\":\"4711\",\"old\":null}' --tag urgent\n"
+       "Metadata is merged key by key, null removes a key; tags are replaced."},
+      [&console, words] { return update(console, *words); });
+  verb->add_option("id", words->id, "The task: its id, the end of it, or @last")->type_name("ID")->required();
+  add_task_options(*verb, words->task);
+}
+
+}  // namespace agenttask::console

@@ -46,18 +46,18 @@ class LocalStream {
   /// `timeout`: nothing came in time; `unavailable`: stopped, or the connection broke. A zero timeout waits
   /// for ever.
   Result<std::size_t> read_some(std::span<char> into, std::chrono::milliseconds timeout,
-                                std::stop_token stop = {});
+                                const std::stop_token& stop = {});
 
   /// The next line without its newline; nothing when the other side has closed its end after whole lines.
   /// `limit`: the line has more than `most` bytes; `invalid`: the end came inside a line; otherwise as
   /// `read_some`. Don't mix with it.
   Result<std::optional<std::string>> read_line(std::size_t most, std::chrono::milliseconds timeout,
-                                               std::stop_token stop = {});
+                                               const std::stop_token& stop = {});
 
   /// Writes all of it, or fails: `timeout` when the other side did not take it in time, `unavailable` when it
   /// is gone or `stop` asked. Never raises SIGPIPE.
   Result<void> write_all(std::string_view bytes, std::chrono::milliseconds timeout,
-                         std::stop_token stop = {});
+                         const std::stop_token& stop = {});
 
   /// Says that nothing more will be written; the other side reads an end of file.
   void finish_writing();
@@ -88,7 +88,7 @@ class LocalListener {
 
   /// The next connection; nothing when `stop` asked. `unavailable`: no descriptor left just now; wait a
   /// moment and go on.
-  Result<std::optional<LocalStream>> accept(std::stop_token stop);
+  Result<std::optional<LocalStream>> accept(const std::stop_token& stop);
 
  private:
   struct State;

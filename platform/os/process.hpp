@@ -117,7 +117,7 @@ class ProcessSupervisor {
   /// folder) or `runAs` (no such user); `denied` with field `argv`, `cwd` or `runAs` (not executable, not
   /// allowed); `invalid` (empty argv, NUL bytes, a bad environment, not a program); `limit` (arguments too
   /// long); `unavailable` (no memory, process or descriptor left: trying later may work).
-  [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, std::stop_token stop,
+  [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, const std::stop_token& stop,
                                            ProcessObserver& observer);
 
   /// Finds by their mark what is left of runs that an earlier start of the agent began, asks it to end, and

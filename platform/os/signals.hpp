@@ -28,7 +28,7 @@ class ServiceEvents {
   ServiceEvents& operator=(const ServiceEvents&) = delete;
 
   /// Waits for the next event; nothing when `stop` asked. Threads: one.
-  [[nodiscard]] std::optional<ServiceEvent> wait(std::stop_token stop);
+  [[nodiscard]] std::optional<ServiceEvent> wait(const std::stop_token& stop);
 
  private:
   struct State;

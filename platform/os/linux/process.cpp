@@ -100,7 +100,8 @@ Result<std::string> find_program(const ProcessSpec& spec) {
   for (std::size_t begin = 0; begin <= path.size();) {
     const auto end = std::min(path.find(':', begin), path.size());
     const auto folder = path.substr(begin, end - begin);
-    const auto candidate = folder + "/" + name;
+    auto candidate = folder;
+    candidate.append("/").append(name);
     struct stat facts {};
     if (folder.starts_with('/') && ::stat(candidate.c_str(), &facts) == 0 && S_ISREG(facts.st_mode) &&
         (facts.st_mode & 0111) != 0) {
@@ -139,8 +140,10 @@ Result<LaunchRequest> prepare(const ProcessSpec& spec) {
   request.cwd = spec.cwd.empty() ? "/" : spec.cwd;
   // The mark first: whoever looks for it reads no further.
   if (!spec.run_id.empty()) request.environment.push_back(std::string(kRunMarkVariable) + "=" + spec.run_id);
-  for (const auto& [variable, value] : spec.environment)
-    request.environment.push_back(variable + "=" + value);
+  for (const auto& [variable, value] : spec.environment) {
+    request.environment.push_back(variable);
+    request.environment.back().append("=").append(value);
+  }
   if (auto set = set_user(request, spec.run_as); !set) return set.error();
   return request;
 }
@@ -163,7 +166,7 @@ ProcessSupervisor::ProcessSupervisor() : state_(std::make_unique<State>()) {
 
 ProcessSupervisor::~ProcessSupervisor() = default;
 
-Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, std::stop_token stop,
+Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std::stop_token& stop,
                                               ProcessObserver& observer) {
   auto request = prepare(spec);
   if (!request) return request.error();

@@ -61,7 +61,7 @@ struct ServiceEvents::State {
 ServiceEvents::ServiceEvents() : state_(std::make_unique<State>(State{open_signals()})) {}
 ServiceEvents::~ServiceEvents() = default;
 
-std::optional<ServiceEvent> ServiceEvents::wait(std::stop_token stop) {
+std::optional<ServiceEvent> ServiceEvents::wait(const std::stop_token& stop) {
   const auto number = next_signal(state_->signals, stop);
   if (!number) return std::nullopt;
   if (*number == SIGHUP) return ServiceEvent::reload;

@@ -4,6 +4,20 @@
 #include "platform/os/process.hpp"
 
 namespace agenttask::os {
+namespace {
+
+// Why the variable can't be given to a child; empty when it can.
+std::string fault_of(const std::string& name, const std::string& value) {
+  if (name.empty()) return "has no name";
+  if (name.find('=') != std::string::npos) return "has a '=' in its name";
+  if (name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
+    return "contains a NUL byte";
+  if (name.starts_with("LD_")) return "steers the loader of programs and is never passed on";
+  if (name.starts_with("AGENTTASK_")) return "is reserved for the agent";
+  return {};
+}
+
+}  // namespace
 
 Result<Environment> clean_environment(std::string_view run_as) {
   User user{.name = std::to_string(::geteuid()), .home = "/", .shell = "/bin/sh"};
@@ -28,16 +42,11 @@ Result<Environment> clean_environment(std::string_view run_as) {
 
 Result<void> check_environment(const Environment& variables) {
   for (const auto& [name, value] : variables) {
-    const auto refuse = [&](std::string why) {
-      return Error{ErrorCode::invalid, "the environment variable \"" + name + "\" " + why, "env." + name};
-    };
-    if (name.empty()) return refuse("has no name");
-    if (name.find('=') != std::string::npos) return refuse("has a '=' in its name");
-    if (name.find('\0') != std::string::npos || value.find('\0') != std::string::npos) {
-      return refuse("contains a NUL byte");
+    if (const auto fault = fault_of(name, value); !fault.empty()) {
+      std::string message = "the environment variable \"";
+      message.append(name).append("\" ").append(fault);
+      return Error{ErrorCode::invalid, std::move(message), "env." + name};
     }
-    if (name.starts_with("LD_")) return refuse("steers the loader of programs and is never passed on");
-    if (name.starts_with("AGENTTASK_")) return refuse("is reserved for the agent");
   }
   return {};
 }

@@ -169,7 +169,7 @@ bool is_shortage(int error_number) {
 }
 
 Error exec_error(const std::string& program, int error_number) {
-  const auto error = [&](ErrorCode code, std::string why) {
+  const auto error = [&](ErrorCode code, const std::string& why) {
     return Error{code, "cannot run " + program + ": " + why, "argv"};
   };
   switch (error_number) {

@@ -120,7 +120,8 @@ Result<LocalStream> LocalStream::connect(const std::string& address, millisecond
   return LocalStream(std::make_unique<State>(State{std::move(*socket), std::move(*peer)}));
 }
 
-Result<std::size_t> LocalStream::read_some(std::span<char> into, milliseconds timeout, std::stop_token stop) {
+Result<std::size_t> LocalStream::read_some(std::span<char> into, milliseconds timeout,
+                                           const std::stop_token& stop) {
   constexpr std::string_view kWhat = "cannot read from the local socket";
   const StopSignal stop_signal(stop);
   const auto deadline = deadline_after(timeout);
@@ -136,7 +137,7 @@ Result<std::size_t> LocalStream::read_some(std::span<char> into, milliseconds ti
 }
 
 Result<std::optional<std::string>> LocalStream::read_line(std::size_t most, milliseconds timeout,
-                                                          std::stop_token stop) {
+                                                          const std::stop_token& stop) {
   auto& unread = state_->unread;
   const auto deadline = deadline_after(timeout);
   std::size_t searched = 0;
@@ -162,7 +163,8 @@ Result<std::optional<std::string>> LocalStream::read_line(std::size_t most, mill
   }
 }
 
-Result<void> LocalStream::write_all(std::string_view bytes, milliseconds timeout, std::stop_token stop) {
+Result<void> LocalStream::write_all(std::string_view bytes, milliseconds timeout,
+                                    const std::stop_token& stop) {
   constexpr std::string_view kWhat = "cannot write to the local socket";
   const StopSignal stop_signal(stop);
   const auto deadline = deadline_after(timeout);
@@ -278,7 +280,7 @@ Result<LocalListener> LocalListener::listen(const std::string& address, const Lo
   return LocalListener(std::move(state));
 }
 
-Result<std::optional<LocalStream>> LocalListener::accept(std::stop_token stop) {
+Result<std::optional<LocalStream>> LocalListener::accept(const std::stop_token& stop) {
   const StopSignal stop_signal(stop);
   for (;;) {
     if (stop_signal.requested()) return std::optional<LocalStream>();

@@ -1,5 +1,7 @@
 #include "server/http/connection.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 
@@ -12,7 +14,7 @@ namespace {
 constexpr std::size_t kPipelinedBytes = 16 * 1024;
 /// Reads in a row before others on the thread get their turn.
 constexpr int kReadsInTurn = 16;
-/// The slowest body that is waited for, once `body_timeout` has passed.
+/// The slowest body or reader that is waited for.
 constexpr std::size_t kSlowestBytesInSecond = 8 * 1024;
 
 bool is_report(const Request& request) {
@@ -42,6 +44,14 @@ void Connection::start() {
 
 void Connection::deadline_in(std::chrono::milliseconds time) {
   thread_->set_deadline(*this, std::chrono::steady_clock::now() + time);
+}
+
+/// Progress moves the deadline, but never further than `most` from now: nobody saves up time to stall with.
+void Connection::earn_time(std::size_t bytes, std::chrono::milliseconds most) {
+  if (!deadline) return;
+  const auto earned = std::chrono::microseconds(bytes * 1'000'000 / kSlowestBytesInSecond);
+  thread_->set_deadline(*this,
+                        std::min<SteadyTime>(*deadline + earned, std::chrono::steady_clock::now() + most));
 }
 
 void Connection::wait(Socket::wait_type what) {
@@ -207,10 +217,7 @@ bool Connection::account_body() {
     refuse({503, "overloaded", "the server holds too many requests at once; try again"});
     return false;
   }
-  if (deadline) {
-    const auto earned = std::chrono::microseconds((size - reserved_) * 1'000'000 / kSlowestBytesInSecond);
-    thread_->set_deadline(*this, *deadline + earned);
-  }
+  earn_time(size - reserved_, limits_->body_timeout);
   reserved_ = size;
   return true;
 }

@@ -53,6 +53,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void wait(Socket::wait_type what);
   void ready(Socket::wait_type what);
   void deadline_in(std::chrono::milliseconds time);
+  void earn_time(std::size_t bytes, std::chrono::milliseconds most);
 
   // connection_answer.cpp: what goes out
   [[nodiscard]] bool is_current(std::uint64_t number) const;

@@ -15,9 +15,6 @@ constexpr std::chrono::milliseconds kLingerTime{3'000};
 constexpr std::size_t kLingerBytes = 64 * 1024 * 1024;
 /// What a stream may have waiting for a slow reader; past it the connection is dropped.
 constexpr std::size_t kStreamBacklogBytes = 32 * 1024 * 1024;
-/// The slowest reader that is waited for, once `write_timeout` has passed.
-constexpr std::size_t kSlowestBytesInSecond = 8 * 1024;
-
 Response no_answer() {
   return problem_response({500, "internal", "the server lost this request; that is a fault of ours"});
 }
@@ -106,10 +103,7 @@ void Connection::flush() {
     switch (progress.status) {
       case TlsStream::Status::done:
         out_taken_ += progress.bytes;
-        if (deadline) {
-          const auto earned = std::chrono::microseconds(progress.bytes * 1'000'000 / kSlowestBytesInSecond);
-          thread_->set_deadline(*this, *deadline + earned);
-        }
+        earn_time(progress.bytes, limits_->write_timeout);
         break;
       case TlsStream::Status::wants_write:
         wait(Socket::wait_write);

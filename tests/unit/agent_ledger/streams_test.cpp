@@ -1,0 +1,355 @@
+#include <algorithm>
+
+#include "tests/unit/agent_ledger/ledger_fixture.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+class LedgerStreams : public LedgerFixture {
+ protected:
+  LedgerStreams() { meet_server(); }
+};
+
+TEST_F(LedgerStreams, ADirectiveIsStoredWithItsCursor) {
+  const auto received = deliver(task(id(1)), task(id(2)));
+  EXPECT_EQ(2, received.applied);
+  EXPECT_EQ("", received.ignored);
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+  EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+  EXPECT_EQ(R"({"message":"hello"})", get(id(2)).spec.data);
+  EXPECT_EQ((std::vector{id(1), id(2)}), ready_ids());
+  reopen();
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+  EXPECT_EQ(1, ledger_->poll_cursors()->epoch);
+}
+
+TEST_F(LedgerStreams, ARepeatedAnswerChangesNothing) {
+  const PollAnswer answer = offer(task(id(1)), CancelDirective{id(1)}, CancelDirective{id(9)});
+  EXPECT_EQ(3, receive(answer).applied);
+  const auto before = reports().size();
+  EXPECT_EQ(0, receive(answer).applied);
+  EXPECT_EQ(before, reports().size());
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+}
+
+TEST_F(LedgerStreams, AnAnswerThatOverlapsAppliesItsRest) {
+  const PollAnswer first = offer(task(id(1)));
+  PollAnswer both = first;
+  both.lines.push_back(offer(task(id(2))).lines.front());
+  receive(first);
+  EXPECT_EQ(1, receive(both).applied);
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+}
+
+TEST_F(LedgerStreams, AGapStopsBeforeIt) {
+  PollAnswer answer = offer(task(id(1)), task(id(2)), task(id(3)));
+  answer.lines.erase(answer.lines.begin() + 1);
+  const auto received = receive(answer);
+  EXPECT_EQ(1, received.applied);
+  EXPECT_NE("", received.ignored);
+  EXPECT_EQ(1, ledger_->poll_cursors()->directives.sequence);
+  EXPECT_FALSE(ledger_->get(id(3)));
+}
+
+TEST_F(LedgerStreams, AnAnswerForALaterCursorIsDropped) {
+  (void)offer(task(id(1)));
+  const auto received = deliver(task(id(2)));
+  EXPECT_EQ(0, received.applied);
+  EXPECT_NE("", received.ignored);
+  EXPECT_EQ(0, ledger_->poll_cursors()->directives.sequence);
+}
+
+TEST_F(LedgerStreams, AnAnswerOfAnotherPastIsDropped) {
+  deliver(task(id(1)));
+  // A server restored from a backup says something else at number 1, and goes on from there.
+  PollAnswer other;
+  other.protocol = protocol_version();
+  other.epoch = epoch_;
+  other.after = Cursor{};
+  other.lines = {encode(Directive{1, task(id(7))}), encode(Directive{2, task(id(8))})};
+  const auto received = receive(other);
+  EXPECT_EQ(0, received.applied);
+  EXPECT_NE("", received.ignored);
+  EXPECT_FALSE(ledger_->get(id(8)));
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+}
+
+TEST_F(LedgerStreams, AWrongChainWithNothingBeforeItIsDropped) {
+  deliver(task(id(1)));
+  PollAnswer answer = offer(task(id(2)));
+  answer.after->chain = std::string(64, '0');
+  EXPECT_EQ(0, receive(answer).applied);
+  EXPECT_FALSE(ledger_->get(id(2)));
+}
+
+TEST_F(LedgerStreams, WithoutTheServersCursorTheSequenceDecides) {
+  deliver(task(id(1)));
+  PollAnswer answer = offer(task(id(2)));
+  answer.after.reset();
+  EXPECT_EQ(1, receive(answer).applied);
+  EXPECT_EQ(0, receive(answer).applied);
+}
+
+TEST_F(LedgerStreams, AnAnswerOfAnotherEpochIsDropped) {
+  PollAnswer answer = offer(task(id(1)));
+  answer.epoch = 2;
+  EXPECT_EQ(0, receive(answer).applied);
+  EXPECT_FALSE(ledger_->get(id(1)));
+}
+
+TEST_F(LedgerStreams, ALineThatIsNoDirectiveEndsTheAnswer) {
+  PollAnswer answer = offer(task(id(1)));
+  answer.lines.emplace_back("not json");
+  const auto received = receive(answer);
+  EXPECT_EQ(1, received.applied);
+  EXPECT_NE("", received.ignored);
+}
+
+TEST_F(LedgerStreams, WhatCannotBeAppliedIsRefusedAndPassed) {
+  PollAnswer answer = offer(task(id(1)));
+  answer.lines.emplace_back(R"({"kind":"dance","sequence":2})");
+  directives_ = agenttask::advance(directives_, answer.lines.back());
+  receive(answer);
+  const auto received =
+      deliver(UpdateDirective{id(5), "{}"}, UpdateDirective{id(1), R"({"colour":1})"}, task(id(2)));
+  EXPECT_EQ(3, received.applied);
+  EXPECT_EQ(2, received.refused);
+  const auto refused = reports_of<RefusedReport>();
+  ASSERT_EQ(3U, refused.size());
+  EXPECT_EQ(2, refused[0].directive);
+  EXPECT_EQ("unsupported", refused[0].code);
+  EXPECT_EQ("not-found", refused[1].code);
+  EXPECT_EQ(id(5), refused[1].task_id);
+  EXPECT_EQ("invalid", refused[2].code);
+  EXPECT_EQ(directives_, ledger_->poll_cursors()->directives);
+  EXPECT_TRUE(ledger_->get(id(2)));
+}
+
+TEST_F(LedgerStreams, CancelEndsWhatWaits) {
+  deliver(task(id(1)));
+  deliver(CancelDirective{id(1)});
+  EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status);
+  EXPECT_EQ(clock_.wall(), get(id(1)).state.end_time);
+  EXPECT_TRUE(ready_ids().empty());
+  const auto ended = reports_of<EndedReport>();
+  ASSERT_EQ(1U, ended.size());
+  EXPECT_FALSE(ended[0].run);
+  EXPECT_EQ(TaskStatus::cancelled, ended[0].state.status);
+  EXPECT_FALSE(ledger_->start(id(1))->run);
+}
+
+TEST_F(LedgerStreams, CancelBeforeTheTaskIsRemembered) {
+  deliver(CancelDirective{id(1)});
+  reopen();
+  deliver(task(id(1)));
+  EXPECT_FALSE(ledger_->get(id(1))) << "it never runs";
+  const auto ended = reports_of<EndedReport>();
+  ASSERT_EQ(2U, ended.size()) << "said once for the cancel, once for the task";
+  EXPECT_EQ(TaskStatus::cancelled, ended[1].state.status);
+  EXPECT_TRUE(ready_ids().empty());
+}
+
+TEST_F(LedgerStreams, CancelOfWhatRunsAsksTheRunner) {
+  deliver(task(id(1)));
+  const auto run = start(id(1));
+  changes_.clear();
+  deliver(CancelDirective{id(1)});
+  ASSERT_EQ(1U, changes_.size());
+  EXPECT_EQ(std::vector{id(1)}, changes_[0].stop);
+  EXPECT_EQ(TaskStatus::running, get(id(1)).state.status);
+  EXPECT_TRUE(get(id(1)).state.cancel_requested_at);
+  // It was faster than the cancel: the truth is what it did.
+  EXPECT_EQ(TaskStatus::complete, end(id(1), run.number, success()).state.status);
+}
+
+TEST_F(LedgerStreams, CancelOfWhatEndedChangesNothing) {
+  deliver(task(id(1)));
+  end(id(1), start(id(1)).number, success());
+  const auto before = reports().size();
+  deliver(CancelDirective{id(1)});
+  EXPECT_EQ(TaskStatus::complete, get(id(1)).state.status);
+  EXPECT_EQ(before, reports().size());
+}
+
+TEST_F(LedgerStreams, DeleteCancelsAndMarks) {
+  deliver(task(id(1)), task(id(2)));
+  end(id(2), start(id(2)).number, success());
+  deliver(DeleteDirective{id(1)}, DeleteDirective{id(2)});
+  EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status);
+  EXPECT_TRUE(get(id(1)).state.deleted_at);
+  EXPECT_EQ(TaskStatus::complete, get(id(2)).state.status);
+  EXPECT_TRUE(get(id(2)).state.deleted_at);
+  EXPECT_TRUE(reports_of<ChangedReport>().at(0).task.state.deleted_at);
+}
+
+TEST_F(LedgerStreams, UpdateIsAppliedOrRefused) {
+  deliver(task(id(1)));
+  clock_.advance(std::chrono::seconds(1));
+  deliver(UpdateDirective{id(1), R"({"tags":["a"],"metadata":{"k":1},"options":{"priority":5}})"});
+  const Task updated = get(id(1));
+  EXPECT_EQ(std::vector<std::string>{"a"}, updated.spec.tags);
+  EXPECT_EQ(R"({"k":1})", updated.spec.metadata);
+  EXPECT_EQ(5, updated.spec.options.priority);
+  EXPECT_EQ(limits::kDefaultTimeout, updated.spec.options.timeout);
+  EXPECT_EQ(clock_.wall(), updated.state.updated_at);
+  EXPECT_EQ(5, reports_of<ChangedReport>().at(0).task.spec.options.priority);
+  deliver(CancelDirective{id(1)}, UpdateDirective{id(1), R"({"tags":[]})"});
+  EXPECT_EQ("ended", reports_of<RefusedReport>().at(0).code);
+  EXPECT_EQ(std::vector<std::string>{"a"}, get(id(1)).spec.tags);
+}
+
+TEST_F(LedgerStreams, SettingsHold) {
+  deliver(SettingsDirective{true});
+  EXPECT_TRUE(ledger_->held());
+  EXPECT_TRUE(changes_.back().hold);
+  EXPECT_TRUE(ledger_->poll_cursors()->hold);
+  reopen();
+  EXPECT_TRUE(ledger_->held());
+}
+
+TEST_F(LedgerStreams, ReportsLeaveInOrderAndAreForgottenOnceStored) {
+  for (int i = 1; i <= 5; ++i) deliver(CancelDirective{id(i)});
+  auto batch = *ledger_->pending_reports(2, SIZE_MAX);
+  ASSERT_EQ(2U, batch.lines.size());
+  EXPECT_EQ(0, batch.after.sequence);
+  EXPECT_EQ(epoch_, batch.epoch);
+  ReportAnswer answer;
+  answer.epoch = epoch_;
+  for (const auto& text : batch.lines) answer.reports = agenttask::advance(answer.reports, text);
+  EXPECT_EQ(2, ledger_->acknowledge(answer)->applied);
+  EXPECT_EQ(0, ledger_->acknowledge(answer)->applied) << "twice is once";
+  EXPECT_EQ(answer.reports, ledger_->poll_cursors()->reports);
+  EXPECT_EQ(answer.reports, ledger_->pending_reports(100, SIZE_MAX)->after);
+  EXPECT_EQ(4, ledger_->status()->outbox_reports) << "six with the snapshot's end, two gone";
+  acknowledge_all();
+  EXPECT_EQ(0, ledger_->status()->outbox_bytes);
+  EXPECT_TRUE(ledger_->pending_reports(100, SIZE_MAX)->lines.empty());
+}
+
+TEST_F(LedgerStreams, ABatchKeepsToItsBytesButIsNeverEmpty) {
+  for (int i = 1; i <= 5; ++i) deliver(CancelDirective{id(i)});
+  EXPECT_EQ(1U, ledger_->pending_reports(100, 1)->lines.size());
+  const auto first = ledger_->pending_reports(2, SIZE_MAX)->lines;
+  const std::size_t bytes = first[0].size() + first[1].size() + 2;
+  EXPECT_EQ(2U, ledger_->pending_reports(100, bytes)->lines.size());
+  EXPECT_EQ(1U, ledger_->pending_reports(100, bytes - 1)->lines.size());
+}
+
+TEST_F(LedgerStreams, AnAcknowledgementOfWhatWasNotWrittenIsIgnored) {
+  deliver(CancelDirective{id(1)});
+  ReportAnswer answer;
+  answer.epoch = epoch_;
+  answer.reports = {1, std::string(64, 'a')};
+  EXPECT_NE("", ledger_->acknowledge(answer)->ignored);
+  answer.reports = {99, ledger_->status()->reports.chain};
+  EXPECT_NE("", ledger_->acknowledge(answer)->ignored);
+  EXPECT_EQ(2, ledger_->status()->outbox_reports);
+}
+
+TEST_F(LedgerStreams, ANewEpochGetsASnapshotOfEverything) {
+  deliver(task(id(1)), task(id(2)), task(id(3)), CancelDirective{id(9)});
+  const std::string local = create(spec("command"));
+  end(id(1), start(id(1)).number, success(),
+      chunks({{OutputStream::standard_output, 0, "out"}, {OutputStream::standard_error, 5, "err"}}));
+  start(id(2));
+  deliver(CancelDirective{id(3)});
+  acknowledge_all();
+  PollAnswer answer;
+  answer.epoch = 7;
+  answer.resync = true;
+  EXPECT_TRUE(receive(answer).resynced);
+  const auto cursors = *ledger_->poll_cursors();
+  EXPECT_EQ(7, cursors.epoch);
+  EXPECT_EQ(Cursor{}, cursors.directives);
+  EXPECT_EQ(Cursor{}, cursors.reports);
+  const auto created = reports_of<CreatedReport>();
+  ASSERT_EQ(4U, created.size());
+  EXPECT_TRUE(created[0].snapshot);
+  EXPECT_EQ(TaskStatus::complete, created[0].task.state.status);
+  EXPECT_EQ(R"({"data":{},"success":true})", created[0].task.state.result);
+  ASSERT_EQ(1U, created[0].runs.size());
+  EXPECT_EQ(RunStatus::complete, created[0].runs[0].status);
+  EXPECT_EQ(R"({"message":"hello"})", created[1].task.spec.data);
+  EXPECT_EQ(TaskStatus::running, created[1].task.state.status);
+  EXPECT_EQ(TaskStatus::cancelled, created[2].task.state.status);
+  EXPECT_EQ(local, created[3].task.spec.id);
+  const auto output = reports_of<OutputReport>();
+  ASSERT_EQ(2U, output.size());
+  EXPECT_EQ("out", output[0].chunk.bytes);
+  EXPECT_EQ((OutputChunk{OutputStream::standard_error, 5, "err"}), output[1].chunk);
+  const auto ended = reports_of<EndedReport>();
+  ASSERT_EQ(1U, ended.size());
+  EXPECT_EQ(id(9), ended[0].task_id);
+  EXPECT_EQ(4, std::get<SnapshotEndReport>(reports().back().body).tasks);
+  // A resync of an epoch that is past comes late.
+  answer.epoch = 7;
+  EXPECT_FALSE(receive(answer).resynced);
+  answer.epoch = 3;
+  EXPECT_FALSE(receive(answer).resynced);
+}
+
+TEST_F(LedgerStreams, AnAnswerToReportsMayAskForASnapshotToo) {
+  deliver(task(id(1)));
+  ReportAnswer answer;
+  answer.epoch = 2;
+  answer.resync = true;
+  EXPECT_TRUE(ledger_->acknowledge(answer)->resynced);
+  EXPECT_EQ(1U, reports_of<CreatedReport>().size());
+  EXPECT_EQ(2, ledger_->poll_cursors()->epoch);
+}
+
+TEST_F(LedgerStreams, ATaskThatIsOfferedAgainInANewEpochStaysAsItIs) {
+  deliver(task(id(1)));
+  const auto run = start(id(1));
+  meet_server(2);
+  deliver(task(id(1)));
+  EXPECT_EQ(TaskStatus::running, get(id(1)).state.status);
+  end(id(1), run.number, success());
+  EXPECT_EQ(TaskStatus::complete, reports_of<EndedReport>().at(0).state.status);
+  EXPECT_FALSE(ledger_->start(id(1))->run) << "it never starts twice";
+}
+
+TEST_F(LedgerStreams, IncarnationsAreNamedBackToTheOneThatAServerSaw) {
+  const std::string first = ledger_->poll_cursors()->incarnation;
+  EXPECT_TRUE(ledger_->poll_cursors()->predecessors.empty());
+  ASSERT_TRUE(ledger_->incarnation_acknowledged());
+  reopen();
+  const std::string second = ledger_->poll_cursors()->incarnation;
+  EXPECT_NE(first, second);
+  EXPECT_EQ(std::vector{first}, ledger_->poll_cursors()->predecessors);
+  reopen();
+  EXPECT_EQ((std::vector{second, first}), ledger_->poll_cursors()->predecessors);
+  ASSERT_TRUE(ledger_->incarnation_acknowledged());
+  EXPECT_TRUE(ledger_->poll_cursors()->predecessors.empty());
+}
+
+class LedgerBeforeEnrolment : public LedgerFixture {};
+
+TEST_F(LedgerBeforeEnrolment, LocalTasksAreToldInTheFirstSnapshot) {
+  EXPECT_EQ(0, ledger_->poll_cursors()->epoch);
+  const std::string id = create();
+  end(id, start(id).number, success(), chunks({{OutputStream::standard_output, 0, "x"}}));
+  EXPECT_TRUE(reports().empty());
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  meet_server(4);
+  const auto created = reports_of<CreatedReport>();
+  ASSERT_EQ(1U, created.size());
+  EXPECT_EQ("node-1", created[0].task.spec.node_id);
+  EXPECT_EQ(TaskStatus::complete, created[0].task.state.status);
+  EXPECT_EQ(1U, reports_of<OutputReport>().size());
+}
+
+TEST_F(LedgerBeforeEnrolment, AnotherNodeBeginsAnew) {
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  meet_server();
+  deliver(task(id(1)));
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  EXPECT_EQ(1, ledger_->poll_cursors()->epoch);
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  EXPECT_EQ(0, ledger_->poll_cursors()->epoch);
+  EXPECT_EQ(Cursor{}, ledger_->poll_cursors()->directives);
+  EXPECT_TRUE(reports().empty());
+}
+
+}  // namespace
+}  // namespace agenttask::agent

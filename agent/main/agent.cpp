@@ -1,0 +1,276 @@
+#include "agent/main/agent.hpp"
+
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console_api/console_server.hpp"
+#include "agent/ledger/ledger.hpp"
+#include "agent/policy/policy.hpp"
+#include "agent/runner/runner.hpp"
+#include "agent/sync/sync.hpp"
+#include "agent/workers/builtin_workers.hpp"
+#include "platform/os/host.hpp"
+#include "platform/os/paths.hpp"
+#include "platform/os/process.hpp"
+#include "platform/os/secure_file.hpp"
+#include "platform/protocol/json.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLastReports{2'000};  ///< what the last reports may take when the agent stops
+constexpr milliseconds kLastReportsLook{20};
+
+os::Folders folders_of(const AgentOptions& options) {
+  return options.state_dir.empty() ? os::default_folders() : os::folders_inside(options.state_dir);
+}
+
+Result<os::FileLock> own(const os::Folders& folders) {
+  if (auto made = os::create_folder(folders.state, os::Readable::by_owner); !made) {
+    return with_context(made.error(), "the state folder can't be used (run as root, or give --state-dir)");
+  }
+  auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");
+  if (!lock) return with_context(lock.error(), "another agenttaskd owns " + folders.state.string());
+  return lock;
+}
+
+Result<std::unique_ptr<Ledger>> open_ledger(const AgentOptions& options, const os::Folders& folders,
+                                            const Clock& clock) {
+  LedgerOptions settings;
+  settings.boot_id = os::boot_id();
+  settings.outbox_budget = options.outbox_bytes;
+  settings.retention = options.retention.count();
+  const auto file = folders.state / "ledger.db";
+  auto ledger = Ledger::open(file, clock, std::move(settings));
+  if (!ledger) {
+    return with_context(ledger.error(),
+                        "the ledger " + file.string() + " can't be used, and was left as it is");
+  }
+  return ledger;
+}
+
+RunnerOptions runner_options(const AgentOptions& options, const os::Folders& folders) {
+  RunnerOptions settings;
+  settings.slots = options.slots;
+  settings.spool_folder = folders.state / "spool";
+  settings.drain = options.shutdown_drain;
+  return settings;
+}
+
+SyncOptions sync_options(const AgentOptions& options) {
+  SyncOptions settings;
+  settings.poll = {options.poll_wait, options.poll_interval};
+  settings.version = AGENTTASK_VERSION;
+  settings.platform = os::platform_name();
+  settings.host_name = os::host_name();
+  return settings;
+}
+
+}  // namespace
+
+std::filesystem::path policy_file(const AgentOptions& options) {
+  if (!options.policy.empty()) return options.policy;
+  auto usual = folders_of(options).config / "policy.json";
+  std::error_code failed;
+  // One that can't be looked at is not one that is missing: then the policy has to say so and refuse
+  // everything.
+  return std::filesystem::exists(usual, failed) || failed ? usual : std::filesystem::path();
+}
+
+class Agent::Body {
+ public:
+  Body(AgentOptions options, os::Folders folders, os::FileLock lock, std::unique_ptr<Ledger> ledger,
+       const Clock& clock, Logger& log)
+      : options_(std::move(options)),
+        folders_(std::move(folders)),
+        clock_(clock),
+        log_(log),
+        lock_(std::move(lock)),
+        ledger_(std::move(ledger)),
+        policy_(policy_file(options_)),
+        runner_(*ledger_, workers_, policy_, supervisor_, clock, log, runner_options(options_, folders_)),
+        link_(make_https_link({options_.proxy, options_.no_proxy, options_.tls_minimum})),
+        sync_(
+            *ledger_, *link_, IdentityFolder(folders_.state),
+            [this](std::string_view task) { return runner_.follow(task); }, clock, log,
+            sync_options(options_)) {}
+  ~Body() { stop(); }
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+
+  Result<void> start();
+  void reload(const AgentOptions& options);
+  void stop();
+  [[nodiscard]] std::string summary() const;
+
+ private:
+  Result<void> add_workers();
+  Result<void> enroll_unattended();
+  Result<void> open_console();
+  void keep_in_step(const std::stop_token& stop);
+  void send_last_reports();
+  void read_policy();
+  [[nodiscard]] std::string diagnostics() const;
+
+  AgentOptions options_;
+  const os::Folders folders_;
+  const Clock& clock_;
+  Logger& log_;
+  os::FileLock lock_;
+  os::ProcessSupervisor supervisor_;
+  std::unique_ptr<Ledger> ledger_;
+  WorkerRegistry workers_;
+  Policy policy_;
+  Runner runner_;
+  std::unique_ptr<ServerLink> link_;
+  Sync sync_;
+  std::unique_ptr<ConsoleServer> console_;
+  std::jthread sync_thread_;
+};
+
+Result<void> Agent::Body::start() {
+  read_policy();
+  if (auto added = add_workers(); !added) return added;
+  if (auto recovered = runner_.recover(); !recovered) return recovered;
+  if (auto wished = enroll_unattended(); !wished) return wished;
+  if (auto opened = open_console(); !opened) return opened;
+  if (auto started = runner_.start(); !started) return started;
+  sync_thread_ = std::jthread([this](const std::stop_token& stop) { keep_in_step(stop); });
+  return {};
+}
+
+Result<void> Agent::Body::add_workers() {
+  for (const auto& name : options_.workers) {
+    auto worker = name == "echo" ? make_echo_worker() : make_command_worker(supervisor_);
+    if (auto added = workers_.add(name, std::move(worker)); !added) return added;
+  }
+  return {};
+}
+
+/// With URL and token in the configuration a device enrols by itself; once it is enrolled they count no more.
+Result<void> Agent::Body::enroll_unattended() {
+  if (options_.server.empty() || options_.enrollment_token.empty()) return {};
+  const auto identity = IdentityFolder(folders_.state).identity();
+  if (identity && *identity) return {};
+  return sync_.enroll(options_.server, options_.enrollment_token, options_.name);
+}
+
+Result<void> Agent::Body::open_console() {
+  if (auto made = os::create_folder(
+          folders_.runtime, options_.state_dir.empty() ? os::Readable::by_everyone : os::Readable::by_owner);
+      !made) {
+    return made;
+  }
+  ConsoleControls controls;
+  controls.server_status = [this] { return to_json(sync_.status()); };
+  controls.diagnostics = [this] { return diagnostics(); };
+  controls.enroll = [this](const std::string& url, const std::string& token, const std::string& name) {
+    return sync_.enroll(url, token, name.empty() ? options_.name : name);
+  };
+  controls.unenroll = [this] { return sync_.unenroll(); };
+  auto server =
+      ConsoleServer::start({folders_.console_address(), options_.console_group, options_.console_view_group},
+                           std::move(controls), *ledger_, runner_, clock_, log_);
+  if (!server) return server.error();
+  console_ = *std::move(server);
+  return {};
+}
+
+/// As Sync::run, and collects background processes of ended runs on the way.
+void Agent::Body::keep_in_step(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    const milliseconds most = sync_.step(stop);
+    supervisor_.reap_orphans();
+    link_->wait(most, stop);
+  }
+}
+
+void Agent::Body::read_policy() {
+  if (const auto read = policy_.reload(); !read) {
+    log_.error("the policy file can't be used: nothing runs until it is repaired",
+               {{"error", read.error().message}});
+  }
+}
+
+void Agent::Body::reload(const AgentOptions& options) {
+  for (const auto& name : need_restart(options_, options)) {
+    log_.warning("this setting changes at the next start", {{"setting", name}});
+  }
+  log_.set_level(options.log_level);
+  runner_.set_slots(options.slots);
+  sync_.configure({options.poll_wait, options.poll_interval});
+  options_.log_level = options.log_level;
+  options_.slots = options.slots;
+  options_.poll_wait = options.poll_wait;
+  options_.poll_interval = options.poll_interval;
+  read_policy();
+  runner_.wake();
+}
+
+/// The server should know how the last runs ended before we are gone for perhaps long; what it misses waits
+/// in the ledger.
+void Agent::Body::send_last_reports() {
+  const auto deadline = clock_.monotonic() + kLastReports;
+  while (sync_.status().state == LinkState::connected && clock_.monotonic() < deadline) {
+    const auto status = ledger_->status();
+    if (!status || status->outbox_reports == 0) return;
+    std::this_thread::sleep_for(kLastReportsLook);
+  }
+}
+
+void Agent::Body::stop() {
+  runner_.stop();
+  if (sync_thread_.joinable()) {
+    send_last_reports();
+    sync_thread_.request_stop();
+    sync_thread_.join();
+  }
+  if (console_) console_->stop();
+  console_.reset();
+}
+
+std::string Agent::Body::summary() const {
+  const SyncStatus status = sync_.status();
+  return std::string(to_string(status.state)) + (status.url.empty() ? "" : " " + status.url);
+}
+
+std::string Agent::Body::diagnostics() const {
+  const nlohmann::json facts = {
+      {"version", AGENTTASK_VERSION},           {"platform", os::platform_name()},
+      {"system", os::system_description()},     {"configFile", options_.config.string()},
+      {"stateFolder", folders_.state.string()}, {"policyFile", policy_file(options_).string()},
+      {"policy", policy_.describe()},           {"workers", workers_.types()},
+      {"proxy", !options_.proxy.empty()},       {"tlsMinimum", net::to_string(options_.tls_minimum)}};
+  return encode_json(facts);
+}
+
+Agent::Agent(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+Agent::~Agent() = default;
+
+Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, const Clock& clock, Logger& log) {
+  const os::Folders folders = folders_of(options);
+  auto lock = own(folders);
+  if (!lock) return lock.error();
+  auto ledger = open_ledger(options, folders, clock);
+  if (!ledger) return ledger.error();
+  auto body = std::make_unique<Body>(options, folders, *std::move(lock), *std::move(ledger), clock, log);
+  if (auto started = body->start(); !started) return started.error();
+  return std::unique_ptr<Agent>(new Agent(std::move(body)));
+}
+
+void Agent::reload(const AgentOptions& options) {
+  body_->reload(options);
+}
+void Agent::stop() {
+  body_->stop();
+}
+std::string Agent::summary() const {
+  return body_->summary();
+}
+
+}  // namespace agenttask::agent

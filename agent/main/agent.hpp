@@ -1,0 +1,41 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "agent/main/options.hpp"
+#include "platform/base/clock.hpp"
+#include "platform/base/error.hpp"
+#include "platform/base/log.hpp"
+
+namespace agenttask::agent {
+
+/// All parts of the agent, put together: lock, ledger, policy, workers, runner, sync, console.
+///
+/// Threads: one owner. Crash: what the parts say; whatever a crash left is picked up by the next start().
+class Agent {
+ public:
+  /// Starts everything; then tasks run. `conflict`: another agent owns the state folder. A ledger that can't
+  /// be opened is an error and its file is left as it is.
+  static Result<std::unique_ptr<Agent>> start(const AgentOptions& options, const Clock& clock, Logger& log);
+  /// Stops, where stop() was not called.
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  /// Takes over what may change while it runs, and reads the policy file again.
+  void reload(const AgentOptions& options);
+  /// Starts nothing new, lets running tasks end for the drain time, then stops them; tells the server what
+  /// happened, if it listens; closes the console.
+  void stop();
+  [[nodiscard]] std::string summary() const;  ///< one line for the service manager
+
+ private:
+  class Body;
+  explicit Agent(std::unique_ptr<Body> body);
+  std::unique_ptr<Body> body_;
+};
+
+/// Where this agent's policy file is.
+[[nodiscard]] std::filesystem::path policy_file(const AgentOptions& options);
+
+}  // namespace agenttask::agent

@@ -1,0 +1,64 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "platform/base/error.hpp"
+#include "platform/base/log.hpp"
+#include "platform/net/http_client.hpp"
+
+namespace agenttask::agent {
+
+/// What an administrator sets for agenttaskd. options.cpp holds the one table of all of it: names, bounds,
+/// help.
+struct AgentOptions {
+  std::filesystem::path config;     ///< the file that was read; empty: there is none
+  std::filesystem::path state_dir;  ///< empty: the system's folders
+  std::string server;               ///< URL; with a token the device enrols by itself
+  std::string enrollment_token;
+  std::string name;
+  unsigned slots = 8;
+  std::chrono::milliseconds poll_wait{55'000};
+  std::chrono::milliseconds poll_interval{0};
+  std::string proxy;
+  std::string no_proxy;
+  net::TlsVersion tls_minimum = net::TlsVersion::tls_1_3;
+  std::filesystem::path policy;  ///< empty: policy.json in the configuration folder, if it is there
+  std::vector<std::string> workers{"echo", "command"};
+  std::chrono::milliseconds shutdown_drain{0};
+  std::chrono::milliseconds retention{0};
+  std::int64_t outbox_bytes = 0;
+  std::string console_group;
+  std::string console_view_group;
+  LogLevel log_level = LogLevel::info;
+  LogFormat log_format = LogFormat::text;
+};
+
+enum class AgentVerb : std::uint8_t { run, check_config, help, version };
+
+struct CommandLine {
+  AgentVerb verb = AgentVerb::run;
+  AgentOptions options;
+  std::string text;  ///< of help and version: to be printed
+};
+
+/// One variable of the environment; none where it is not set.
+using EnvironmentLookup = std::function<std::optional<std::string>(const std::string& name)>;
+
+/// Reads configuration file, environment and flags, each overriding the one before. `invalid` names the
+/// source, the setting and what it may be; unknown settings are errors.
+[[nodiscard]] Result<CommandLine> read_options(const std::vector<std::string>& arguments,
+                                               const EnvironmentLookup& environment);
+
+/// Names of settings that differ and count only from the next start on.
+[[nodiscard]] std::vector<std::string> need_restart(const AgentOptions& before, const AgentOptions& after);
+
+/// All settings as a configuration file would have them; the token is not shown.
+[[nodiscard]] std::string describe(const AgentOptions& options);
+
+}  // namespace agenttask::agent

@@ -185,6 +185,15 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   request->standard_output = output->childs.get();
   request->standard_error = error_output->childs.get();
 
+  if (request->user) {
+    // A script that opens /dev/stderr opens the pipe anew, which otherwise only we may do.
+    for (const auto* pipe : {&*output, &*error_output}) {
+      if (::fchown(pipe->childs.get(), request->user->id, static_cast<gid_t>(-1)) != 0) {
+        return io_error("cannot give the output pipes to " + request->user->name, errno);
+      }
+    }
+  }
+
   state_->children.reap_orphans();
   const auto child = state_->children.launch(*request);
   if (!child) return child.error();

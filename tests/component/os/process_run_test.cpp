@@ -196,6 +196,11 @@ TEST_F(ProcessRun, RunsAsAnotherUser) {
   spec.run_as = "nobody";
   EXPECT_EQ(run(spec).exit_code, 0);
   EXPECT_EQ(child.out, "nobody\n65534\n/nonexistent nobody\ndenied\n");
+  spec.argv = shell_command("cat /dev/stdin; echo err > /dev/stderr; echo out > /dev/stdout").value();
+  spec.standard_input = "in\n";
+  EXPECT_EQ(run(spec).exit_code, 0);
+  EXPECT_THAT(child.out, ::testing::EndsWith("in\nout\n"));
+  EXPECT_EQ(child.err, "err\n");
 }
 
 TEST_F(ProcessRun, ManyAtOnceKeepTheirOutputAndExitCodes) {
@@ -222,6 +227,16 @@ TEST_F(ProcessRun, ManyAtOnceKeepTheirOutputAndExitCodes) {
     EXPECT_EQ(children[index].out, lines);
     EXPECT_THAT(codes[index], ::testing::Each(std::optional<int>(static_cast<int>(index))));
   }
+}
+
+TEST_F(ProcessRun, ObserverThatThrowsLeavesNothingRunning) {
+  struct Thrower : ProcessObserver {
+    void started(std::int64_t) override {}
+    void output(OutputStream, std::string_view) override { throw std::runtime_error("broken"); }
+  } thrower;
+  EXPECT_THROW(static_cast<void>(supervisor.run(shell("sleep 60 & echo out; sleep 60"), {}, thrower)),
+               std::runtime_error);
+  EXPECT_TRUE(remains().empty());
 }
 
 TEST_F(ProcessRun, LeavesNoDescriptorAndNoZombie) {

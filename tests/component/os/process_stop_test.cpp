@@ -1,11 +1,13 @@
 #include <atomic>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
 #include <gmock/gmock.h>
 
+#include "platform/os/host.hpp"
 #include "tests/component/os/child.hpp"
 
 namespace agenttask::os {
@@ -202,6 +204,52 @@ TEST_F(ProcessStop, MarkedRemainsAreFoundAndStopped) {
   EXPECT_GE(since(begin), 200ms);
   EXPECT_TRUE(supervisor.stop_marked(ids, 5s).found.empty());
   expect_no_child();
+}
+
+// Runs as an ordinary user something that becomes root, and checks that it is reported. The exit code says
+// what was wrong.
+int run_what_can_not_be_stopped(const std::filesystem::path& become_root, int report) {
+  if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 1;
+  ProcessSupervisor supervisor;
+  Recorder child;
+  const ProcessSpec spec{.argv = {become_root, "--reuid=0", "--clear-groups", "sleep", "60"},
+                         .environment = clean_environment().value(),
+                         .timeout = 300ms,
+                         .grace = 100ms,
+                         .drain = 100ms};
+  const auto outcome = supervisor.run(spec, {}, child);
+  const auto pid = static_cast<pid_t>(child.pid);
+  if (::write(report, &pid, sizeof pid) != sizeof pid) return 6;
+  if (!outcome || !outcome->timed_out) return 2;
+  if (outcome->exit_code || outcome->signal_number) return 3;
+  if (outcome->survivors.size() != 1 || outcome->survivors[0].pid != child.pid) return 4;
+  return outcome->survivors[0].command == "sleep 60" ? 0 : 5;
+}
+
+TEST_F(ProcessStop, WhatCanNotBeStoppedIsReported) {
+  if (!is_administrator()) GTEST_SKIP() << "making a program that becomes root needs root";
+  const auto folder = std::filesystem::temp_directory_path() / run_id;
+  std::filesystem::create_directory(folder);
+  const auto become_root = folder / "become-root";
+  std::filesystem::copy_file("/usr/bin/setpriv", become_root);
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(become_root.c_str(), 04755), 0);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t agent = ::fork();
+  if (agent == 0) ::_exit(run_what_can_not_be_stopped(become_root, ends[1]));
+  int status = 0;
+  ASSERT_EQ(::waitpid(agent, &status, 0), agent);
+  std::filesystem::remove_all(folder);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  pid_t survivor = 0;
+  ASSERT_EQ(::read(ends[0], &survivor, sizeof survivor), static_cast<ssize_t>(sizeof survivor));
+  ::close(ends[0]);
+  ::close(ends[1]);
+  // It fell to us, and we are root.
+  ASSERT_GT(survivor, 1);
+  EXPECT_EQ(::kill(survivor, SIGKILL), 0);
+  EXPECT_EQ(::waitpid(survivor, nullptr, 0), survivor);
 }
 
 TEST_F(ProcessStop, NothingMarkedIsQuick) {

@@ -26,12 +26,11 @@ struct HttpLimits {
   std::size_t connections_per_address = 10'000;    ///< generous: devices sit behind one NAT
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  ///< from a request's first byte to its last header: 408
-  std::chrono::milliseconds body_timeout{
-      30'000};  ///< 408; and a second more for each 8 KiB, never more than this ahead
+  /// 408. A second more for each 8 KiB that came, but never more than this from now.
+  std::chrono::milliseconds body_timeout{30'000};
   std::chrono::milliseconds idle_timeout{75'000};  ///< a kept connection without a request
-  std::chrono::milliseconds write_timeout{
-      30'000};  ///< for a peer to take its answer, and a second more for each 8 KiB; as above
-};              ///< a peer that takes nothing of its answer is dropped
+  /// For a peer to take its answer; as above. It is dropped then.
+  std::chrono::milliseconds write_timeout{30'000};
 };
 
 /// What the server shows and whom it believes. PEM text.

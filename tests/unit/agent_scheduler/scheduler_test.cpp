@@ -1,0 +1,187 @@
+#include "agent/scheduler/scheduler.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/manual_clock.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+class SchedulerTest : public testing::Test {
+ protected:
+  SchedulerTest()
+      : ledger_(std::move(*Ledger::open(folder_.path() / "ledger.db", clock_))),
+        scheduler_(*ledger_, clock_) {
+    occupancy_.free_slots = 8;
+    occupancy_.has_worker = [](std::string_view type) { return type == "echo"; };
+  }
+
+  std::string create(TaskOptions options = {}, std::optional<UnixMilliseconds> at = {},
+                     std::string type = "echo") {
+    TaskSpec spec;
+    spec.type = std::move(type);
+    spec.options = std::move(options);
+    spec.schedule.scheduled_for = at;
+    return ledger_->create(spec)->task.spec.id;
+  }
+  static TaskOptions with_key(std::string key, std::int64_t priority = 0) {
+    TaskOptions options;
+    options.concurrency_key = std::move(key);
+    options.priority = priority;
+    return options;
+  }
+  Plan plan() {
+    auto plan = scheduler_.plan(occupancy_);
+    EXPECT_TRUE(plan) << plan.error().message;
+    return plan ? *plan : Plan{};
+  }
+  std::vector<std::string> starts() {
+    std::vector<std::string> ids;
+    for (const auto& task : plan().start) ids.push_back(task.id);
+    return ids;
+  }
+  /// What the runner does with a plan.
+  std::vector<std::string> run_plan() {
+    auto ids = starts();
+    for (const auto& id : ids) EXPECT_TRUE(ledger_->start(id)->run);
+    occupancy_.free_slots -= ids.size();
+    return ids;
+  }
+  Task get(const std::string& id) { return *ledger_->get(id); }
+
+  test::TemporaryFolder folder_;
+  test::ManualClock clock_;
+  std::unique_ptr<Ledger> ledger_;
+  Scheduler scheduler_;
+  Occupancy occupancy_;
+};
+
+TEST_F(SchedulerTest, NothingToDoMeansNothingToWakeFor) {
+  EXPECT_TRUE(plan().start.empty());
+  EXPECT_FALSE(plan().look_again);
+}
+
+TEST_F(SchedulerTest, AsManyAsThereAreSlotsByPriorityThenArrival) {
+  occupancy_.free_slots = 2;
+  const auto a = create();
+  const auto b = create(with_key("", 3));
+  const auto c = create();
+  EXPECT_EQ((std::vector{b, a}), run_plan());
+  EXPECT_TRUE(run_plan().empty());
+  occupancy_.free_slots = 1;
+  EXPECT_EQ(std::vector{c}, run_plan());
+}
+
+TEST_F(SchedulerTest, WhatIsInASlotAlreadyIsNotPickedAgain) {
+  const auto a = create();
+  const auto b = create(with_key("k"));
+  const auto c = create(with_key("k"));
+  occupancy_.tasks = {a, b};
+  occupancy_.keys = {"k"};
+  EXPECT_TRUE(starts().empty());
+  EXPECT_TRUE(ledger_->cancel(c));
+}
+
+TEST_F(SchedulerTest, DueToTheMillisecondAndAtOnceWhenPast) {
+  const auto due = clock_.wall() + 24 * 3600 * 1000;
+  const auto later = create({}, due);
+  const auto past = create({}, clock_.wall() - 1000);
+  EXPECT_EQ(std::vector{past}, run_plan());
+  EXPECT_EQ(due, plan().look_again);
+  clock_.set_wall(due - 1);
+  EXPECT_TRUE(run_plan().empty());
+  clock_.set_wall(due);
+  EXPECT_EQ(std::vector{later}, run_plan());
+  EXPECT_FALSE(plan().look_again);
+}
+
+TEST_F(SchedulerTest, AJumpingClockCausesNoDoubleRun) {
+  const auto id = create({}, clock_.wall() + 3'600'000);
+  clock_.set_wall(clock_.wall() + 10LL * 365 * limits::kDay);
+  EXPECT_EQ(std::vector{id}, run_plan());
+  clock_.set_wall(test::ManualClock::kStart);
+  EXPECT_TRUE(run_plan().empty());
+  const auto other = create({}, clock_.wall() + 1000);
+  clock_.set_wall(test::ManualClock::kStart - 7'200'000);
+  EXPECT_TRUE(run_plan().empty());
+  EXPECT_EQ(test::ManualClock::kStart + 1000, plan().look_again);
+  clock_.set_wall(test::ManualClock::kStart + 1000);
+  EXPECT_EQ(std::vector{other}, run_plan());
+}
+
+TEST_F(SchedulerTest, OneForEachKeyAndNobodyElseWaits) {
+  const auto a = create(with_key("k"));
+  const auto b = create(with_key("k"));
+  const auto c = create(with_key("other"));
+  EXPECT_EQ((std::vector{a, c}), run_plan());
+  occupancy_.keys = {"k", "other"};
+  EXPECT_TRUE(run_plan().empty());
+  ASSERT_TRUE(ledger_->end(a, 1, {RunStatus::complete, "", "", "{}"}));
+  occupancy_.keys = {"other"};
+  EXPECT_EQ(std::vector{b}, run_plan());
+}
+
+TEST_F(SchedulerTest, ManyTasksBehindOneKeyDelayNobody) {
+  occupancy_.keys = {"k"};
+  for (int i = 0; i < 200; ++i) create(with_key("k", 10));
+  const auto free = create();
+  EXPECT_EQ(std::vector{free}, starts());
+  EXPECT_EQ(1U, ledger_->ready(std::nullopt, 1000)->size())
+      << "they were set aside, and are not looked at again";
+}
+
+TEST_F(SchedulerTest, NoWorkerIsSaidAndHarmsNobody) {
+  const auto unknown = create(with_key("", 10), {}, "custom");
+  const auto known = create();
+  EXPECT_EQ(std::vector{known}, run_plan());
+  EXPECT_EQ(reason::kNoWorker, get(unknown).state.reason);
+  EXPECT_EQ(0, get(unknown).state.run_count);
+}
+
+TEST_F(SchedulerTest, ExpiresExactlyThen) {
+  TaskOptions options;
+  options.expires_at = clock_.wall() + 5000;
+  const auto id = create(options, clock_.wall() + 60'000);
+  EXPECT_EQ(options.expires_at, plan().look_again);
+  clock_.advance(std::chrono::milliseconds(5000));
+  EXPECT_TRUE(run_plan().empty());
+  EXPECT_EQ(reason::kExpired, get(id).state.reason);
+  EXPECT_FALSE(plan().look_again);
+}
+
+TEST_F(SchedulerTest, HeldOrBlockedNothingStarts) {
+  const auto id = create();
+  ASSERT_TRUE(ledger_->set_hold(true));
+  EXPECT_TRUE(starts().empty());
+  clock_.advance(std::chrono::milliseconds(1000));
+  (void)plan();
+  EXPECT_EQ(reason::kHeld, get(id).state.reason);
+  ASSERT_TRUE(ledger_->set_hold(false));
+  occupancy_.blocked = reason::kOutboxFull;
+  EXPECT_TRUE(starts().empty());
+  EXPECT_EQ(reason::kOutboxFull, get(id).state.reason);
+  occupancy_.blocked = {};
+  EXPECT_EQ(std::vector{id}, starts());
+}
+
+TEST_F(SchedulerTest, WhyTheOthersWaitIsToldAfterASecond) {
+  occupancy_.free_slots = 0;
+  const auto id = create();
+  EXPECT_EQ(clock_.wall() + 1000, plan().look_again);
+  EXPECT_EQ("", get(id).state.reason);
+  clock_.advance(std::chrono::milliseconds(1000));
+  EXPECT_FALSE(plan().look_again);
+  EXPECT_EQ(reason::kNoSlot, get(id).state.reason);
+}
+
+TEST_F(SchedulerTest, ThousandsAreToldBitByBit) {
+  occupancy_.free_slots = 0;
+  for (int i = 0; i < 250; ++i) create();
+  clock_.advance(std::chrono::milliseconds(1500));
+  for (int pass = 0; pass < 2; ++pass) EXPECT_EQ(clock_.wall() + 1000, plan().look_again);
+  EXPECT_FALSE(plan().look_again);
+}
+
+}  // namespace
+}  // namespace agenttask::agent

@@ -43,6 +43,9 @@ Result<void> Runner::start() {
 void Runner::wake() {
   body_->wake();
 }
+void Runner::set_slots(unsigned slots) {
+  body_->set_slots(slots);
+}
 bool Runner::stop_run(std::string_view task_id) {
   return body_->stop_run(task_id);
 }

@@ -21,7 +21,7 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kConfigBytes = 256 * 1024;
 constexpr std::int64_t kMebibyte = 1024 * 1024;
-constexpr std::string_view kConfigName = "agenttaskd.conf";
+constexpr std::string_view kConfigName = "agent.conf";
 
 /// One setting: its name as flag and in the file (the environment's follows from it), what it takes, and how
 /// it is read.
@@ -266,8 +266,8 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   app.add_subcommand("check-config", "Check the configuration and show what counts; 0 when it is good");
   app.footer(
       "Flags count before the environment, the environment before the file. The file is "
-      "/etc/agenttask/agenttaskd.conf, or\n"
-      "agenttaskd.conf in the folder of --state-dir. SIGHUP reads it again: slots, poll-wait, poll-interval, "
+      "/etc/agenttask/agent.conf, or\n"
+      "agent.conf in the folder of --state-dir. SIGHUP reads it again: slots, poll-wait, poll-interval, "
       "log-level and the\n"
       "policy change at once, the rest at the next start.\n\nExamples:\n"
       "  agenttaskd --state-dir ~/.agenttask\n"

@@ -116,7 +116,6 @@ void Membership::load() {
   link_.abandon(ServerCall::renew);
   renewing_ = expired_ = false;
   renewal_timer_.reset();
-  plan_renewal();
   events_.identity(identity_ ? &*identity_ : nullptr, false);
 }
 

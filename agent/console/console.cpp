@@ -1,6 +1,7 @@
 #include "agent/console/console.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -68,16 +69,15 @@ std::string help_of(const CLI::App& app) {
 
 int explain_misuse(const CLI::App& root, const CLI::ParseError& fault, const Console& console) {
   std::string message = fault.what();
-  const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&fault);
-  const bool is_command = root.got_subcommand("command");
-  if (extras != nullptr && root.get_subcommands().empty()) {
-    message = "there is no such verb; " + message;
-  } else if (extras != nullptr && is_command) {
+  const CLI::App* chosen = &root;
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+  const auto wrong = root.remaining(true);
+  if (chosen->get_require_subcommand_min() != 0) {
+    message = wrong.empty() ? "a verb is missing" : "there is no verb '" + wrong.front() + "'";
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&fault) != nullptr && chosen->get_name() == "command") {
     message += "; put a shell line in quotes, or the program and its arguments after --";
   }
-  for (char& character : message) {
-    if (character == '\n') character = ' ';
-  }
+  std::replace(message.begin(), message.end(), '\n', ' ');
   console.screen.say(message);
   console.screen.say("see: " + help_of(root) + " --help");
   return kFailure;
@@ -121,6 +121,32 @@ CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, s
   CLI::App* app = add_verb(parent, console, verb, std::move(action));
   add_state_folder(*app, console);
   return app;
+}
+
+void allow_only(CLI::Option& option, std::vector<std::string> words) {
+  option.check(
+      [words = std::move(words)](const std::string& text) {
+        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+        std::string list;
+        for (const std::string& word : words) list += (list.empty() ? "" : ", ") + word;
+        return "'" + text + "' is not one of " + list;
+      },
+      "");
+}
+
+void allow_range(CLI::Option& option, std::int64_t least, std::int64_t most) {
+  option.check(
+      [least, most](const std::string& text) {
+        std::int64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error == std::errc{} && end == text.data() + text.size() && value >= least && value <= most) {
+          return std::string();
+        }
+        return "'" + text + "' is not a whole number " +
+               (most == INT64_MAX ? "of at least " + std::to_string(least)
+                                  : "from " + std::to_string(least) + " to " + std::to_string(most));
+      },
+      "");
 }
 
 int run(std::vector<std::string> arguments, Console& console) {

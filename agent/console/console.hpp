@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -46,6 +47,10 @@ struct Verb {
 CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action);
 /// The same for verbs that talk to the agent of this device: with --state-dir.
 CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action);
+
+/// Restricts what an option takes, with a message that names what is allowed.
+void allow_only(CLI::Option& option, std::vector<std::string> words);
+void allow_range(CLI::Option& option, std::int64_t least, std::int64_t most);
 
 /// The whole program: reads the command line, runs the verb, returns the exit code.
 [[nodiscard]] int run(std::vector<std::string> arguments, Console& console);

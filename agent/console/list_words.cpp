@@ -8,19 +8,19 @@ namespace agenttask::console {
 
 void add_list_options(CLI::App& verb, ListWords& words) {
   verb.add_option("--type", words.type, "Of this type")->type_name("TYPE");
-  verb.add_option("--status", words.status,
-                  "In this state: pending, sent, awaiting_choice, running, complete, failed, cancelled")
-      ->type_name("STATUS")
-      ->check(CLI::IsMember(
-          {"pending", "sent", "awaiting_choice", "running", "complete", "failed", "cancelled"}));
+  allow_only(
+      *verb.add_option("--status", words.status,
+                       "In this state: pending, sent, awaiting_choice, running, complete, failed, cancelled")
+           ->type_name("STATUS"),
+      {"pending", "sent", "awaiting_choice", "running", "complete", "failed", "cancelled"});
   verb.add_option("--tag", words.tags, "With this tag; several: with all of them")
       ->type_name("TAG")
       ->allow_extra_args(false);
   verb.add_option("--room", words.room, "Of this room")->type_name("ID");
   verb.add_option("--world", words.world, "Of this world")->type_name("ID");
-  verb.add_option("--limit", words.limit, "How many, the newest first (default 50)")
-      ->type_name("N")
-      ->check(CLI::Range(std::int64_t{1}, static_cast<std::int64_t>(limits::kPageMost)));
+  allow_range(
+      *verb.add_option("--limit", words.limit, "How many, the newest first (default 50)")->type_name("N"), 1,
+      limits::kPageMost);
   verb.add_option("--cursor", words.cursor, "Go on where another list ended (its nextCursor)")
       ->type_name("CURSOR");
 }

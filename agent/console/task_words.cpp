@@ -109,19 +109,23 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
       ->type_name("N")
       ->group(kGroup);
   text("--backoff", words.backoff, "Before the second attempt; doubles (default 1s)", "TIME");
-  verb.add_option("--on-interrupt", words.on_interrupt,
-                  "After a crash in the middle: fail (default) or rerun")
-      ->type_name("WHAT")
-      ->check(CLI::IsMember({"fail", "rerun"}))
-      ->group(kGroup);
+  allow_only(*verb.add_option("--on-interrupt", words.on_interrupt,
+                              "After a crash in the middle: fail (default) or rerun")
+                  ->type_name("WHAT")
+                  ->group(kGroup),
+             {"fail", "rerun"});
   add_list_option(verb, "--tag", words.tags, "A label; may be given several times", "TAG")->group(kGroup);
   text("--description", words.description, "What it is for", "TEXT");
   text("--metadata", words.metadata, "A JSON object of your own, @FILE or -", "JSON");
 }
 
 void add_place_options(CLI::App& verb, TaskWords& words) {
-  verb.add_option("--room", words.room, "The room it belongs to")->type_name("ID");
-  verb.add_option("--world", words.world, "The world it belongs to")->type_name("ID");
+  verb.add_option("--room", words.room, "The room it belongs to")
+      ->type_name("ID")
+      ->group("How the task runs");
+  verb.add_option("--world", words.world, "The world it belongs to")
+      ->type_name("ID")
+      ->group("How the task runs");
 }
 
 void add_command_options(CLI::App& verb, CommandWords& words) {
@@ -134,10 +138,10 @@ void add_command_options(CLI::App& verb, CommandWords& words) {
                   "Its standard input: a file, or - for ours (text, at most 1 MiB)")
       ->type_name("FILE")
       ->group(kGroup);
-  verb.add_option("--shell", words.shell, "Which shell runs the line: sh, bash, powershell, cmd")
-      ->type_name("SHELL")
-      ->check(CLI::IsMember({"sh", "bash", "powershell", "cmd"}))
-      ->group(kGroup);
+  allow_only(*verb.add_option("--shell", words.shell, "Which shell runs the line: sh, bash, powershell, cmd")
+                  ->type_name("SHELL")
+                  ->group(kGroup),
+             {"sh", "bash", "powershell", "cmd"});
   verb.add_option("--run-as", words.run_as, "User it runs as (default: the agent's)")
       ->type_name("USER")
       ->group(kGroup);

@@ -67,9 +67,7 @@ int update(const Fleet& fleet, const Words& words) {
 void add_fleet_change(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
   const auto add_id = [&](CLI::App& verb) {
-    verb.add_option("id", words->id, "The task: its id, the end of it, or @last")
-        ->type_name("ID")
-        ->required();
+    verb.add_option("ID", words->id, "The task: its id, the end of it, or @last")->type_name("")->required();
   };
 
   CLI::App* verb = add_fleet_verb(

@@ -127,8 +127,8 @@ void add_fleet_login(CLI::App& fleet, Console& console) {
                              "  agenttask fleet login localhost --authority authority.pem --token token.txt\n"
                              "  agenttask fleet login tasks.example --system-authorities --profile work"},
                             [&console, words] { return login(console, *words); });
-  verb->add_option("url", words->url, "Where the server is: https://HOST:PORT, or HOST")
-      ->type_name("URL")
+  verb->add_option("URL", words->url, "Where the server is: https://HOST:PORT, or HOST")
+      ->type_name("")
       ->required();
   verb->add_option(
           "--token", words->token,

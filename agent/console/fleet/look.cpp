@@ -89,7 +89,7 @@ int runs(const Fleet& fleet, const Words& words) {
 }
 
 void add_id(CLI::App& verb, Words& words) {
-  verb.add_option("id", words.id, "The task: its id, the end of it, or @last")->type_name("ID")->required();
+  verb.add_option("ID", words.id, "The task: its id, the end of it, or @last")->type_name("")->required();
 }
 
 }  // namespace
@@ -121,9 +121,8 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
                         [words](const Fleet& at) { return output(at, *words); });
   add_id(*verb, *words);
   verb->add_flag("--follow", words->follow, "Go on until it has ended, and exit as it did; Ctrl-C leaves it");
-  verb->add_option("--run", words->run, "Of this run (default: the last)")
-      ->type_name("RUN")
-      ->check(CLI::PositiveNumber);
+  allow_range(*verb->add_option("--run", words->run, "Of this run (default: the last)")->type_name("RUN"), 1,
+              INT64_MAX);
 
   verb = add_fleet_verb(fleet, console,
                         {"runs", "List every run of a task with its outcome", "  agenttask fleet runs 4f2a"},

@@ -150,19 +150,17 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
   verb->add_option("--label", words->labels, "With this label; several: with all of them")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  verb->add_option("--presence", words->presence, "online or offline")
-      ->type_name("PRESENCE")
-      ->check(CLI::IsMember({"online", "offline"}));
-  verb->add_option("--limit", words->limit, "How many (default 50)")
-      ->type_name("N")
-      ->check(CLI::Range(std::int64_t{1}, static_cast<std::int64_t>(limits::kPageMost)));
+  allow_only(*verb->add_option("--presence", words->presence, "online or offline")->type_name("PRESENCE"),
+             {"online", "offline"});
+  allow_range(*verb->add_option("--limit", words->limit, "How many (default 50)")->type_name("N"), 1,
+              limits::kPageMost);
   verb->add_option("--cursor", words->cursor, "Go on where another list ended")->type_name("CURSOR");
 
   CLI::App* node = fleet.add_subcommand("node", "Look at one device, or change it");
   node->require_subcommand(1);
   const auto add = [&](const Verb& what, std::function<int(const Fleet&)> action) {
     CLI::App* one = add_fleet_verb(*node, console, what, std::move(action));
-    one->add_option("node", words->node, "The device: its id or its name")->type_name("NODE")->required();
+    one->add_option("NODE", words->node, "The device: its id or its name")->type_name("")->required();
     return one;
   };
   add({"show", "Show all that is known of a device", "  agenttask fleet node show web-1"},
@@ -173,9 +171,7 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
               "  agenttask fleet node label web-1 site=berlin role=web\n"
               "  agenttask fleet node label web-1 role-"},
              [words](const Fleet& at) { return label(at, *words); });
-  verb->add_option("labels", words->labels, "KEY=VALUE sets one, KEY- removes it")
-      ->type_name("LABEL")
-      ->required();
+  verb->add_option("LABEL", words->labels, "KEY=VALUE sets one, KEY- removes it")->type_name("")->required();
   add({"hold", "Start nothing new on a device; what runs goes on", "  agenttask fleet node hold web-1"},
       [words](const Fleet& at) {
         return change(at, words->node, json{{"hold", true}});
@@ -188,7 +184,7 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
              [words](const Fleet& at) {
                return change(at, words->node, json{{"name", words->name}});
              });
-  verb->add_option("name", words->name, "The new name")->type_name("NAME")->required();
+  verb->add_option("NAME", words->name, "The new name")->type_name("")->required();
   add({"revoke", "Take a device's access away for good: its certificate is void, its connection is cut",
        "  agenttask fleet node revoke web-1"},
       [words](const Fleet& at) {

@@ -122,9 +122,9 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
                                    "  agenttask fleet add web-1 command --data '{\"cmd\":\"backup\"}' --at "
                                    "2026-11-22T23:00 --tag nightly"},
                                   [words](const Fleet& at) { return add(at, *words); });
-  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
-  verb->add_option("type", words->type, "Name of the worker, such as echo or command")
-      ->type_name("TYPE")
+  verb->add_option("NODE", words->node, node_help)->type_name("")->required();
+  verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")
+      ->type_name("")
       ->required();
   verb->add_option("--data", words->data, "Input of the worker: a JSON object, @FILE or -")
       ->type_name("JSON");
@@ -138,7 +138,7 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
        "With --wait the exit code is the command's; 124 timed out; 128+n signal n; 125 AgentTask failed.",
        true},
       [words](const Fleet& at) { return command(at, *words); });
-  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
+  verb->add_option("NODE", words->node, node_help)->type_name("")->required();
   verb->add_option("line", words->command.line, "A shell line; or put a program and its arguments after --")
       ->type_name("LINE");
   add_common(*verb, *words);
@@ -148,8 +148,8 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
                         {"echo", "Send a text to a device and print what comes back",
                          "  agenttask fleet echo web-1 \"test data\""},
                         [words](const Fleet& at) { return echo(at, *words); });
-  verb->add_option("node", words->node, node_help)->type_name("NODE")->required();
-  verb->add_option("text", words->text, "What to echo")->type_name("TEXT")->required();
+  verb->add_option("NODE", words->node, node_help)->type_name("")->required();
+  verb->add_option("TEXT", words->text, "What to echo")->type_name("")->required();
 }
 
 }  // namespace agenttask::console

@@ -118,9 +118,9 @@ void add_tokens(CLI::App& fleet, Console& console, const std::shared_ptr<Words>&
                                    "  agenttask fleet token create --uses 50 --label site=berlin"},
                                   [words](const Fleet& at) { return create_token(at, *words); });
   verb->add_option("--ttl", words->ttl, "How long it can be used, such as 1h or 7d")->type_name("TIME");
-  verb->add_option("--uses", words->uses, "How many devices may enrol with it (default 1)")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+  allow_range(*verb->add_option("--uses", words->uses, "How many devices may enrol with it (default 1)")
+                   ->type_name("N"),
+              1, INT64_MAX);
   verb->add_option("--label", words->labels,
                    "What devices that enrol with it are labelled; may be given several times")
       ->type_name("KEY=VALUE")
@@ -137,8 +137,8 @@ void add_tokens(CLI::App& fleet, Console& console, const std::shared_ptr<Words>&
   verb = add_fleet_verb(*token, console,
                         {"revoke", "Make an enrolment token void", "  agenttask fleet token revoke ID"},
                         [words](const Fleet& at) { return revoke(at, "enrollment-tokens", words->id); });
-  verb->add_option("id", words->id, "Its id, as agenttask fleet token list shows it")
-      ->type_name("ID")
+  verb->add_option("ID", words->id, "Its id, as agenttask fleet token list shows it")
+      ->type_name("")
       ->required();
 }
 
@@ -151,11 +151,11 @@ void add_operators(CLI::App& fleet, Console& console, const std::shared_ptr<Word
                       "  agenttask fleet operator create alice --role operator\n"
                       "  agenttask fleet operator create dashboard --role viewer --expires +90d"},
                      [words](const Fleet& at) { return create_operator(at, *words); });
-  verb->add_option("name", words->name, "Who or what holds the token")->type_name("NAME")->required();
-  verb->add_option("--role", words->role,
-                   "viewer reads; operator (default) also runs tasks; admin may do everything")
-      ->type_name("ROLE")
-      ->check(CLI::IsMember({"viewer", "operator", "admin"}));
+  verb->add_option("NAME", words->name, "Who or what holds the token")->type_name("")->required();
+  allow_only(*verb->add_option("--role", words->role,
+                               "viewer reads; operator (default) also runs tasks; admin may do everything")
+                  ->type_name("ROLE"),
+             {"viewer", "operator", "admin"});
   verb->add_option("--expires", words->expires, "When it ends: +90d, 2027-01-01")->type_name("WHEN");
 
   add_fleet_verb(
@@ -166,8 +166,8 @@ void add_operators(CLI::App& fleet, Console& console, const std::shared_ptr<Word
   verb = add_fleet_verb(*one, console,
                         {"revoke", "Take an operator's access away", "  agenttask fleet operator revoke ID"},
                         [words](const Fleet& at) { return revoke(at, "operators", words->id); });
-  verb->add_option("id", words->id, "Its id, as agenttask fleet operator list shows it")
-      ->type_name("ID")
+  verb->add_option("ID", words->id, "Its id, as agenttask fleet operator list shows it")
+      ->type_name("")
       ->required();
 }
 

@@ -39,8 +39,8 @@ void add_add(CLI::App& root, Console& console) {
                       "  agenttask add command --data '{\"cmd\":\"backup\"}' --at 2026-11-22T23:00\n"
                       "  agenttask add command --data @task.json --key disk"},
                      [&console, words] { return add(console, *words); });
-  verb->add_option("type", words->type, "Name of the worker, such as echo or command")
-      ->type_name("TYPE")
+  verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")
+      ->type_name("")
       ->required();
   verb->add_option("--data", words->data, "Input of the worker: a JSON object, @FILE or -")
       ->type_name("JSON");

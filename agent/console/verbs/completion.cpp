@@ -92,10 +92,7 @@ void add_completion(CLI::App& root, Console& console) {
                              "  source <(agenttask completion bash)\n"
                              "  agenttask completion bash > /etc/bash_completion.d/agenttask"},
                             [&console, &root, shell] { return completion(console, root, *shell); });
-  verb->add_option("shell", *shell, "bash or zsh")
-      ->type_name("SHELL")
-      ->required()
-      ->check(CLI::IsMember({"bash", "zsh"}));
+  allow_only(*verb->add_option("SHELL", *shell, "bash or zsh")->type_name("")->required(), {"bash", "zsh"});
 }
 
 }  // namespace agenttask::console

@@ -65,7 +65,7 @@ void add_echo(CLI::App& root, Console& console) {
                                    "  agenttask echo --data '{\"n\":9007199254740993}'",
                                    true},
                                   [&console, words] { return echo(console, *words); });
-  verb->add_option("text", words->text, "What to echo")->type_name("TEXT");
+  verb->add_option("TEXT", words->text, "What to echo")->type_name("");
   verb->add_option("--data", words->data, "A JSON object instead, @FILE or -")->type_name("JSON");
 }
 

@@ -123,10 +123,10 @@ void add_enroll(CLI::App& root, Console& console) {
        "The token comes from: agenttask-server token create, or agenttask fleet token create.\n"
        "While the agent is not running the wish is stored for its next start."},
       [&console, words] { return enroll(console, *words); });
-  verb->add_option("url", words->url, "Where the server is: https://HOST:PORT, or HOST")
-      ->type_name("URL")
+  verb->add_option("URL", words->url, "Where the server is: https://HOST:PORT, or HOST")
+      ->type_name("")
       ->required();
-  verb->add_option("token", words->token, "The enrolment token")->type_name("TOKEN")->required();
+  verb->add_option("TOKEN", words->token, "The enrolment token")->type_name("")->required();
   verb->add_option("--name", words->name, "Name of this device (default: the host's)")->type_name("NAME");
 }
 

@@ -56,10 +56,10 @@ void add_runs(CLI::App& root, Console& console) {
                       "  agenttask runs 4f2a\n"
                       "  agenttask runs @last --output 1 > first.txt"},
                      [&console, words] { return runs(console, *words); });
-  verb->add_option("id", words->id, "The task: its id, the end of it, or @last")->type_name("ID")->required();
-  verb->add_option("--output", words->output_of, "Print what this run left of its output")
-      ->type_name("RUN")
-      ->check(CLI::PositiveNumber);
+  verb->add_option("ID", words->id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  allow_range(*verb->add_option("--output", words->output_of, "Print what this run left of its output")
+                   ->type_name("RUN"),
+              1, INT64_MAX);
 }
 
 }  // namespace agenttask::console

@@ -1,0 +1,110 @@
+#include "agent/console/task_words.hpp"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/task_request.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+using Rest = std::optional<std::vector<std::string>>;
+
+constexpr UnixMilliseconds kNow = 1'763'788'200'000;
+
+TEST(CommandData, IsALineOrWordsNeverBoth) {
+  CommandWords words;
+  EXPECT_FALSE(command_data(words, std::nullopt, true));
+  EXPECT_FALSE(command_data(words, Rest({}), true));
+  EXPECT_EQ(*command_data(words, Rest({"ls", "-l", "a b", "[x,y]", ""}), true),
+            json::parse(R"({"argv":["ls","-l","a b","[x,y]",""]})"));
+  words.line = "[ -f x ] && echo 'a'";
+  EXPECT_EQ(*command_data(words, std::nullopt, true), json({{"cmd", "[ -f x ] && echo 'a'"}}));
+  EXPECT_FALSE(command_data(words, Rest({"ls"}), true));
+}
+
+TEST(CommandData, TakesEnvironmentApartAtTheFirstEquals) {
+  CommandWords words;
+  words.line = "env";
+  words.environment = {"A=1=2", "B=", "C=[x,y]"};
+  EXPECT_EQ((*command_data(words, std::nullopt, true))["env"],
+            json({{"A", "1=2"}, {"B", ""}, {"C", "[x,y]"}}));
+  words.environment = {"NOVALUE"};
+  EXPECT_FALSE(command_data(words, std::nullopt, true));
+  words.environment = {"=x"};
+  EXPECT_FALSE(command_data(words, std::nullopt, true));
+}
+
+TEST(CommandData, ARelativeFolderIsOursOnThisDeviceOnly) {
+  CommandWords words;
+  words.line = "pwd";
+  words.cwd = "sub/..";
+  const json local = *command_data(words, std::nullopt, true);
+  EXPECT_TRUE(std::filesystem::path(local["cwd"].get<std::string>()).is_absolute());
+  EXPECT_EQ((*command_data(words, std::nullopt, false))["cwd"], "sub/..");
+}
+
+TEST(TaskRequest, HoldsWhatWasTypedAndNothingElse) {
+  EXPECT_EQ(*task_request("echo", json::object(), {}, kNow), json::parse(R"({"type":"echo","data":{}})"));
+  TaskWords words;
+  words.timeout = "2m";
+  words.at = "+1h";
+  words.expires = "+1d";
+  words.max_output = "64KiB";
+  words.priority = -3;
+  words.key = "disk";
+  words.attempts = 4;
+  words.backoff = "5s";
+  words.on_interrupt = "rerun";
+  words.tags = {"a", "b c"};
+  words.metadata = R"({"n":9007199254740993})";
+  words.room = "r";
+  words.world = "w";
+  words.description = "d";
+  const auto request = task_request("command", json{{"cmd", "true"}}, words, kNow);
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->at("options"),
+            json::parse(R"({"timeout":120000,"expiresAt":1763874600000,"maxOutputBytes":65536,"priority":-3,
+                            "concurrencyKey":"disk","onInterrupt":"rerun","retry":{"maxAttempts":4,"backoff":5000}})"));
+  EXPECT_EQ(request->at("schedule"), json({{"scheduledFor", kNow + 3'600'000}}));
+  EXPECT_EQ(request->at("metadata"), json({{"n", 9007199254740993}}));
+  // The agent takes it as it is.
+  const auto spec = parse_task_request(*request);
+  ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(spec->tags, (std::vector<std::string>{"a", "b c"}));
+}
+
+TEST(TaskRequest, NamesTheOptionAtFault) {
+  TaskWords words;
+  words.timeout = "soon";
+  EXPECT_EQ(task_request("echo", json::object(), words, kNow).error().message.substr(0, 9), "--timeout");
+  words.timeout.clear();
+  words.at = "soon";
+  EXPECT_EQ(task_request("echo", json::object(), words, kNow).error().message.substr(0, 4), "--at");
+  words.at.clear();
+  words.metadata = "[]";
+  EXPECT_EQ(task_request("echo", json::object(), words, kNow).error().message.substr(0, 10), "--metadata");
+}
+
+TEST(TaskChanges, WantSomethingToChange) {
+  EXPECT_FALSE(task_changes({}, kNow));
+  TaskWords words;
+  words.tags = {"x"};
+  EXPECT_EQ(*task_changes(words, kNow), json::parse(R"({"tags":["x"]})"));
+}
+
+TEST(ParseSize, KnowsUnitsAndBounds) {
+  EXPECT_EQ(*parse_size("0"), 0);
+  EXPECT_EQ(*parse_size("65536"), 65536);
+  EXPECT_EQ(*parse_size("64KiB"), 65536);
+  EXPECT_EQ(*parse_size("4M"), 4 * 1024 * 1024);
+  for (const char* text : {"", "-1", "1.5MiB", "1GB", "KiB", "99999999999999999999"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace agenttask::console

@@ -1,0 +1,225 @@
+#include "server/store/writer.hpp"
+
+#include <algorithm>
+#include <future>
+#include <mutex>
+
+#include "tests/component/server_store/store_fixture.hpp"
+
+namespace agenttask::server::test {
+namespace {
+
+/// Counts commits; can be held at the beginning of a group, and can be made to fail.
+class WatchedSession final : public WriteSession {
+ public:
+  struct Control {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool hold = false;
+    bool held = false;
+    bool fail_commit = false;
+    int commits = 0;
+  };
+  WatchedSession(std::unique_ptr<WriteSession> session, Control& control)
+      : session_(std::move(session)), control_(control) {}
+
+  Result<void> begin() override {
+    std::unique_lock lock(control_.mutex);
+    control_.held = control_.hold;
+    control_.changed.notify_all();
+    control_.changed.wait(lock, [this] { return !control_.hold; });
+    return session_->begin();
+  }
+  Result<void> commit() override {
+    const std::scoped_lock lock(control_.mutex);
+    ++control_.commits;
+    if (!control_.fail_commit) return session_->commit();
+    session_->rollback();
+    return Error{ErrorCode::io, "the disk is gone"};
+  }
+  void rollback() override { session_->rollback(); }
+  Result<void> begin_job() override { return session_->begin_job(); }
+  Result<void> end_job(bool keep) override { return session_->end_job(keep); }
+  WriteStore& store() override { return session_->store(); }
+  std::vector<std::string> take_touched() override { return session_->take_touched(); }
+
+ private:
+  std::unique_ptr<WriteSession> session_;
+  Control& control_;
+};
+
+class WriterTest : public ::testing::Test {
+ protected:
+  WriterTest() : store(std::move(open_sqlite_store(folder.path() / "server.db").value())) {}
+  ~WriterTest() override {
+    release();
+    writer.reset();
+  }
+  void start(Writer::Settings settings = {}) {
+    writer = std::make_unique<Writer>(
+        std::make_unique<WatchedSession>(std::move(store->write_session().value()), control),
+        [this](const std::vector<std::string>& keys) {
+          touched.insert(touched.end(), keys.begin(), keys.end());
+        },
+        logger, settings);
+  }
+  /// The writer takes a first job and stays before its group until `release`.
+  void hold() {
+    {
+      const std::scoped_lock lock(control.mutex);
+      control.hold = true;
+    }
+    EXPECT_TRUE(submit([](WriteStore&) { return true; }));
+    std::unique_lock lock(control.mutex);
+    control.changed.wait(lock, [this] { return control.held; });
+  }
+  void release() {
+    const std::scoped_lock lock(control.mutex);
+    control.hold = false;
+    control.changed.notify_all();
+  }
+  bool submit(std::function<bool(WriteStore&)> run) {
+    auto promise = std::make_shared<std::promise<Result<void>>>();
+    auto answer = promise->get_future();
+    const bool taken =
+        writer
+            ->submit({std::move(run), [promise](const Result<void>& result) { promise->set_value(result); }})
+            .has_value();
+    if (taken) answers.push_back(std::move(answer));
+    return taken;
+  }
+  static bool add_node(WriteStore& writes, const std::string& id) {
+    NodeRecord node;
+    node.id = id;
+    writes.insert_node(node);
+    writes.touch("node:" + id);
+    return true;
+  }
+  bool exists(const std::string& id) { return store->read().value()->node(id).has_value(); }
+
+  agenttask::test::TemporaryFolder folder;
+  Logger logger{LogLevel::error, LogFormat::text};
+  std::unique_ptr<Store> store;
+  WatchedSession::Control control;
+  std::vector<std::string> touched;
+  std::vector<std::future<Result<void>>> answers;
+  std::unique_ptr<Writer> writer;
+};
+
+TEST_F(WriterTest, WhatWaitsIsOneCommit) {
+  start();
+  hold();
+  for (int i = 0; i < 20; ++i)
+    ASSERT_TRUE(submit([i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); }));
+  release();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+  EXPECT_EQ(control.commits, 2);
+  EXPECT_TRUE(exists("n0") && exists("n19"));
+  EXPECT_EQ(touched.size(), 20U);
+}
+
+TEST_F(WriterTest, AJobIsUndoneAloneWithItsKeys) {
+  start();
+  hold();
+  submit([](WriteStore& writes) { return add_node(writes, "a"); });
+  submit([](WriteStore& writes) { return !add_node(writes, "refused"); });
+  submit([](WriteStore& writes) -> bool {
+    add_node(writes, "thrown");
+    throw std::runtime_error("a fault of ours");
+  });
+  submit([](WriteStore& writes) { return add_node(writes, "a"); });  // the key exists
+  submit([](WriteStore& writes) { return add_node(writes, "b"); });
+  release();
+  EXPECT_TRUE(answers[1].get());
+  EXPECT_TRUE(answers[2].get());
+  EXPECT_EQ(answers[3].get().error().code, ErrorCode::internal);
+  EXPECT_EQ(answers[4].get().error().code, ErrorCode::conflict);
+  EXPECT_TRUE(answers[5].get());
+  EXPECT_TRUE(exists("a") && exists("b"));
+  EXPECT_FALSE(exists("refused") || exists("thrown"));
+  EXPECT_EQ(touched, (std::vector<std::string>{"node:a", "node:b"}));
+}
+
+TEST_F(WriterTest, AFailedCommitFailsAllAndTheNextGoesOn) {
+  start();
+  hold();
+  control.fail_commit = true;
+  submit([](WriteStore& writes) { return add_node(writes, "a"); });
+  submit([](WriteStore& writes) { return add_node(writes, "b"); });
+  release();
+  for (auto& answer : answers) EXPECT_EQ(answer.get().error().code, ErrorCode::io);
+  EXPECT_FALSE(writer->healthy());
+  EXPECT_TRUE(touched.empty());
+  {
+    const std::scoped_lock lock(control.mutex);
+    control.fail_commit = false;
+  }
+  EXPECT_FALSE(exists("a"));
+  EXPECT_TRUE(writer->run([](WriteStore& writes) -> Result<void> {
+    add_node(writes, "a");
+    return {};
+  }));
+  EXPECT_TRUE(writer->healthy());
+  EXPECT_TRUE(exists("a"));
+}
+
+TEST_F(WriterTest, AFullQueueSaysSo) {
+  Writer::Settings settings;
+  settings.queue_limit = 3;
+  start(settings);
+  hold();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(submit([](WriteStore&) { return true; }));
+  const auto refused =
+      writer->submit({[](WriteStore&) { return true; }, [](const Result<void>&) { FAIL(); }});
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  release();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+  EXPECT_TRUE(submit([](WriteStore&) { return true; }));
+}
+
+TEST_F(WriterTest, AGroupHasALimit) {
+  Writer::Settings settings;
+  settings.group_limit = 4;
+  start(settings);
+  hold();
+  for (int i = 0; i < 8; ++i) submit([](WriteStore&) { return true; });
+  release();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+  EXPECT_EQ(control.commits, 3);
+}
+
+TEST_F(WriterTest, StoppingFinishesWhatWaits) {
+  start();
+  hold();
+  for (int i = 0; i < 10; ++i)
+    submit([i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); });
+  release();
+  writer->stop();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+  EXPECT_TRUE(exists("n9"));
+  EXPECT_EQ(writer->run([](WriteStore&) { return Result<void>{}; }).error().code, ErrorCode::unavailable);
+}
+
+TEST_F(WriterTest, ThousandsFromManyThreads) {
+  start();
+  std::vector<std::thread> threads;
+  std::atomic<int> done = 0;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 100; ++i) {
+        const auto id = std::to_string(t) + "-" + std::to_string(i);
+        if (writer->run([&](WriteStore& writes) -> Result<void> {
+              add_node(writes, id);
+              return {};
+            }))
+          ++done;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(done, 400);
+  EXPECT_EQ(store->read().value()->nodes("", 1000, "", {}).size(), 400U);
+}
+
+}  // namespace
+}  // namespace agenttask::server::test

@@ -56,7 +56,8 @@ void Streams::leave() {
   link_.abandon(ServerCall::poll);
   link_.abandon(ServerCall::reports);
   peer_.reset();
-  poll_open_ = reports_open_ = adopted_ = acknowledged_ = answered_ = reports_failed_alone_ = false;
+  poll_open_ = reports_open_ = adopted_ = acknowledged_ = answered_ = reports_failed_ = reports_want_poll_ =
+      false;
   reports_waiting_ = true;
   watching_.clear();
   events_.watch(watching_);
@@ -154,7 +155,7 @@ void Streams::poll_done(const net::HttpResult& result, MonotonicTime started) {
   board_.fine(Trouble::poll);
   board_.fine(Trouble::ledger);
   board_.connected();
-  if (std::exchange(reports_failed_alone_, false)) reports_timer_.reset();
+  if (std::exchange(reports_want_poll_, false)) reports_timer_.reset();
 }
 
 /// Into the ledger with it, each directive together with its cursor; the next poll acknowledges them.
@@ -232,10 +233,17 @@ void Streams::reports_done(const net::HttpResult& result, const Cursor& after) {
   }
   if (!failure) {
     reports_timer_.reset();
+    reports_failed_ = false;
     return board_.fine(Trouble::reports);
   }
-  reports_failed_alone_ = failure->transport;
   reports_timer_.failed(clock_.monotonic(), *failure);
+  // A held poll would notice late that the server went away or came back: another, not held, finds out now.
+  // Once, so that reports that alone fail are not sent in a circle.
+  if (!std::exchange(reports_failed_, true) && failure->transport) {
+    poll_anew();
+    answered_ = false;
+    reports_want_poll_ = true;
+  }
   board_.trouble(Trouble::reports, *failure, reports_timer_.next());
   if (failure->certificate_expired) events_.certificate_expired();
 }

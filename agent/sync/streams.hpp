@@ -72,7 +72,8 @@ class Streams {
   bool poll_open_ = false;
   bool reports_open_ = false;
   bool reports_waiting_ = true;
-  bool reports_failed_alone_ = false;  ///< nobody answered them: tried again as soon as a poll is answered
+  bool reports_failed_ = false;     ///< and did not succeed since
+  bool reports_want_poll_ = false;  ///< nobody answered them: tried again as soon as a poll is answered
   std::vector<std::string> watching_;
   RetryTimer poll_timer_;
   RetryTimer reports_timer_;

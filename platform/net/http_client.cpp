@@ -276,7 +276,9 @@ Explanation explain_broken(const Exchange& exchange, const std::string& detail) 
   return {HttpFailure::broken, ErrorCode::unavailable, "the connection ended in the middle (" + detail + ")"};
 }
 
-Explanation explain_connection(const Exchange& exchange, const std::string& detail) {
+Explanation explain_connection(const Exchange& exchange, std::string detail) {
+  // A kept connection that broke leaves its own words behind when the new one is refused.
+  if (detail.find("onnect") == std::string::npos) detail = "Couldn't connect";
   // libcurl names the host that it could not connect to: with a proxy in use that is not the server's.
   const std::string& url = exchange.request.url;
   const auto begin = url.find("://") + 3;

@@ -16,7 +16,9 @@ class MembershipTest : public SyncFixture {
   std::string token = net::encode({std::string(24, 's'), authority.certificate().fingerprint_bytes()});
   IdentityFolder files{folder.path()};
 
-  static std::string request_of(const FakeLink::Open& call) { return json::parse(call.body).at("request").get<std::string>(); }
+  static std::string request_of(const FakeLink::Open& call) {
+    return json::parse(call.body).at("request").get<std::string>();
+  }
 
   /// What a server answers to the request under way.
   std::string grant(ServerCall call, const std::string& node = "node-7",

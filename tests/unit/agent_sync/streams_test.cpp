@@ -136,6 +136,24 @@ TEST_F(StreamsTest, ALostAcknowledgementRepeatsTheSameReports) {
   EXPECT_EQ(reports().lines, first.lines);
 }
 
+TEST_F(StreamsTest, ReportsThatNobodyAnswersAskWhetherTheServerIsThere) {
+  be_connected();
+  answer_poll({task_line(1, kTask)});
+  ASSERT_TRUE(ledger->start(kTask));
+  step();
+  link.lose(ServerCall::reports, net::HttpFailure::cannot_connect);
+  step();
+  EXPECT_EQ(poll().wait, 0);  // in place of the one that the server was holding
+  EXPECT_FALSE(link.has(ServerCall::reports));
+  answer_poll();
+  EXPECT_TRUE(link.has(ServerCall::reports));  // it is: no need to wait for the retry
+  const int polls = link.started(ServerCall::poll);
+  link.lose(ServerCall::reports);  // only they fail: from now on at their own pace
+  const auto wait = step();
+  EXPECT_EQ(link.started(ServerCall::poll), polls);
+  EXPECT_GT(wait, milliseconds(0));
+}
+
 TEST_F(StreamsTest, AServerThatTakesNoReportsIsNotAskedInATightCircle) {
   be_connected();
   answer_poll({task_line(1, kTask)});

@@ -171,8 +171,7 @@ constexpr std::array<SettingField, 22> kFields{{
 }};
 
 Error invalid_from(const std::string& source, Text name, const Error& error) {
-  return Error{ErrorCode::invalid, source + ": " + std::string(name) + ": " + error.message,
-               std::string(name)};
+  return Error{ErrorCode::invalid, source + ": " + error.message, std::string(name)};
 }
 
 const SettingField* find_field(Text name) {
@@ -200,7 +199,7 @@ Result<void> apply_line(Settings& settings, Text line, std::set<std::string, std
                  std::string(name)};
   }
   if (auto done = field->set(settings, trimmed(line.substr(equals + 1))); !done)
-    return invalid_from(where, name, done.error());
+    return invalid_from(where + ": " + std::string(name), name, done.error());
   return {};
 }
 

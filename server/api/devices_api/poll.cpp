@@ -32,20 +32,25 @@ Outcome poll(Call& call) {
   }
   note_presence(call, *request);
   auto watched = call.context.live.watched(call.device->id);
+  std::sort(request->watching.begin(), request->watching.end());
+  const auto hold_back = [&]() -> std::optional<Wait> {
+    if (request->watching != watched) return std::nullopt;
+    return call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id});
+  };
   if (call.writes != nullptr) {
     auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
+    // What it acknowledged is stored; there may be nothing to say yet.
+    if (!answer.resync && answer.lines.empty()) {
+      if (auto wait = hold_back()) return *wait;
+    }
     return to_response(call, std::move(answer), std::move(watched));
   }
   switch (examine_poll(call.store, *call.device, *request)) {
     case PollNeed::write:
       return NeedsWrite{};
-    case PollNeed::nothing: {
-      std::sort(request->watching.begin(), request->watching.end());
-      if (request->watching != watched) break;
-      if (auto wait = call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id}))
-        return *wait;
+    case PollNeed::nothing:
+      if (auto wait = hold_back()) return *wait;
       break;
-    }
     case PollNeed::answer:
       break;
   }

@@ -57,6 +57,14 @@ TEST_F(DevicesApi, APollWaitsUntilThereIsSomethingToSay) {
   EXPECT_TRUE(task(id).contains("sentTime"));
 }
 
+TEST_F(DevicesApi, APollThatOnlyAcknowledgesIsHeld) {
+  const auto id = add_task(device.id)["id"].get<std::string>();
+  auto asked = poll_of(device, after(polled(device, poll_of(device))));
+  asked.wait = 1000;
+  ASSERT_TRUE(std::holds_alternative<Wait>(poll(device, asked, true)));
+  EXPECT_EQ(task(id)["status"], "sent");
+}
+
 TEST_F(DevicesApi, LostAnswersAreGivenAgainByteByByte) {
   add_task(device.id, {{"type", "echo"},
                        {"data", {{"n", 0.1}, {"big", 9007199254740993}, {"text", "\u00e9\u4e2d"}}},

@@ -120,8 +120,8 @@ class Ledger {
   [[nodiscard]] Result<bool> advance_time(UnixMilliseconds now);
   /// Tasks in the order of the queue (priority, then arrival), after `after`.
   [[nodiscard]] Result<std::vector<ReadyTask>> ready(const std::optional<ReadyTask>& after, std::size_t most);
-  /// Takes tasks out of the queue until a run with their key ends (`key-held`) or a worker for them appears
-  /// (`no-worker`).
+  /// Takes tasks out of the queue until a run with their key ends (`key-held`; only where one runs now, as
+  /// the end of that run is what brings them back) or a worker for them appears (`no-worker`).
   [[nodiscard]] Result<void> park(std::span<const std::string> ids, std::string_view reason,
                                   std::string_view detail);
   /// Tells the server why ready tasks wait (`reason`), those that have waited a second and were not told so:

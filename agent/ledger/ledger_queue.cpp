@@ -13,6 +13,9 @@ constexpr DurationMilliseconds kWorthTelling = 1000;
 constexpr std::array<std::string_view, 6> kTold = {
     "", reason::kNoSlot, reason::kHeld, reason::kKeyHeld, reason::kOutboxFull, reason::kLedgerUnwritable};
 
+constexpr std::string_view kRunsWithKey =
+    "SELECT id FROM tasks WHERE status = 'running' AND concurrency_key = ?1";
+
 bool finds(storage::Database& database, std::string_view sql, std::initializer_list<storage::Value> values) {
   auto statement = database.query(sql, values);
   return statement.step();
@@ -102,7 +105,9 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
       auto row = load_task(write.database, id);
       if (!row || row->queue != Queue::ready) continue;
       TaskState& state = row->task.state;
+      const std::string& key = row->task.spec.options.concurrency_key;
       if (reason == reason::kKeyHeld) {
+        if (!finds(write.database, kRunsWithKey, {key})) continue;
         row->queue = Queue::key_held;
         // Told later, if it lasts: most keys are free again soon.
         if (state.reason != reason) state.reason.clear();
@@ -110,13 +115,11 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
         continue;
       }
       row->queue = Queue::no_worker;
-      if (state.reason == reason) {
-        save_task(write.database, *row);
-        continue;
-      }
+      const bool is_news = state.reason != reason;
       state.reason = reason;
       state.detail = detail;
-      write.save_changed(*row);
+      is_news ? write.save_changed(*row) : save_task(write.database, *row);
+      write.release_key(key);
     }
     write.change.work = false;
     return {};
@@ -169,8 +172,7 @@ Result<LedgerTimes> Ledger::times(std::string_view reason) {
 
 Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key) {
   return body_->read([&](storage::Database& database) -> Result<std::optional<std::string>> {
-    auto statement =
-        database.query("SELECT id FROM tasks WHERE status = 'running' AND concurrency_key = ?1", {key});
+    auto statement = database.query(kRunsWithKey, {key});
     return statement.step() ? std::optional(statement.text(0)) : std::nullopt;
   });
 }

@@ -215,6 +215,14 @@ TEST_F(LedgerRunning, ATaskBehindAKeyIsReadyWhenTheKeyIsFree) {
   EXPECT_EQ(std::vector{b}, ready_ids());
 }
 
+TEST_F(LedgerRunning, NobodyIsSetAsideForAKeyThatIsFreeAgain) {
+  const std::string a = create_with({0, {}, {}, OnInterrupt::fail, 0, 0, "key"});
+  const std::string b = create_with({0, {}, {}, OnInterrupt::fail, 0, 0, "key"});
+  end(a, start(a).number, success());
+  ASSERT_TRUE(ledger_->park(std::vector{b}, reason::kKeyHeld, ""));
+  EXPECT_EQ(std::vector{b}, ready_ids()) << "no end would bring it back";
+}
+
 TEST_F(LedgerRunning, WhatWaitsForAWorkerIsSaidAtOnceAndOnce) {
   const std::string id = create(spec("custom"));
   acknowledge_all();

@@ -123,6 +123,8 @@ TEST_F(SchedulerTest, OneForEachKeyAndNobodyElseWaits) {
 }
 
 TEST_F(SchedulerTest, ManyTasksBehindOneKeyDelayNobody) {
+  const auto holder = create(with_key("k"));
+  EXPECT_EQ(std::vector{holder}, run_plan());
   occupancy_.keys = {"k"};
   for (int i = 0; i < 200; ++i) create(with_key("k", 10));
   const auto free = create();

@@ -1,0 +1,361 @@
+#include <fstream>
+#include <stdexcept>
+#include <thread>
+
+#include "tests/component/agent_runner/runner_fixture.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+class RunnerTest : public RunnerFixture {};
+
+TEST_F(RunnerTest, EchoGivesBackTheSameValue) {
+  run();
+  const std::string data = R"({"big":9007199254740993,"list":[1.5,null,{"a":"☃"}],"message":"hello"})";
+  TaskSpec what = spec("echo");
+  what.data = data;
+  const Task task = ended(create(what));
+  EXPECT_EQ(TaskStatus::complete, task.state.status);
+  EXPECT_EQ(R"({"data":)" + data + R"(,"success":true})", task.state.result);
+}
+
+TEST_F(RunnerTest, EachTaskRunsOnceWithItsData) {
+  std::atomic<int> sum = 0;
+  auto& worker = add_worker("count", [&](RunContext&, const TaskSpec& task) {
+    sum += static_cast<int>((*parse_json(task.data))["n"].get<int>());
+    return WorkResult{};
+  });
+  run();
+  std::vector<std::string> ids;
+  for (int i = 1; i <= 50; ++i) ids.push_back(create(spec("count", {{"n", i}})));
+  for (const auto& id : ids) EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(50, worker.starts);
+  EXPECT_EQ(50 * 51 / 2, sum);
+}
+
+TEST_F(RunnerTest, TheStartIsOnDiskBeforeTheWorkBegins) {
+  std::vector<std::string> points;
+  std::mutex mutex;
+  options_.at_commit_point = [&](std::string_view point) {
+    const std::scoped_lock lock(mutex);
+    points.emplace_back(point);
+  };
+  TaskStatus seen = TaskStatus::pending;
+  add_worker("look", [&](RunContext&, const TaskSpec& task) {
+    seen = get(task.id).state.status;
+    const std::scoped_lock lock(mutex);
+    points.emplace_back("work");
+    return WorkResult{};
+  });
+  run();
+  ended(create(spec("look")));
+  runner_->stop();
+  EXPECT_EQ(TaskStatus::running, seen);
+  EXPECT_EQ(
+      (std::vector<std::string>{"before-start", "start-committed", "work", "work-ended", "end-committed"}),
+      points);
+  EXPECT_TRUE(std::filesystem::is_empty(options_.spool_folder));
+}
+
+TEST_F(RunnerTest, OneThatHangsDelaysNobodyWhileASlotIsFree) {
+  Gate gate;
+  add_worker("hang", [&](RunContext& context, const TaskSpec&) {
+    gate.wait(context.stop());
+    return WorkResult{};
+  });
+  run();
+  const auto hanging = create(spec("hang"));
+  running(hanging);
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+  EXPECT_EQ(TaskStatus::running, get(hanging).state.status);
+  gate.open();
+  EXPECT_EQ(TaskStatus::complete, ended(hanging).state.status);
+}
+
+TEST_F(RunnerTest, SlotsBoundWhatRunsAndExplainSaysSo) {
+  Gate gate;
+  std::atomic<int> now = 0;
+  std::atomic<int> most = 0;
+  add_worker("slow", [&](RunContext& context, const TaskSpec&) {
+    most = std::max<int>(most, ++now);
+    gate.wait(context.stop());
+    --now;
+    return WorkResult{};
+  });
+  options_.slots = 2;
+  run();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(create(spec("slow")));
+  running(ids[1]);
+  EXPECT_EQ(reason::kNoSlot, runner_->explain(ids[4])->reason);
+  EXPECT_TRUE(eventually([&] { return get(ids[4]).state.reason == reason::kNoSlot; }));
+  EXPECT_EQ(2U, runner_->status().running.size());
+  EXPECT_EQ("", runner_->explain(ids[0])->reason);
+  gate.open();
+  for (const auto& id : ids) EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(2, most);
+}
+
+TEST_F(RunnerTest, AWorkerThatThrowsFailsItsOwnRun) {
+  add_worker("throw",
+             [](RunContext&, const TaskSpec&) -> WorkResult { throw std::runtime_error("no luck"); });
+  add_worker("throw-seven", [](RunContext&, const TaskSpec&) -> WorkResult { throw 7; });
+  add_worker("nonsense", [](RunContext&, const TaskSpec&) {
+    WorkResult result;
+    result.data = "{";
+    return result;
+  });
+  run();
+  for (const char* type : {"throw", "throw-seven", "nonsense"}) {
+    const Task task = ended(create(spec(type)));
+    EXPECT_EQ(TaskStatus::failed, task.state.status);
+    EXPECT_EQ(reason::kWorkerError, task.state.reason);
+    EXPECT_EQ("worker-error", result(task)["error"]["code"].get<std::string>());
+  }
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+}
+
+TEST_F(RunnerTest, AFailingTaskIsRetriedWithEveryErrorKept) {
+  auto& worker =
+      add_worker("throw", [](RunContext&, const TaskSpec&) -> WorkResult { throw std::runtime_error("no"); });
+  run();
+  TaskSpec what = spec("throw");
+  what.options.retry = RetryPolicy{3, 20, 1000};
+  const std::string id = create(what);
+  EXPECT_EQ(TaskStatus::failed, ended(id).state.status);
+  EXPECT_EQ(3, worker.starts);
+  const auto runs = *ledger_->runs(id);
+  ASSERT_EQ(3U, runs.size());
+  for (const auto& run : runs) EXPECT_EQ(reason::kWorkerError, run.reason);
+  EXPECT_GT(runs[2].start_time - *runs[1].end_time, runs[1].start_time - *runs[0].end_time);
+}
+
+TEST_F(RunnerTest, TheTimeoutIsOneRunsAndByTheMonotonicClock) {
+  test::ManualClock& clock = use_manual_clock();
+  StopCause cause = StopCause::none;
+  add_worker("hang", [&](RunContext& context, const TaskSpec&) {
+    Gate().wait(context.stop());
+    cause = context.stop_cause();
+    WorkResult result;
+    result.status = RunStatus::failed;
+    return result;
+  });
+  run();
+  TaskSpec what = spec("hang");
+  what.options.timeout = 2000;
+  const std::string id = create(what);
+  running(id);
+  clock.set_wall(clock.wall() + 10 * 366 * limits::kDay);
+  clock.advance(milliseconds(1900));
+  runner_->wake();
+  EXPECT_FALSE(eventually([&] { return has_ended(get(id).state.status); }, milliseconds(100)));
+  clock.advance(milliseconds(100));
+  runner_->wake();
+  EXPECT_EQ(reason::kTimeout, ended(id).state.reason);
+  EXPECT_EQ(StopCause::timeout, cause);
+}
+
+TEST_F(RunnerTest, ADeferredTaskRunsWhenItIsDue) {
+  test::ManualClock& clock = use_manual_clock();
+  run();
+  TaskSpec what = spec("echo");
+  what.schedule.scheduled_for = clock.wall() + 24 * 3'600'000;
+  const std::string id = create(what);
+  const auto explanation = *runner_->explain(id);
+  EXPECT_EQ(reason::kNotDue, explanation.reason);
+  EXPECT_NE(std::string::npos, explanation.detail.find("2027-01-16 08:00:00 UTC")) << explanation.detail;
+  clock.advance(milliseconds(24 * 3'600'000 - 1));
+  runner_->wake();
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+  EXPECT_EQ(TaskStatus::sent, get(id).state.status);
+  clock.advance(milliseconds(1));
+  runner_->wake();
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+}
+
+TEST_F(RunnerTest, TheLoopWakesByItselfWhenSomethingIsDue) {
+  run();
+  TaskSpec what = spec("echo");
+  what.schedule.scheduled_for = clock_->wall() + 150;
+  const Task task = ended(create(what));
+  EXPECT_GE(*task.state.start_time, *what.schedule.scheduled_for);
+  EXPECT_LT(*task.state.start_time, *what.schedule.scheduled_for + 2000);
+}
+
+TEST_F(RunnerTest, ValidateFalseIsAskedAgainAndThrowingIsNoBetter) {
+  test::ManualClock& clock = use_manual_clock();
+  std::atomic<int> asked = 0;
+  auto& worker = add_worker("picky", [](RunContext&, const TaskSpec&) { return WorkResult{}; });
+  worker.check = [&](const TaskSpec&) -> Result<bool> {
+    if (++asked == 2) throw std::runtime_error("can't tell");
+    return asked > 3;
+  };
+  run();
+  const std::string id = create(spec("picky"));
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(eventually([&] { return asked == i && get(id).state.next_run_at; }));
+    EXPECT_EQ(reason::kValidateFalse, get(id).state.reason);
+    EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+    clock.advance(milliseconds(5000));
+    runner_->wake();
+  }
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(1, worker.starts);
+  EXPECT_EQ(4, asked);
+}
+
+TEST_F(RunnerTest, WhatCanNeverRunIsInvalid) {
+  run();
+  const Task bad = ended(create(spec("command", {{"cmd", "true"}, {"env", {{"LD_PRELOAD", "/tmp/x.so"}}}})));
+  EXPECT_EQ(TaskStatus::failed, bad.state.status);
+  EXPECT_EQ(reason::kInvalid, bad.state.reason);
+  EXPECT_EQ(0, bad.state.run_count);
+}
+
+TEST_F(RunnerTest, NoWorkerWaitsWithoutAnAttempt) {
+  run();
+  const std::string id = create(spec("custom"));
+  EXPECT_TRUE(eventually([&] { return get(id).state.reason == reason::kNoWorker; }));
+  EXPECT_EQ(reason::kNoWorker, runner_->explain(id)->reason);
+  EXPECT_EQ(0, get(id).state.run_count);
+  runner_->stop();
+  runner_.reset();
+  open_ledger();
+  auto& worker = add_worker("custom", [](RunContext&, const TaskSpec&) { return WorkResult{}; });
+  run();
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(1, worker.starts);
+}
+
+TEST_F(RunnerTest, OneKeyOneRun) {
+  std::atomic<int> now = 0;
+  std::atomic<bool> together = false;
+  add_worker("alone", [&](RunContext&, const TaskSpec&) {
+    if (++now > 1) together = true;
+    std::this_thread::yield();
+    --now;
+    return WorkResult{};
+  });
+  run();
+  std::vector<std::string> ids;
+  TaskSpec what = spec("alone");
+  what.options.concurrency_key = "k";
+  for (int i = 0; i < 20; ++i) ids.push_back(create(what));
+  for (const auto& id : ids) EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_FALSE(together);
+}
+
+TEST_F(RunnerTest, ExplainNamesTheHolderOfAKey) {
+  Gate gate;
+  add_worker("alone", [&](RunContext& context, const TaskSpec&) {
+    gate.wait(context.stop());
+    return WorkResult{};
+  });
+  run();
+  TaskSpec what = spec("alone");
+  what.options.concurrency_key = "k";
+  const std::string first = create(what);
+  running(first);
+  const std::string second = create(what);
+  const auto explanation = *runner_->explain(second);
+  EXPECT_EQ(reason::kKeyHeld, explanation.reason);
+  EXPECT_NE(std::string::npos, explanation.detail.find(first));
+  gate.open();
+  ended(second);
+}
+
+TEST_F(RunnerTest, HoldStartsNothingAndReleaseGoesOn) {
+  run();
+  ASSERT_TRUE(ledger_->set_hold(true));
+  const std::string id = create(spec("echo"));
+  EXPECT_EQ(reason::kHeld, runner_->explain(id)->reason);
+  EXPECT_TRUE(eventually([&] { return get(id).state.reason == reason::kHeld; }));
+  ASSERT_TRUE(ledger_->set_hold(false));
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+}
+
+TEST_F(RunnerTest, ThePolicyRefusesLocalTasksToo) {
+  const auto file = folder_.path() / "policy.json";
+  std::ofstream(file) << R"({"types":["echo"]})";
+  std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+  Policy policy(file);
+  runner_ = std::make_unique<Runner>(*ledger_, workers_, policy, supervisor_, *clock_, log_, options_);
+  ASSERT_TRUE(runner_->start());
+  const Task refused = ended(create(shell("true")));
+  EXPECT_EQ(TaskStatus::failed, refused.state.status);
+  EXPECT_EQ(reason::kRejected, refused.state.reason);
+  EXPECT_NE(std::string::npos, refused.state.detail.find("types")) << refused.state.detail;
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+  runner_->stop();
+  runner_.reset();
+}
+
+TEST_F(RunnerTest, AFullLedgerStartsNothingSaysSoAndLosesNothing) {
+  const auto big = [](RunContext& context, const TaskSpec&) {
+    context.output(OutputStream::standard_output, std::string(200'000, 'x'));
+    return WorkResult{};
+  };
+  add_worker("big", big);
+  options_.slots = 1;
+  const std::string first = create(spec("big"));
+  const std::string second = create(spec("big"));
+  ledger_options_.max_page_count = ledger_->status()->file_bytes / 4096 + 8;
+  open_ledger();
+  run();
+  ASSERT_TRUE(eventually([&] { return !runner_->status().ledger_problem.empty(); }));
+  EXPECT_NE(std::string::npos, runner_->status().ledger_problem.find("full"));
+  EXPECT_EQ(reason::kLedgerUnwritable, runner_->explain(second)->reason);
+  EXPECT_EQ(TaskStatus::running, get(first).state.status)
+      << "nobody says that it ended before that is on disk";
+  runner_->stop();
+  runner_.reset();
+  ledger_options_.max_page_count = 100'000;
+  open_ledger();
+  run();
+  EXPECT_EQ(reason::kInterrupted, get(first).state.reason);
+  EXPECT_EQ(200'000U, out(first).size());
+  EXPECT_EQ(TaskStatus::complete, ended(second).state.status);
+}
+
+TEST_F(RunnerTest, ShutdownInterruptsWhatRunsAndKeepsItsOutput) {
+  run();
+  const std::string id = create(shell("echo so far; sleep 60"));
+  auto follower = *runner_->follow(id);
+  while (follower->next(seconds(10), {})->chunks.empty()) {
+  }
+  runner_->stop();
+  const Task task = get(id);
+  EXPECT_EQ(TaskStatus::failed, task.state.status);
+  EXPECT_EQ(reason::kInterrupted, task.state.reason);
+  EXPECT_EQ("so far\n", out(id));
+}
+
+TEST_F(RunnerTest, DrainLetsRunsEndFirst) {
+  options_.drain = seconds(20);
+  run();
+  const std::string id = create(shell("sleep 0.3; echo done"));
+  running(id);
+  runner_->stop();
+  EXPECT_EQ(TaskStatus::complete, get(id).state.status);
+  EXPECT_EQ("done\n", out(id));
+}
+
+TEST_F(RunnerTest, MoreSlotsCountAtOnce) {
+  Gate gate;
+  add_worker("slow", [&](RunContext& context, const TaskSpec&) {
+    gate.wait(context.stop());
+    return WorkResult{};
+  });
+  options_.slots = 1;
+  run();
+  const std::string first = create(spec("slow"));
+  running(first);
+  const std::string second = create(spec("slow"));
+  runner_->set_slots(2);
+  running(second);
+  gate.open();
+  ended(second);
+}
+
+}  // namespace
+}  // namespace agenttask::agent

@@ -39,7 +39,7 @@ std::optional<OperatorRecord> SqliteReads::operator_by_id(std::string_view id) c
 }
 
 std::vector<OperatorRecord> SqliteReads::operators() const {
-  return all(database_, database_.query(select(kOperatorColumns, "operators ORDER BY id DESC")),
+  return all(database_, database_.query(select(kOperatorColumns, "operators ORDER BY rowid DESC")),
              read_operator);
 }
 
@@ -57,7 +57,7 @@ std::optional<EnrollmentTokenRecord> SqliteReads::enrollment_token_by_id(std::st
 }
 
 std::vector<EnrollmentTokenRecord> SqliteReads::enrollment_tokens() const {
-  return all(database_, database_.query(select(kTokenColumns, "enrollment_tokens ORDER BY id DESC")),
+  return all(database_, database_.query(select(kTokenColumns, "enrollment_tokens ORDER BY rowid DESC")),
              read_token);
 }
 

@@ -76,6 +76,8 @@ int explain_misuse(const CLI::App& root, const CLI::ParseError& fault, const Con
     message = wrong.empty() ? "a verb is missing" : "there is no verb '" + wrong.front() + "'";
   } else if (dynamic_cast<const CLI::ExtrasError*>(&fault) != nullptr && chosen->get_name() == "command") {
     message += "; put a shell line in quotes, or the program and its arguments after --";
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&fault) != nullptr && chosen->get_name() == "echo") {
+    message += "; put a text of several words in quotes";
   }
   std::replace(message.begin(), message.end(), '\n', ' ');
   console.screen.say(message);
@@ -91,7 +93,8 @@ int Console::fail(const Problem& problem) const {
     return kFailure;
   }
   std::string message = problem.detail.empty() ? problem.code : problem.detail;
-  if (!problem.field.empty() && message.find(problem.field) == std::string::npos) {
+  const bool about_input = problem.status == 400 || problem.status == 422;
+  if (about_input && !problem.field.empty() && message.find(problem.field) == std::string::npos) {
     message = problem.field + ": " + message;
   }
   screen.say(message);

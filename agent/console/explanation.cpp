@@ -24,8 +24,7 @@ struct Advice {
 constexpr std::array kAdvice{
     Advice{reason::kDeviceOffline, "It starts when the device reaches its server again."},
     Advice{reason::kNotDue, "It starts by itself at its time; --at with agenttask update changes that."},
-    Advice{reason::kNoWorker,
-           "No worker on this device takes its type; it starts when one appears, or expires."},
+    Advice{reason::kNoWorker, "It starts when a worker for it appears; --expires bounds how long it waits."},
     Advice{reason::kNoSlot,
            "It starts as soon as a running task ends; agenttask list --status running shows them."},
     Advice{reason::kKeyHeld, "It starts when the running task with the same key ends."},
@@ -48,6 +47,14 @@ std::string advice_for(std::string_view reason) {
     if (advice.reason == reason) return std::string(advice.text);
   }
   return {};
+}
+
+/// As a sentence: a capital at its beginning, a full stop at its end.
+std::string sentence(std::string text) {
+  if (text.empty()) return text;
+  if (text.front() >= 'a' && text.front() <= 'z') text.front() = static_cast<char>(text.front() - 'a' + 'A');
+  if (std::string_view(".!?)").find(text.back()) == std::string_view::npos) text += '.';
+  return text;
 }
 
 std::string situation(const Task& task, const std::string& reason, UnixMilliseconds now) {
@@ -92,7 +99,9 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   }
   std::string text = "Task " + view->task.spec.id + " (" + printable(view->task.spec.type) + ")\n";
   text += situation(view->task, printable(reason), now) + ".\n";
-  if (!detail.empty()) text += printable_lines(detail) + "\n";
+  // While it runs the situation says it all.
+  if (!detail.empty() && state.status != TaskStatus::running)
+    text += sentence(printable_lines(detail)) + "\n";
   if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
   return text;
 }

@@ -34,7 +34,9 @@ Result<std::string> render_task_list(const json& answer, const Screen& screen, b
   }
   std::string text = render_tasks(tasks, screen, show_node, now);
   if (const auto cursor = answer.find("nextCursor"); cursor != answer.end() && !cursor->is_null()) {
-    if (cursor->is_string()) text += "more with: --cursor " + printable(cursor->get<std::string>()) + "\n";
+    // Only for eyes: a pipe gets the table and nothing else.
+    if (cursor->is_string() && screen.output_is_terminal())
+      text += "more with: --cursor " + printable(cursor->get<std::string>()) + "\n";
   }
   return text;
 }

@@ -130,13 +130,13 @@ std::string render_stream(const std::string& title, const std::string& bytes, st
   return head + "):\n" + body;
 }
 
-std::string outcome_text(const RunResult& result) {
+std::string outcome_text(const RunResult& result, const std::string& detail) {
   if (!result.present) return {};
   std::string text = result.success ? "success" : "failure";
   if (result.signal) text += ", ended by signal " + std::to_string(*result.signal);
   if (result.exit_code) text += ", exit code " + std::to_string(*result.exit_code);
   if (result.duration) text += ", took " + format_duration(*result.duration);
-  if (!result.message.empty()) text += "\n" + result.message;
+  if (!result.message.empty() && result.message != detail) text += "\n" + result.message;
   return text;
 }
 
@@ -212,7 +212,7 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
     std::vector<Cell> row{task.spec.id,
                           task.spec.type,
                           {describe_status(task), color_of(task.state.status)},
-                          format_duration(now - task.state.add_time) + " ago",
+                          format_age(now - task.state.add_time),
                           std::to_string(task.state.run_count)};
     if (show_node) row.insert(row.begin() + 1, Cell(task.spec.node_id));
     std::string what = describe_work(task.spec);
@@ -249,7 +249,7 @@ std::string render_task(const TaskView& view, UnixMilliseconds now) {
   fields.add("Next run", when(state.next_run_at, now));
   fields.add("Cancel asked", when(state.cancel_requested_at, now));
   fields.add("Runs", std::to_string(state.run_count));
-  fields.add("Result", outcome_text(view.result));
+  fields.add("Result", outcome_text(view.result, state.detail));
   if (!is_command) fields.add("Output", bounded(view.result.data));
   if (!view.result.survivors.empty()) {
     fields.add("Left over", "processes that could not be stopped: " + join(view.result.survivors, ", "));

@@ -204,8 +204,12 @@ std::string format_time(UnixMilliseconds time) {
 }
 
 std::string format_time(UnixMilliseconds time, UnixMilliseconds now) {
-  const std::string distance =
-      time > now ? "in " + format_duration(time - now) : format_duration(now - time) + " ago";
+  const auto whole_seconds = [](DurationMilliseconds span) {
+    return format_duration(span / kSecond * kSecond);
+  };
+  const std::string distance = time >= now + kSecond   ? "in " + whole_seconds(time - now)
+                               : now - time >= kSecond ? whole_seconds(now - time) + " ago"
+                                                       : "just now";
   return format_time(time) + " (" + distance + ")";
 }
 
@@ -223,6 +227,14 @@ std::string format_duration(DurationMilliseconds duration) {
   if (duration < kHour) return two(duration / kMinute, 'm', duration % kMinute / kSecond, 's');
   if (duration < limits::kDay) return two(duration / kHour, 'h', duration % kHour / kMinute, 'm');
   return two(duration / limits::kDay, 'd', duration % limits::kDay / kHour, 'h');
+}
+
+std::string format_age(DurationMilliseconds age) {
+  if (age < kSecond) return "just now";
+  if (age < kMinute) return std::to_string(age / kSecond) + "s ago";
+  if (age < kHour) return std::to_string(age / kMinute) + "m ago";
+  if (age < limits::kDay) return std::to_string(age / kHour) + "h ago";
+  return std::to_string(age / limits::kDay) + "d ago";
 }
 
 std::string format_bytes(std::int64_t bytes) {

@@ -20,10 +20,12 @@ namespace agenttask::console {
 
 /// `2026-11-22 05:10:00` in local time.
 [[nodiscard]] std::string format_time(UnixMilliseconds time);
-/// `2026-11-22 05:10:00 (3m ago)`, `(in 2h)`.
+/// `2026-11-22 05:10:00 (3m 5s ago)`, `(in 2h)`, `(just now)`.
 [[nodiscard]] std::string format_time(UnixMilliseconds time, UnixMilliseconds now);
 /// `850ms`, `12.3s`, `4m 5s`, `3h 12m`, `2d 4h`; never negative.
 [[nodiscard]] std::string format_duration(DurationMilliseconds duration);
+/// `just now`, `12s ago`, `3m ago`, `2d ago`: for tables.
+[[nodiscard]] std::string format_age(DurationMilliseconds age);
 /// `512 B`, `1.5 KiB`, `20 MiB`.
 [[nodiscard]] std::string format_bytes(std::int64_t bytes);
 

@@ -339,7 +339,7 @@ Result<std::string> ConsoleCalls::watch(const json& arguments, const Caller& cal
 }
 
 Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, const Caller& caller) const {
-  const auto follower = runner_.follow(id);
+  const auto follower = runner_.follow(id, Pace::shared);
   if (!follower) return follower.error();
   SeenState seen;
   MonotonicTime looked{};

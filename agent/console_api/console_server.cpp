@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <list>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -44,7 +45,7 @@ struct ConsoleServer::State {
   const ConsoleControls controls;
   Logger& logger;
   const ConsoleCalls calls;
-  os::LocalListener listener;
+  std::optional<os::LocalListener> listener;  ///< none once it was stopped
   std::list<Connection>
       connections;  ///< touched by the accepting thread only, and by stop() once that has ended
   std::jthread acceptor;
@@ -57,7 +58,7 @@ void ConsoleServer::State::reap() {
 void ConsoleServer::State::accept_all(const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kPause{100};
   while (!stop.stop_requested()) {
-    auto accepted = listener.accept(stop);
+    auto accepted = listener->accept(stop);
     reap();
     if (!accepted) {
       logger.warning("cannot accept a console", {{"error", accepted.error().message}});
@@ -139,6 +140,7 @@ void ConsoleServer::stop() {
     state_->acceptor.request_stop();
     state_->acceptor.join();
   }
+  state_->listener.reset();
   for (State::Connection& connection : state_->connections) connection.thread.request_stop();
   state_->connections.clear();  // joins
 }

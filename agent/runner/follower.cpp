@@ -12,7 +12,11 @@ namespace {
 template <class Body>
 class TaskFollower final : public Follower {
  public:
-  TaskFollower(Body& body, std::string task_id) : body_(body), task_id_(std::move(task_id)) {}
+  TaskFollower(Body& body, std::string task_id, Pace pace)
+      : body_(body), task_id_(std::move(task_id)), pace_(pace) {}
+  ~TaskFollower() override { leave(); }
+  TaskFollower(const TaskFollower&) = delete;
+  TaskFollower& operator=(const TaskFollower&) = delete;
 
   Result<FollowedOutput> next(std::chrono::milliseconds at_most, std::stop_token stop) override {
     const auto until = std::chrono::steady_clock::now() + at_most;
@@ -28,6 +32,7 @@ class TaskFollower final : public Follower {
       const std::uint64_t seen = body_.changes();
       if ((live_ = body_.live_run(task_id_, last_run_))) {
         place_ = {};
+        if (pace_ == Pace::shared) live_->wait_for(place_);
         continue;
       }
       auto ended = look_into_ledger();
@@ -50,8 +55,13 @@ class TaskFollower final : public Follower {
     if (!ended) return std::nullopt;
     output.run_ended = true;
     last_run_ = live_->number();
-    live_.reset();
+    leave();
     return output;
+  }
+
+  void leave() {
+    if (live_ && pace_ == Pace::shared) live_->wait_no_more(place_);
+    live_.reset();
   }
 
   Result<FollowedOutput> from_ledger() {
@@ -83,6 +93,7 @@ class TaskFollower final : public Follower {
 
   Body& body_;
   const std::string task_id_;
+  const Pace pace_;
   std::shared_ptr<LiveRun> live_;
   LiveRun::Place place_;
   std::int64_t last_run_ = 0;  ///< followed to its end
@@ -92,10 +103,14 @@ class TaskFollower final : public Follower {
 
 }  // namespace
 
-Result<std::unique_ptr<Follower>> Runner::Body::follow(std::string_view task_id) {
+Result<std::unique_ptr<Follower>> Runner::follow(std::string_view task_id, Pace pace) {
+  return body_->follow(task_id, pace);
+}
+
+Result<std::unique_ptr<Follower>> Runner::Body::follow(std::string_view task_id, Pace pace) {
   const auto task = ledger_.get(task_id);
   if (!task) return task.error();
-  return std::unique_ptr<Follower>(std::make_unique<TaskFollower<Body>>(*this, task->spec.id));
+  return std::unique_ptr<Follower>(std::make_unique<TaskFollower<Body>>(*this, task->spec.id, pace));
 }
 
 std::shared_ptr<LiveRun> Runner::Body::live_run(std::string_view task_id, std::int64_t after) const {

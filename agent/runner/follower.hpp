@@ -19,11 +19,17 @@ struct FollowedOutput {
   bool task_ended = false;  ///< the end: the ledger has the task's result
 };
 
+/// Whether a run waits for who follows it.
+enum class Pace : std::uint8_t {
+  of_the_run,  ///< never: a slow follower misses the middle of what is not kept
+  shared,      ///< a little: a follower that keeps reading misses nothing; one that stops is not waited for
+};
+
 /// Follows the output of one task, from the beginning as far as it is kept, through all its runs to its end.
 ///
 /// A follower holds no output: it reads where the run keeps it, at its own pace. One that is slower than the
-/// output misses what was dropped from the middle meanwhile, and never holds up the run. Threads: one at a
-/// time.
+/// output misses what was dropped from the middle meanwhile, and never holds up the run (but see `Pace`).
+/// Threads: one at a time.
 class Follower {
  public:
   virtual ~Follower() = default;

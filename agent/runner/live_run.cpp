@@ -1,5 +1,6 @@
 #include "agent/runner/live_run.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -19,10 +20,45 @@ Spool& LiveRun::spool(OutputStream stream) const {
 }
 
 void LiveRun::write(OutputStream stream, std::string_view bytes) {
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   spool(stream).append(bytes);
   ++changes_;
   changed_.notify_all();
+  hold_back(lock, stream);
+}
+
+std::int64_t LiveRun::lag(OutputStream stream) const {
+  std::int64_t most = 0;
+  for (const Place* place : waited_for_) {
+    const bool out = stream == OutputStream::standard_output;
+    most = std::max(most, spool(stream).total() - (out ? place->standard_output : place->standard_error));
+  }
+  return most;
+}
+
+void LiveRun::hold_back(std::unique_lock<std::mutex>& lock, OutputStream stream) {
+  constexpr std::int64_t kMostLag = Spool::kLiveBytes / 2;
+  constexpr std::chrono::seconds kWithoutProgress{2};
+  using std::chrono::steady_clock;
+  while (lag(stream) > kMostLag && patience_ > steady_clock::duration::zero()) {
+    const std::int64_t before = lag(stream);
+    const auto begin = steady_clock::now();
+    const auto most = std::min<steady_clock::duration>(patience_, kWithoutProgress);
+    const bool moved = caught_up_.wait_for(lock, most, [&] { return lag(stream) < before; });
+    patience_ -= steady_clock::now() - begin;
+    if (!moved) patience_ = steady_clock::duration::zero();
+  }
+}
+
+void LiveRun::wait_for(const Place& place) {
+  const std::scoped_lock lock(mutex_);
+  waited_for_.push_back(&place);
+}
+
+void LiveRun::wait_no_more(const Place& place) {
+  const std::scoped_lock lock(mutex_);
+  std::erase(waited_for_, &place);
+  caught_up_.notify_all();
 }
 
 RunContext::OutputCount LiveRun::count(OutputStream stream) const {
@@ -58,6 +94,7 @@ std::vector<OutputChunk> LiveRun::read(Place& place, std::size_t most) {
     chunks.push_back({stream, piece.offset, std::move(piece.bytes)});
     complete = false;
   }
+  if (!complete && !waited_for_.empty()) caught_up_.notify_all();
   // Only who has read all there is waits for a change.
   if (complete) place.change = changes_;
   return chunks;

@@ -41,11 +41,20 @@ class LiveRun {
   /// Waits until there is more than `place` has seen, or the run has ended; false when it was not so in time.
   bool wait(const Place& place, std::chrono::steady_clock::time_point until, const std::stop_token& stop);
 
+  /// From now on write() waits a little when `place` lags behind, so that who reads there promptly misses
+  /// nothing: until it has caught up, at most 2 s without any progress of it and 10 s in the whole run. Until
+  /// wait_no_more().
+  void wait_for(const Place& place);
+  void wait_no_more(const Place& place);
+
   /// What is kept of both streams, for the ledger. Must not outlive this.
   [[nodiscard]] ChunkSource kept();
 
  private:
   [[nodiscard]] Spool& spool(OutputStream stream) const;
+  /// How far the slowest of those that are waited for is behind.
+  [[nodiscard]] std::int64_t lag(OutputStream stream) const;
+  void hold_back(std::unique_lock<std::mutex>& lock, OutputStream stream);
 
   const std::int64_t number_;
   mutable std::mutex mutex_;
@@ -54,6 +63,9 @@ class LiveRun {
   std::unique_ptr<Spool> standard_error_;
   std::uint64_t changes_ = 0;
   bool ended_ = false;
+  std::vector<const Place*> waited_for_;
+  std::condition_variable caught_up_;
+  std::chrono::steady_clock::duration patience_ = std::chrono::seconds(10);  ///< what is left of it
 };
 
 /// Reads what is kept of two spools, piece by piece, cut between characters of UTF-8. They must outlive the

@@ -88,6 +88,7 @@ class Runner {
   [[nodiscard]] RunnerStatus status() const;
   /// `not_found` for an unknown task. A follower may outlive a run, not the runner.
   [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id);
+  [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace);
 
  private:
   class Body;

@@ -52,7 +52,7 @@ class Runner::Body {
   void stop();
   Result<Explanation> explain(std::string_view task_id);
   RunnerStatus status() const;
-  Result<std::unique_ptr<Follower>> follow(std::string_view task_id);
+  Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace = Pace::of_the_run);
 
   // ---- for followers
   Ledger& ledger() { return ledger_; }

@@ -63,14 +63,15 @@ Result<std::string> render_nodes(const json& answer, const Screen& screen) {
                                                 : Color::busy;
     table.add({text_of(node, "name"),
                {presence, color},
-               seen ? format_duration(now() - *seen) + " ago" : std::string("never"),
+               seen ? format_age(now() - *seen) : std::string("never"),
                text_of(node, "version"),
                text_of(node, "platform"),
                labels_of(node),
                text_of(node, "id")});
   }
   std::string text = table.render(screen);
-  if (const std::string cursor = text_of(answer, "nextCursor"); !cursor.empty()) {
+  if (const std::string cursor = text_of(answer, "nextCursor");
+      !cursor.empty() && screen.output_is_terminal()) {
     text += "more with: --cursor " + printable(cursor) + "\n";
   }
   return text;

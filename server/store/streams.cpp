@@ -12,7 +12,8 @@
 namespace agenttask::server {
 namespace {
 
-constexpr std::size_t kAnswerBytes = limits::kStreamBodyBytes - 256 * 1024;  // room for the first line
+/// Less than the protocol allows: lines are made on the writer's thread, where nobody may be kept waiting for long.
+constexpr std::size_t kAnswerBytes = 2 * 1024 * 1024;
 constexpr std::size_t kAll = 1'000'000'000;
 
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {

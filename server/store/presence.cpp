@@ -27,6 +27,15 @@ void Presence::seen(std::string_view node_id, MonotonicTime request,
   entry.warned = differs;
 }
 
+void Presence::heard(std::string_view node_id) {
+  const UnixMilliseconds now = clock_.wall();
+  const std::scoped_lock lock(mutex_);
+  Entry& entry = entries_.try_emplace(std::string(node_id)).first->second;
+  entry.last_seen = now;
+  entry.last_heard = clock_.monotonic();
+  entry.changed = true;
+}
+
 void Presence::gone(std::string_view node_id, MonotonicTime request) {
   const std::scoped_lock lock(mutex_);
   const auto found = entries_.find(node_id);

@@ -24,9 +24,11 @@ class Presence {
 
   Presence(const Clock& clock, Logger& logger) : clock_(clock), logger_(logger) {}
 
-  /// A request of this device came in or is answered. `device_time` is its wall clock, when it said so.
+  /// A poll of this device came in or is answered. `device_time` is its wall clock, when it said so.
   void seen(std::string_view node_id, MonotonicTime request,
             std::optional<UnixMilliseconds> device_time = {});
+  /// Something else came from it. Whether it is still there is its polls' to say: reports arrive beside them.
+  void heard(std::string_view node_id);
   /// The peer of the request that was received then went away while its poll was parked: offline, unless it
   /// was heard of in a later request.
   void gone(std::string_view node_id, MonotonicTime request);

@@ -1,7 +1,9 @@
 """What every case starts from."""
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from programs import Agent, Server, is_alive, until  # noqa: E402
+
+
+def pytest_configure(config):
+    """A short folder of our own (a local socket's path is at most 107 bytes), removed at the end unless something failed."""
+    if not config.option.basetemp:
+        config.option.basetemp = config.own_folder = tempfile.mkdtemp(prefix="agenttask-")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    folder = getattr(session.config, "own_folder", None)
+    if folder and exitstatus == 0:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Site:

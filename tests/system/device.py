@@ -107,5 +107,5 @@ def ended(task, run=1, status="complete", result=None, **state):
     now = int(time.time() * 1000)
     result = result if result is not None else {"success": True, "data": {"by": "hand"}}
     return {"kind": "ended", "taskId": task,
-            "run": {"number": run, "taskId": task, "status": status, "startTime": now, "endTime": now, "result": result},
+            "run": {"run": run, "taskId": task, "status": status, "startTime": now, "endTime": now, "result": result},
             "state": {"status": status, "addTime": now, "startTime": now, "endTime": now, "updatedAt": now, "runCount": run, **state}}

@@ -175,7 +175,7 @@ def test_A4_a_mebibyte_of_data_fits_and_one_byte_more_does_not(absent):
     assert answer.status in (400, 413) and answer.problem(answer.status)["field"] == "data"
 
 
-@pytest.mark.parametrize("number", ["9007199254740993.0", "1e400", "18446744073709551616", "0.1000000000000000055511151231257827"])
+@pytest.mark.parametrize("number", ["9007199254740993.0", "1e400", "18446744073709551616", "0.12345678901234567890123"])
 def test_A4_a_number_that_cannot_be_kept_is_refused(absent, number):
     absent.api.post(f"/v1/nodes/{absent.node}/tasks", b'{"type":"echo","data":{"n":%s}}' % number.encode()).problem(400)
 

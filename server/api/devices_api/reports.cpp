@@ -48,7 +48,7 @@ Outcome take_reports(Call& call) {
     return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
                                                   " and cannot understand " + batch->protocol);
   }
-  call.context.presence.seen(call.device->id, call.request.received);
+  call.context.presence.heard(call.device->id);
   if (call.writes == nullptr) return NeedsWrite{};
   const auto answer = apply_reports(*call.writes, *call.device, *batch, call.now, call.context.logger);
   if (!answer) return refuse(answer.error());

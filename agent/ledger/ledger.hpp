@@ -22,6 +22,8 @@ struct LedgerOptions {
   /// Bytes of reports that may wait. Past seven eighths of it kept output is dropped and counted, past all of
   /// it new runs are refused (`outbox-full`); ends always find room.
   std::int64_t outbox_budget = 256LL * 1024 * 1024;
+  /// Bytes of kept output on this device. Past it the oldest that the server has is removed.
+  std::int64_t output_budget = 1024LL * 1024 * 1024;
   /// Ended tasks whose reports were acknowledged are removed after this long; their ids are remembered twice
   /// as long.
   DurationMilliseconds retention = 30 * limits::kDay;

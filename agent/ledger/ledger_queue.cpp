@@ -192,7 +192,7 @@ Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
           " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
           {row.task.spec.id, storage::Blob{load_digest(write.database, row.sequence)},
            to_string(state.status), state.reason, state.end_time, now + 2 * body_->options().retention});
-      write.database.execute("DELETE FROM tasks WHERE sequence = ?1", {row.sequence});
+      write.erase(row);
     }
     write.database.execute("DELETE FROM remembered WHERE until < ?1", {now});
     return static_cast<std::int64_t>(rows.size());

@@ -117,6 +117,7 @@ std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t ru
         "INSERT INTO output (task, run, stream, offset, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
         {row.sequence, run, chunk->stream == OutputStream::standard_output ? 0 : 1, chunk->offset,
          storage::Blob{chunk->bytes}});
+    write.stream.output_bytes += static_cast<std::int64_t>(chunk->bytes.size());
     write.report({0, OutputReport{row.task.spec.id, run, std::move(*chunk)}});
   }
   return dropped;
@@ -175,6 +176,7 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
     if (!runs.empty()) ended.run = std::move(runs.back());
     write.report({0, std::move(ended)}, &*row);
     save_task(write.database, *row);
+    write.trim_output(body_->options().output_budget);
     write.release_key(row->task.spec.options.concurrency_key);
     write.change.work = true;
     write.change.tasks.push_back(row->task.spec.id);

@@ -24,7 +24,8 @@ StreamRow load_stream(storage::Database& database) {
   StreamRow row;
   auto statement = database.query(
       "SELECT node_id, hold, epoch, directive_sequence, directive_chain, report_sequence, report_chain,"
-      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created FROM stream");
+      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes "
+      "FROM stream");
   if (!statement.step()) return row;
   row.node_id = statement.text(0);
   row.hold = statement.integer(1) != 0;
@@ -35,6 +36,7 @@ StreamRow load_stream(storage::Database& database) {
   row.outbox_reports = statement.integer(9);
   row.outbox_bytes = statement.integer(10);
   row.last_created = statement.text(11);
+  row.output_bytes = statement.integer(12);
   return row;
 }
 
@@ -45,10 +47,10 @@ void LedgerWrite::finish() {
   database.execute(
       "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
       " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
-      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12",
+      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13",
       {stream.node_id, stream.hold ? 1 : 0, stream.epoch, stream.directives.sequence, stream.directives.chain,
        stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence, stream.acknowledged.chain,
-       stream.outbox_reports, stream.outbox_bytes, stream.last_created});
+       stream.outbox_reports, stream.outbox_bytes, stream.last_created, stream.output_bytes});
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
@@ -208,6 +210,39 @@ void LedgerWrite::report_kept_output(const TaskRow& row) {
     if (!has_room_for_output(bytes.size())) continue;
     report({0, OutputReport{row.task.spec.id, place.run,
                             OutputChunk{stream_of(place.stream), place.offset, std::move(bytes)}}});
+  }
+}
+
+void LedgerWrite::erase(const TaskRow& row) {
+  {
+    auto statement =
+        database.query("SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE task = ?1", {row.sequence});
+    if (statement.step()) stream.output_bytes -= statement.integer(0);
+  }
+  database.execute("DELETE FROM tasks WHERE sequence = ?1", {row.sequence});
+}
+
+void LedgerWrite::trim_output(std::int64_t budget) {
+  constexpr std::int64_t kAtOnce = 20;
+  struct Kept {
+    std::int64_t task;
+    std::int64_t bytes;
+  };
+  while (stream.output_bytes > budget) {
+    std::vector<Kept> oldest;
+    {
+      auto statement = database.query(
+          "SELECT task, sum(length(bytes)) FROM output JOIN tasks ON tasks.sequence = output.task"
+          " WHERE end_time IS NOT NULL AND reported <= ?1 GROUP BY task ORDER BY task LIMIT ?2",
+          {stream.acknowledged.sequence, kAtOnce});
+      while (statement.step()) oldest.push_back({statement.integer(0), statement.integer(1)});
+    }
+    if (oldest.empty()) return;
+    for (const Kept& kept : oldest) {
+      if (stream.output_bytes <= budget) return;
+      database.execute("DELETE FROM output WHERE task = ?1", {kept.task});
+      stream.output_bytes -= kept.bytes;
+    }
   }
 }
 

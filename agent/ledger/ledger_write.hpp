@@ -22,6 +22,7 @@ struct StreamRow {
   std::int64_t outbox_reports = 0;
   std::int64_t outbox_bytes = 0;
   std::string last_created;
+  std::int64_t output_bytes = 0;  ///< kept output of all tasks
 };
 [[nodiscard]] StreamRow load_stream(storage::Database& database);
 
@@ -57,6 +58,10 @@ class LedgerWrite {
   void release_key(std::string_view key);
   /// Adopts an epoch of the server and fills the outbox with a snapshot of everything.
   void resync(std::int64_t epoch);
+  /// Removes a task with all that is kept of it.
+  void erase(const TaskRow& row);
+  /// Removes the oldest kept output that the server has, until no more than `budget` bytes are left.
+  void trim_output(std::int64_t budget);
   /// Reports the end of a task of which only the id is remembered.
   void report_remembered(std::string_view id);
   /// The report that tells everything about a task; runs' results are left out, oldest first, where it grew

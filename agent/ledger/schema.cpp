@@ -133,7 +133,12 @@ CREATE TABLE incarnations (
 ) STRICT;
 )sql";
 
-constexpr std::array kMigrations{kVersion1};
+constexpr std::string_view kVersion2 = R"sql(
+ALTER TABLE stream ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE stream SET output_bytes = (SELECT coalesce(sum(length(bytes)), 0) FROM output);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2};
 
 }  // namespace
 

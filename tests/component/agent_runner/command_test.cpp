@@ -107,6 +107,14 @@ TEST_F(CommandTest, MuchOnStandardErrorFirst) {
   EXPECT_EQ(limits::kDefaultMaxOutputBytes, static_cast<std::int64_t>(err(id).size()));
 }
 
+TEST_F(CommandTest, AGigabyteWithoutANewlineIsCountedNotKept) {
+  const std::string id = create(shell("head -c 1000000000 /dev/zero"));
+  const Task task = ended(id);
+  EXPECT_EQ(TaskStatus::complete, task.state.status);
+  EXPECT_EQ(1'000'000'000, data(task)["stdoutBytes"].get<int>());
+  EXPECT_EQ(limits::kDefaultMaxOutputBytes, static_cast<std::int64_t>(out(id).size()));
+}
+
 TEST_F(CommandTest, OutputIsKeptToTheByteAndCountedPastIt) {
   TaskSpec what = shell("printf 0123456789");
   what.options.max_output_bytes = 10;

@@ -290,6 +290,26 @@ TEST_F(LedgerRunning, AFullOutboxDropsOutputThenRefusesStartsAndKeepsEnds) {
   start(refused);
 }
 
+TEST_F(LedgerRunning, OldOutputMakesRoomOnceTheServerHasIt) {
+  options_.output_budget = 2500;
+  reopen();
+  std::vector<std::string> ids;
+  const auto run_one = [&] {
+    ids.push_back(create());
+    end(ids.back(), start(ids.back()).number, success(),
+        chunks({{OutputStream::standard_output, 0, std::string(1000, 'x')}}));
+  };
+  for (int i = 0; i < 3; ++i) run_one();
+  EXPECT_EQ(1U, ledger_->kept_output(ids[0], 1)->size()) << "the server does not have it yet";
+  acknowledge_all();
+  run_one();
+  EXPECT_TRUE(ledger_->kept_output(ids[0], 1)->empty());
+  EXPECT_TRUE(ledger_->kept_output(ids[1], 1)->empty());
+  EXPECT_EQ(1U, ledger_->kept_output(ids[2], 1)->size());
+  EXPECT_EQ(1U, ledger_->kept_output(ids[3], 1)->size());
+  EXPECT_EQ(TaskStatus::complete, get(ids[0]).state.status) << "the task itself stays";
+}
+
 TEST_F(LedgerRunning, AFullDiskRefusesStartsAndIsOverWhenThereIsRoom) {
   // Seven pages more than now: room for a few tasks, not for their output.
   options_.max_page_count = ledger_->status()->file_bytes / 4096 + 7;

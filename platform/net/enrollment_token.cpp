@@ -1,6 +1,7 @@
 #include "platform/net/enrollment_token.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "platform/base/encoding.hpp"
 #include "platform/base/ids.hpp"
@@ -32,7 +33,10 @@ Result<std::string> decode_part(std::string_view part, std::size_t bytes) {
 }  // namespace
 
 EnrollmentToken make_enrollment_token(std::string_view authority_fingerprint) {
-  return {random_bytes(kSecretBytes), std::string(authority_fingerprint)};
+  auto secret = random_bytes(kSecretBytes);
+  // On a command line a token that begins with a dash would be taken for an option.
+  while (base64url_encode(secret).starts_with('-')) secret = random_bytes(kSecretBytes);
+  return {std::move(secret), std::string(authority_fingerprint)};
 }
 
 std::string encode(const EnrollmentToken& token) {

@@ -21,6 +21,12 @@ TEST(EnrollmentTokenTest, IsDifferentEachTime) {
             make_enrollment_token(kToken.authority_fingerprint).secret);
 }
 
+TEST(EnrollmentTokenTest, IsNeverTakenForAnOption) {
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_NE(encode(make_enrollment_token(kToken.authority_fingerprint)).front(), '-');
+  }
+}
+
 TEST(EnrollmentTokenTest, IsReadInOneSpellingOnly) {
   const std::string text = encode(kToken);
   ASSERT_TRUE(parse_enrollment_token(text));

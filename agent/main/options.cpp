@@ -214,6 +214,10 @@ const auto& fields() {
   return table;
 }
 
+bool takes_list(const Field& field) {
+  return field.name == "workers" || field.name == "no-proxy";
+}
+
 std::string environment_name(std::string_view name) {
   std::string result = "AGENTTASK_";
   for (const char c : name)
@@ -305,8 +309,10 @@ Result<void> apply_file(AgentOptions& options, const std::filesystem::path& file
     if (!item.parents.empty() || field == fields().end()) {
       return Error{ErrorCode::invalid, source + " is no setting; see agenttaskd --help", item.fullname()};
     }
-    if (std::find(seen.begin(), seen.end(), item.name) != seen.end()) {
-      return Error{ErrorCode::invalid, source + " is there twice", item.name};
+    // The parser joins lines of the same name: of two values neither would be what was meant.
+    const bool twice = std::find(seen.begin(), seen.end(), item.name) != seen.end();
+    if (twice || (item.inputs.size() > 1 && !takes_list(*field))) {
+      return Error{ErrorCode::invalid, source + " is there twice, or has several values", item.name};
     }
     seen.push_back(item.name);
     if (auto set = apply(options, *field, joined(item.inputs), source); !set) return set;

@@ -38,6 +38,7 @@ class TlsServer {
   struct Settings {
     Credentials credentials;
     std::string client_authority = {};  ///< PEM: client certificates of it are required
+    bool client_optional = false;       ///< or only looked at when one is shown
     int newest_tls = TLS1_3_VERSION;
   };
 
@@ -120,7 +121,10 @@ class TlsServer {
       const std::unique_ptr<X509, Free<X509_free>> authority(
           PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
       X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), authority.get());
-      SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+      SSL_CTX_set_verify(
+          context.get(),
+          settings.client_optional ? SSL_VERIFY_PEER : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+          nullptr);
     }
     return context;
   }

@@ -42,7 +42,7 @@ struct CodeInfo {
   std::string_view name;
   int status;
 };
-constexpr std::array<CodeInfo, 23> kCodes{{
+inline constexpr std::array<CodeInfo, 23> kCodes{{
     {Code::invalid, "invalid", 400},
     {Code::limit, "limit", 400},
     {Code::unauthorized, "unauthorized", 401},

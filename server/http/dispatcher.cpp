@@ -110,6 +110,7 @@ class Dispatcher::Impl::Job final : public ExchangeObserver, public std::enable_
   void park(const std::vector<std::string>& keys, MonotonicTime until);
   void woken(Mailboxes::Wake wake);
   void fail(std::string_view what);
+  void log(int status) const;
 
   const std::shared_ptr<Impl> impl_;
   const std::shared_ptr<Exchange> exchange_;
@@ -164,7 +165,19 @@ void Dispatcher::Impl::Job::conclude_with(Response response) {
     const std::lock_guard lock(mutex_);
     place_ = Place::over;
   }
+  log(response.status);
   exchange_->respond(std::move(response));
+}
+
+void Dispatcher::Impl::Job::log(int status) const {
+  if (!impl_->logger().enabled(LogLevel::debug)) return;
+  const auto& request = *exchange_->request();
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(impl_->now() - request.received);
+  impl_->logger().debug("answered", {{"method", request.method},
+                                     {"path", request.path},
+                                     {"status", status},
+                                     {"ms", took.count()},
+                                     {"peer", request.remote_address}});
 }
 
 void Dispatcher::Impl::Job::conclude_with(NeedsWrite) {
@@ -186,6 +199,7 @@ void Dispatcher::Impl::Job::conclude_with(const Wait& wait) {
 }
 
 void Dispatcher::Impl::Job::conclude_with(Stream stream) {
+  log(stream.head.status);
   auto head = std::move(stream.head);
   stream_ = std::move(stream);
   {

@@ -1,7 +1,9 @@
 #include "server/main/service.hpp"
 
 #include <algorithm>
+#include <utility>
 
+#include "platform/os/memory.hpp"
 #include "server/mailboxes/live_output.hpp"
 
 namespace agenttask::server {
@@ -9,6 +11,8 @@ namespace {
 
 /// How often certificates and ticket keys are looked at.
 constexpr std::chrono::seconds kMaintenance{60};
+/// So many connections fewer than at the last look are a wave that left memory behind.
+constexpr std::size_t kWave = 500;
 
 }  // namespace
 
@@ -102,8 +106,11 @@ void Service::maintain(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any asked;
   std::unique_lock lock(mutex);
+  std::size_t connections = 0;
   while (!asked.wait_for(lock, stop, kMaintenance, [] { return false; }) && !stop.stop_requested()) {
     maintain_ticket_keys(state_, *ticket_keys_, clock_, logger_);
+    const auto before = std::exchange(connections, http_->connections());
+    if (before >= connections + kWave) os::give_back_memory();
     const std::lock_guard settings(settings_mutex_);
     renew_certificate();
   }

@@ -23,9 +23,9 @@ enum class TlsVersion : std::uint8_t { tls_1_2, tls_1_3 };
 
 /// How to reach a server and whom to believe.
 struct HttpClientSettings {
-  std::string authority_pem = {};        ///< the authorities to trust, and no others
-  bool system_authorities = false;  ///< trust the system's bundle instead; only when somebody asked for it
-  std::string certificate_pem = {};      ///< the client's own; empty: none is shown
+  std::string authority_pem = {};    ///< the authorities to trust, and no others
+  bool system_authorities = false;   ///< trust the system's bundle instead; only when somebody asked for it
+  std::string certificate_pem = {};  ///< the client's own; empty: none is shown
   std::string key_pem = {};
   std::string proxy = {};     ///< as check_proxy_url takes it; empty: none, whatever the environment says
   std::string no_proxy = {};  ///< comma-separated hosts and domains that are reached directly

@@ -196,7 +196,10 @@ void Streams::schedule_poll(bool had_something, MonotonicTime started) {
   } else if (poll_.interval.count() > 0) {
     poll_timer_.at(now + poll_.interval);
   } else {
-    poll_timer_.at(now - started < kShortestPoll ? now + kShortestPoll : now);
+    // Around a second, not exactly: a server that stops answers all its devices at once.
+    const milliseconds spread(
+        static_cast<long long>(options_.fraction() * static_cast<double>(kShortestPoll.count())));
+    poll_timer_.at(now - started < kShortestPoll ? now + kShortestPoll / 2 + spread : now);
   }
 }
 

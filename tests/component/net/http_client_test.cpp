@@ -381,6 +381,79 @@ TEST_F(HttpClientTest, TellsTroubleWithTheProxyFromTroubleWithTheServer) {
   EXPECT_TRUE(through("http://127.0.0.1:1", "localhost"));
 }
 
+/// A proxy that opens the one tunnel it is asked for.
+class TunnelProxy {
+ public:
+  TunnelProxy() {
+    acceptor_ = BIO_new_accept("127.0.0.1:0");
+    EXPECT_GT(BIO_do_accept(acceptor_), 0);
+    address_ = std::string("127.0.0.1:") + BIO_get_accept_port(acceptor_);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~TunnelProxy() {
+    int fd = -1;
+    BIO_get_fd(acceptor_, &fd);
+    ::shutdown(fd, SHUT_RDWR);
+    thread_.join();
+    BIO_free_all(acceptor_);
+  }
+  TunnelProxy(const TunnelProxy&) = delete;
+  TunnelProxy& operator=(const TunnelProxy&) = delete;
+  [[nodiscard]] const std::string& address() const { return address_; }
+  std::string asked;
+
+ private:
+  void serve() {
+    if (BIO_do_accept(acceptor_) <= 0) return;
+    BIO* client = BIO_pop(acceptor_);
+    char bytes[4096];
+    while (asked.find("\r\n\r\n") == std::string::npos) {
+      const int count = BIO_read(client, bytes, sizeof bytes);
+      if (count <= 0) break;
+      asked.append(bytes, static_cast<std::size_t>(count));
+    }
+    BIO* server = BIO_new_connect(asked.substr(8, asked.find(' ', 8) - 8).c_str());
+    if (BIO_do_connect(server) > 0) {
+      BIO_puts(client, "HTTP/1.1 200 OK\r\n\r\n");
+      std::thread back([&] { pump(server, client); });
+      pump(client, server);
+      back.join();
+    }
+    BIO_free_all(server);
+    BIO_free_all(client);
+  }
+  static void pump(BIO* from, BIO* to) {
+    char bytes[4096];
+    for (int count = 0; (count = BIO_read(from, bytes, sizeof bytes)) > 0;) {
+      if (BIO_write(to, bytes, count) != count) break;
+    }
+    int fd = -1;
+    BIO_get_fd(to, &fd);
+    ::shutdown(fd, SHUT_WR);
+  }
+
+  BIO* acceptor_ = nullptr;
+  std::string address_;
+  std::thread thread_;
+};
+
+TEST_F(HttpClientTest, GoesThroughAProxyAndStillTrustsOnlyTheServer) {
+  TlsServer server(settings(), says(200, "through"));
+  TunnelProxy proxy;
+  auto trust = trusting();
+  trust.proxy = "http://user:pass@" + proxy.address();
+  {
+    HttpClient client(trust);
+    const auto answer = client.fetch({.url = server.url("/x")});
+    ASSERT_TRUE(answer) << answer.error().error.message;
+    EXPECT_EQ(answer->body, "through");
+    EXPECT_TRUE(answer->header("x-none").empty());
+  }
+  EXPECT_TRUE(proxy.asked.starts_with("CONNECT localhost:" + std::to_string(server.port()) + " HTTP/1.1"));
+  EXPECT_NE(proxy.asked.find("Proxy-Authorization: Basic dXNlcjpwYXNz"), std::string::npos);
+  EXPECT_EQ(proxy.asked.find("/x"), std::string::npos);
+}
+
 TEST_F(HttpClientTest, TheEnvironmentsProxyIsNotUsed) {
   ::setenv("https_proxy", "http://127.0.0.1:1", 1);
   TlsServer server(settings(), says(200, "x"));

@@ -107,6 +107,9 @@ class Applier {
       return ignore(report.task_id);
     }
     store_.put_run({report.task_id, report.run, RunStatus::running, {}, report.time, {}, {}});
+    // The cursor that says so may come later than the start: it was there by then at the latest.
+    if (report.time >= state.add_time && report.time < state.sent_time.value_or(0))
+      state.sent_time = report.time;
     state.status = TaskStatus::running;
     state.reason.clear();
     state.detail.clear();

@@ -253,6 +253,15 @@ TEST_F(DevicesApi, AReportImpliesThatTheTaskArrived) {
   EXPECT_TRUE(task(id).contains("sentTime"));
 }
 
+TEST_F(DevicesApi, TheTimesOfATaskAreInOrder) {
+  const auto id = add_task(device.id)["id"].get<std::string>();
+  const auto added = clock.wall();
+  clock.advance(std::chrono::milliseconds(10));
+  deliver();
+  report(device, {StartedReport{id, 1, added + 3}});
+  EXPECT_EQ(task(id)["sentTime"], added + 3);
+}
+
 TEST_F(DevicesApi, ADeviceTouchesItsOwnTasksOnly) {
   const auto other = enroll("beta");
   const auto foreign = add_task(other.id)["id"].get<std::string>();

@@ -59,7 +59,7 @@ stop() {  # NAME
 }
 
 server_answers() { curl -sf --cacert "$CA" "$URL/readyz"; }
-agent_answers() { "$bin/agenttask" status --state-dir "$folder/agent"; }
+agent_answers() { "$bin/agenttask" list --state-dir "$folder/agent"; }
 
 start_server() {
   in_background server "$bin/agenttask-server" run --state-dir "$folder/server" --listen "127.0.0.1:$PORT"
@@ -71,4 +71,4 @@ start_agent() {
   until_true 30 "the agent answers" agent_answers
 }
 
-enrolled() { NODE=$("$bin/agenttask" status --json --state-dir "$folder/agent" | jq -er '.nodeId | select(. != "")'); }
+enrolled() { NODE=$("$bin/agenttask" status --json --state-dir "$folder/agent" | jq -er '.server | select(.enrolled) | .nodeId'); }

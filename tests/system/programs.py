@@ -172,7 +172,7 @@ class Agent:
 
     def listens(self):
         assert self.program.alive(), f"the agent ended:\n{self.program.text()}"
-        return self.console("status").returncode == 0
+        return self.console("status").returncode in (0, 1)  # 1: it runs, and something is wrong, such as no server
 
     def enroll(self, token=None):
         token = token or self.server.enrollment_token()
@@ -182,8 +182,8 @@ class Agent:
         return self
 
     def find_node(self):
-        status = json.loads(self.console("status", "--json").stdout)
-        return status.get("nodeId")
+        server = json.loads(self.console("status", "--json").stdout)["server"]
+        return server["enrolled"] and server["nodeId"]
 
     def stop(self):
         if self.program:

@@ -86,7 +86,7 @@ def test_exit_codes(agent, words, code):
 def test_every_verb_has_help_with_examples(agent):
     for verb in ("echo", "command", "add", "list", "show", "explain", "watch", "runs", "cancel", "update", "delete", "status", "doctor", "hold", "release",
                  "enroll", "unenroll", "fleet", "completion"):
-        done = agent.console(verb, "--help")
+        done = subprocess.run([BIN / "agenttask", verb, "--help"], capture_output=True, text=True, env=environment(), timeout=60, stdin=subprocess.DEVNULL)
         assert done.returncode == 0 and ("agenttask " + verb) in done.stdout, (verb, done)
 
 
@@ -252,7 +252,7 @@ def test_an_unenrolled_agent_works_alone(yard):
 def test_unenroll_ends_the_tie(yard):
     site = yard.site()
     assert site.agent.console("unenroll").returncode == 0
-    assert site.agent.find_node() in (None, "")
+    assert not site.agent.find_node()
     assert site.agent.console("echo", "x").stdout == "x\n"
 
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 
 namespace agenttask::agent {
@@ -57,7 +58,7 @@ std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view 
 Result<bool> Ledger::advance_time(UnixMilliseconds now) {
   constexpr std::string_view kExpired =
       "WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
-  const auto something = body_->read([&](storage::Database& database) -> Result<bool> {
+  auto something = body_->read([&](storage::Database& database) -> Result<bool> {
     return finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
            finds(database,
                  "SELECT 1 FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= "
@@ -117,7 +118,7 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
       row->queue = Queue::no_worker;
       const bool is_news = state.reason != reason;
       state.reason = reason;
-      state.detail = detail;
+      state.detail = to_detail(detail);
       is_news ? write.save_changed(*row) : save_task(write.database, *row);
       write.release_key(key);
     }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "platform/protocol/json.hpp"
 
@@ -72,7 +73,7 @@ class Ending {
     TaskState& state = row_.task.state;
     state.status = status;
     state.reason = reason;
-    state.detail = detail;
+    state.detail = to_detail(detail);
     state.end_time = write_.now;
     state.next_run_at.reset();
     row_.queue = Queue::none;
@@ -92,7 +93,7 @@ class Ending {
     TaskState& state = row_.task.state;
     state.status = TaskStatus::sent;
     state.reason = reason;
-    state.detail = detail;
+    state.detail = to_detail(detail);
     row_.queue = queue;
     row_.ready_at = write_.now;
     write_.change.work = true;
@@ -201,7 +202,7 @@ Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::st
     TaskState& state = row->task.state;
     const bool is_news = state.reason != reason;
     state.reason = reason;
-    state.detail = detail;
+    state.detail = to_detail(detail);
     state.next_run_at = until;
     row->queue = Queue::timed;
     row->ready_at = write.now;

@@ -1,6 +1,7 @@
 #include <utility>
 #include <variant>
 
+#include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "platform/protocol/message.hpp"
 
@@ -11,6 +12,8 @@ template <class... Functions>
 struct Overloaded : Functions... {
   using Functions::operator()...;
 };
+template <class... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;
 
 /// Enough of them for years offline; a poll carries no more than 10 000.
 constexpr std::int64_t kMostPredecessors = 9000;
@@ -28,7 +31,7 @@ class Receiver {
   void update(std::int64_t sequence, const UpdateDirective& directive);
   void cancel(const std::string& id, bool deleted);
   void take(const SettingsDirective& directive);
-  void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string message);
+  void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string_view message);
   [[nodiscard]] bool remembers(const std::string& id);
 
   LedgerWrite& write_;
@@ -148,9 +151,9 @@ void Receiver::take(const SettingsDirective& directive) {
 }
 
 void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_view code,
-                      std::string message) {
+                      std::string_view message) {
   ++received_.refused;
-  write_.report({0, RefusedReport{sequence, std::move(task_id), std::string(code), std::move(message)}});
+  write_.report({0, RefusedReport{sequence, std::move(task_id), std::string(code), to_detail(message)}});
 }
 
 /// Adopts a newer epoch; an answer of an older one came late.
@@ -168,6 +171,8 @@ Received resync(LedgerWrite& write, std::int64_t epoch) {
 }  // namespace
 
 Result<Received> Ledger::receive(const PollAnswer& answer) {
+  // Most answers say nothing, and cost no write.
+  if (!answer.resync && answer.lines.empty()) return Received{};
   return body_->write([&](LedgerWrite& write) -> Result<Received> {
     if (answer.resync) return resync(write, answer.epoch);
     if (answer.epoch != write.stream.epoch) {

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/detail_text.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
 #include "platform/protocol/task_request.hpp"
@@ -129,7 +130,7 @@ void LedgerWrite::end_without_run(TaskRow& row, TaskStatus status, std::string_v
   TaskState& state = row.task.state;
   state.status = status;
   state.reason = reason;
-  state.detail = detail;
+  state.detail = to_detail(detail);
   state.end_time = now;
   state.updated_at = now;
   state.next_run_at.reset();

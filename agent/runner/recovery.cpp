@@ -11,6 +11,7 @@ namespace {
 
 std::vector<std::string> describe(const std::vector<os::ProcessInfo>& processes) {
   std::vector<std::string> texts;
+  texts.reserve(processes.size());
   for (const auto& process : processes) texts.push_back(std::to_string(process.pid));
   return texts;
 }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/detail_text.hpp"
 #include "agent/runner/runner_body.hpp"
 #include "platform/protocol/json.hpp"
 
@@ -68,8 +69,11 @@ void complete_reason(WorkResult& result, StopCause cause) {
 }
 
 RunOutcome to_outcome(WorkResult result, StopCause cause) {
-  auto data = parse_json(result.data, limits::kJsonDepth + 4);
-  if (!data) result = worker_error("the worker's result is not JSON: " + data.error().message);
+  Result<nlohmann::json> data =
+      Error{ErrorCode::limit, "it is larger than " + std::to_string(limits::kDataBytes) + " bytes"};
+  if (result.data.size() <= limits::kDataBytes) data = parse_json(result.data, limits::kJsonDepth + 4);
+  if (!data) result = worker_error("the worker's result can't be taken: " + data.error().message);
+  result.detail = to_detail(result.detail);
   complete_reason(result, cause);
   nlohmann::json value = {{"success", result.status == RunStatus::complete}};
   value["data"] = data ? std::move(*data) : nlohmann::json::object();
@@ -126,6 +130,7 @@ void Runner::Body::attempt(ActiveRun& active) {
   }
   const TaskWorker* worker = workers_.find(task->spec.type);
   if (worker == nullptr || !may_start(*task, *worker)) return;
+  if (active.stop.stop_requested()) return;  // a shutdown: it waits for the next start of the agent
   // The files for its output come first: without room for them nothing is started.
   const std::int64_t keep = task->spec.options.max_output_bytes;
   auto standard_output = Spool::create(spool_file(id, OutputStream::standard_output), keep);

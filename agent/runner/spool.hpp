@@ -49,7 +49,9 @@ class Spool {
 
  private:
   struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
+    void operator()(std::FILE* file) const {
+      std::fclose(file);  // NOLINT(cppcoreguidelines-owning-memory): this is how the owner ends it
+    }
   };
   using File = std::unique_ptr<std::FILE, Close>;
   Spool(File file, std::int64_t keep);

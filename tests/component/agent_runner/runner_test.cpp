@@ -105,8 +105,16 @@ TEST_F(RunnerTest, AWorkerThatThrowsFailsItsOwnRun) {
     result.data = "{";
     return result;
   });
+  add_worker("large", [](RunContext&, const TaskSpec&) {
+    WorkResult result;
+    result.data = '"' + std::string(limits::kDataBytes, 'x') + '"';
+    return result;
+  });
+  add_worker("wordy", [](RunContext&, const TaskSpec&) -> WorkResult {
+    throw std::runtime_error(std::string(1'000'000, 'x') + "\xff");
+  });
   run();
-  for (const char* type : {"throw", "throw-seven", "nonsense"}) {
+  for (const char* type : {"throw", "throw-seven", "nonsense", "large", "wordy"}) {
     const Task task = ended(create(spec(type)));
     EXPECT_EQ(TaskStatus::failed, task.state.status);
     EXPECT_EQ(reason::kWorkerError, task.state.reason);
@@ -133,7 +141,7 @@ TEST_F(RunnerTest, AFailingTaskIsRetriedWithEveryErrorKept) {
 TEST_F(RunnerTest, TheTimeoutIsOneRunsAndByTheMonotonicClock) {
   test::ManualClock& clock = use_manual_clock();
   StopCause cause = StopCause::none;
-  add_worker("hang", [&](RunContext& context, const TaskSpec&) {
+  const auto& worker = add_worker("hang", [&](RunContext& context, const TaskSpec&) {
     Gate().wait(context.stop());
     cause = context.stop_cause();
     WorkResult result;
@@ -144,7 +152,7 @@ TEST_F(RunnerTest, TheTimeoutIsOneRunsAndByTheMonotonicClock) {
   TaskSpec what = spec("hang");
   what.options.timeout = 2000;
   const std::string id = create(what);
-  running(id);
+  ASSERT_TRUE(eventually([&] { return worker.starts == 1; }));
   clock.set_wall(clock.wall() + 10 * 366 * limits::kDay);
   clock.advance(milliseconds(1900));
   runner_->wake();

@@ -74,6 +74,20 @@ Check check_disk(const os::Folders& folders) {
   return {"disk space", Verdict::good, finding};
 }
 
+/// What came of the agent's own last exchange with the server.
+Check check_contact(const Membership& membership) {
+  const std::string& state = membership.link_state;
+  if (state == "connected") return {"contact", Verdict::good, "the agent and the server are in touch"};
+  const std::string finding = state + (membership.last_error.empty() ? "" : ": " + membership.last_error);
+  if (state == "refused") {
+    return {"contact", Verdict::failed, finding,
+            "if the device shall still belong to the server, enrol it again: agenttask enroll URL TOKEN"};
+  }
+  if (state == "connecting" && membership.last_error.empty()) return {"contact", Verdict::note, finding};
+  return {"contact", Verdict::failed, finding,
+          "the agent tries again by itself; see below which link is broken"};
+}
+
 Check check_policy(const json& diagnostics) {
   const std::string policy = text_of(diagnostics, "policy");
   const std::string file = text_of(diagnostics, "policyFile");
@@ -224,6 +238,7 @@ std::vector<Check> check_membership(const Membership& membership, UnixMillisecon
     return checks;
   }
   checks.push_back({"enrolment", Verdict::good, membership.name + " at " + membership.url});
+  if (!membership.link_state.empty()) checks.push_back(check_contact(membership));
   if (membership.certificate_expires) {
     const auto left = *membership.certificate_expires - now;
     const std::string finding =

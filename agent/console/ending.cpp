@@ -16,11 +16,9 @@ using nlohmann::json;
 /// One sentence on how the task stands.
 std::string verdict(const Task& task) {
   const std::string what = "task " + task.spec.id;
-  if (task.state.status == TaskStatus::cancelled) {
-    return what + (task.state.deleted_at ? " is cancelled and deleted" : " is cancelled");
-  }
   if (has_ended(task.state.status)) {
-    return what + " had ended already: " + describe_status(task);
+    return what + " is " + std::string(to_string(task.state.status)) +
+           (task.state.deleted_at ? " and deleted" : "");
   }
   return what + " was asked to stop";
 }

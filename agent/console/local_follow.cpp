@@ -95,12 +95,15 @@ class Following {
 
   void cancel() {
     end_.cancelled_here = true;
+    // Over a connection of its own: this one is busy following. Asked before it is said, so that a second
+    // Ctrl-C can't come between.
+    const agent::Answer answer = ask(console_, "cancelTask", json{{"id", end_.id}});
+    if (!answer.ok()) return console_.screen.say("cannot cancel: " + answer.problem->detail);
+    interrupts_.set_farewell("task " + end_.id + " was asked to stop; what became of it: agenttask show " +
+                             end_.id);
     if (!end_.nobody_reads) {
       console_.screen.say("cancelling task " + end_.id + "; press Ctrl-C again to leave it");
     }
-    // Over a connection of its own: this one is busy following.
-    const agent::Answer answer = ask(console_, "cancelTask", json{{"id", end_.id}});
-    if (!answer.ok()) console_.screen.say("cannot cancel: " + answer.problem->detail);
   }
 
   const Console& console_;

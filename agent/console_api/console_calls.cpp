@@ -92,6 +92,14 @@ Result<ListArguments> read_list(const json& arguments) {
   return list;
 }
 
+/// The codes that the operators' API has for the same.
+Problem as_over_https(Problem problem) {
+  if (problem.field == "id" && problem.code == "not-found") problem.code = "unknown-task";
+  if (problem.field == "id" && problem.code == "conflict") problem.code = "ambiguous-task";
+  if (problem.field == "status" && problem.code == "conflict") problem.code = "already-ended";
+  return problem;
+}
+
 /// What a watcher was told last: a new one is told only when something of it changed.
 struct SeenState {
   std::string status, reason, detail;
@@ -121,7 +129,7 @@ Result<void> ConsoleCalls::answer(std::string_view line, const Caller& caller) c
   auto result = dispatch(line, caller);
   if (result) return caller.send(R"({"result":)" + *result + "}");
   // encode() never fails on bytes that are not UTF-8, which a message may quote from the request.
-  return caller.send(R"({"problem":)" + encode(to_problem(result.error())) + "}");
+  return caller.send(R"({"problem":)" + encode(as_over_https(to_problem(result.error()))) + "}");
 }
 
 Result<std::string> ConsoleCalls::dispatch(std::string_view line, const Caller& caller) const {
@@ -325,8 +333,16 @@ Result<std::string> ConsoleCalls::cancel_task(const json& arguments, const Calle
   if (!argument) return argument.error();
   const auto id = ledger_.resolve(argument->id);
   if (!id) return id.error();
+  const auto before = ledger_.get(*id);
+  if (!before) return before.error();
   const auto cancelled = ledger_.cancel(*id);
   if (!cancelled) return cancelled.error();
+  const TaskStatus status = cancelled->task.state.status;
+  const bool just_now = !has_ended(before->state.status) && status == TaskStatus::cancelled;
+  if (has_ended(status) && !just_now) {
+    return Error{ErrorCode::conflict, "task " + *id + " has ended already: " + std::string(to_string(status)),
+                 "status"};
+  }
   return encode_json(task_to_json(cancelled->task, Detail::full));
 }
 
@@ -401,7 +417,7 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     for (const auto& [status, count] : ledger->tasks) counts[std::string(to_string(status))] = count;
     answer["tasks"] = std::move(counts);
     answer["hold"] = ledger->hold;
-    answer["nodeId"] = ledger->node_id;
+    answer["nodeId"] = ledger->node_id;  // without a link to ask, the last node that the tasks belonged to
     answer["ledger"] = {{"fileBytes", ledger->file_bytes},
                         {"outboxReports", ledger->outbox_reports},
                         {"outboxBytes", ledger->outbox_bytes},
@@ -414,7 +430,10 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     // A sick ledger must not silence the one call that can say so.
     answer["ledgerProblem"] = ledger.error().message;
   }
-  if (controls_.server_status) answer["server"] = parse_own(controls_.server_status());
+  if (controls_.server_status) {
+    answer["server"] = parse_own(controls_.server_status());
+    answer["nodeId"] = answer["server"].value("nodeId", "");
+  }
   return encode_json(answer);
 }
 

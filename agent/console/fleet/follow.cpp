@@ -98,9 +98,12 @@ class FleetFollowing {
     }
     if (cancelled_here_) return true;
     cancelled_here_ = true;
-    fleet_.console.screen.say("cancelling task " + wish_.id + "; press Ctrl-C again to leave it");
     const agent::Answer answer = fleet_.api.call("POST", api_path({"tasks", wish_.id, "cancel"}));
-    if (!answer.ok() && answer.problem->code != "already-ended") {
+    if (answer.ok()) {
+      fleet_.interrupts.set_farewell(
+          "task " + wish_.id + " was asked to stop; what became of it: agenttask fleet show " + wish_.id);
+      fleet_.console.screen.say("cancelling task " + wish_.id + "; press Ctrl-C again to leave it");
+    } else if (answer.problem->code != "already-ended") {
       fleet_.console.screen.say("cannot cancel: " + answer.problem->detail);
     }
     return true;

@@ -33,7 +33,9 @@ Result<std::string> read_token(const Console& console, const std::string& source
   if (source.empty()) {
     const char* set = std::getenv("AGENTTASK_TOKEN");
     if (set != nullptr && *set != '\0') return std::string(set);
-    console.screen.say("paste the operator's token and press Enter (agenttask-server init printed one):");
+    if (console.screen.errors_are_terminal()) {
+      console.screen.say("paste the operator's token and press Enter (agenttask-server init printed one):");
+    }
   }
   std::string token;
   if (source.empty() || source == "-") {

@@ -1,3 +1,4 @@
+#include <map>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -27,14 +28,30 @@ struct Words {
   std::int64_t run = 0;
 };
 
+/// Puts the names of nodes in the place of their ids, for people.
+void put_names(ServerApi& api, json& answer) {
+  const agent::Answer nodes =
+      api.call("GET", api_path({"nodes"}), {{"limit", std::to_string(limits::kPageMost)}});
+  const auto list = nodes.ok() ? parse_json(nodes.json) : parse_json("{}");
+  const json* found = list ? member_of(*list, "nodes") : nullptr;
+  if (found == nullptr || !found->is_array() || !answer.contains("tasks") || !answer["tasks"].is_array())
+    return;
+  std::map<std::string, std::string> names;
+  for (const json& node : *found) names[text_of(node, "id")] = text_of(node, "name");
+  for (json& task : answer["tasks"]) {
+    const auto name = names.find(text_of(task, "nodeId"));
+    if (name != names.end() && !name->second.empty()) task["nodeId"] = name->second;
+  }
+}
+
 int list(const Fleet& fleet, const Words& words) {
   ServerApi::Query query = filters(words.list);
   if (!words.node.empty()) query.emplace_back("node", words.node);
   if (words.full) query.emplace_back("full", "1");
-  return print_answer(fleet.console, fleet.api.call("GET", api_path({"tasks"}), query),
-                      [&](const json& answer) {
-                        return render_task_list(answer, fleet.console.screen, words.node.empty(), now());
-                      });
+  return print_answer(fleet.console, fleet.api.call("GET", api_path({"tasks"}), query), [&](json answer) {
+    if (words.node.empty()) put_names(fleet.api, answer);
+    return render_task_list(answer, fleet.console.screen, words.node.empty(), now());
+  });
 }
 
 int show(const Fleet& fleet, const Words& words) {

@@ -27,29 +27,25 @@ Answer problem(int status, std::string code, std::string detail) {
   return {{}, Problem{status, std::move(code), std::move(detail)}};
 }
 
-Answer unreachable(const Profile& profile, const net::HttpError& error) {
+Answer unreachable(const net::HttpError& error) {
   constexpr int kUnavailable = 503;
-  std::string detail = "cannot reach " + profile.server + ": " + error.error.message;
-  switch (error.failure) {
-    case net::HttpFailure::tls_untrusted:
-      detail += "; log in again with the server's present --authority or --fingerprint";
-      break;
-    case net::HttpFailure::cannot_connect:
-      detail += "; is agenttask-server running there?";
-      break;
-    default:
-      break;
+  std::string detail = error.error.message;
+  if (error.failure == net::HttpFailure::tls_untrusted) {
+    detail += "; log in again with the server's present --authority or --fingerprint";
   }
   return problem(kUnavailable, std::string(to_string(error.failure)), std::move(detail));
 }
 
-Answer to_answer(const Profile& profile, const net::HttpResult& result) {
-  if (!result) return unreachable(profile, result.error());
+Answer to_answer(const net::HttpResult& result) {
+  if (!result) return unreachable(result.error());
   if (result->ok()) return {result->body.empty() ? "{}" : result->body, std::nullopt};
   Problem refused = decode_problem(result->status, result->body);
   constexpr int kUnauthorized = 401;
-  if (result->status == kUnauthorized)
-    refused.detail += "; log in with a valid token: agenttask fleet login URL";
+  if (result->status == kUnauthorized) {
+    refused.detail =
+        "the server does not accept this token: it is unknown, expired or revoked; log in with a valid one: "
+        "agenttask fleet login URL";
+  }
   return {{}, std::move(refused)};
 }
 
@@ -87,7 +83,7 @@ Answer ServerApi::call(std::string_view method, const std::string& path, const Q
   net::HttpRequest request = state_->request(method, path, query);
   request.body = body;
   for (const auto& header : headers) request.headers.push_back(header);
-  return to_answer(state_->profile, state_->client.fetch(std::move(request)));
+  return to_answer(state_->client.fetch(std::move(request)));
 }
 
 Answer ServerApi::follow(const std::string& path, const Query& query,
@@ -114,7 +110,7 @@ Answer ServerApi::follow(const std::string& path, const Query& query,
   }
   if (!result) state_->client.cancel(transfer);
   if (left) return {"{}", std::nullopt};
-  return to_answer(state_->profile, *result);
+  return to_answer(*result);
 }
 
 Answer ServerApi::resolve(const std::string& text, std::string& id) {

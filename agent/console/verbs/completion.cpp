@@ -62,7 +62,7 @@ constexpr const char* kEnd = R"BASH(  esac
   case "$path" in
     show|explain|watch|runs|cancel|update|delete)
       if [[ "$current" != -* ]]; then
-        words="@last $(agenttask list --limit 50 --json 2>/dev/null | grep -o '"id":"[0-9a-f-]*"' | cut -d'"' -f4)"
+        words="@last $(agenttask list --limit 50 --json @STATE@ 2>/dev/null | grep -o '"id":"[0-9a-f-]*"' | cut -d'"' -f4)"
       fi ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
@@ -70,14 +70,25 @@ constexpr const char* kEnd = R"BASH(  esac
 complete -o default -F _agenttask agenttask
 )BASH";
 
-std::string bash_script(const CLI::App& root) {
+/// `state_folder`: of the agent whose tasks are offered as words; empty: the usual one.
+std::string bash_script(const CLI::App& root, const std::string& state_folder) {
   std::string cases;
   add_cases(root, "", cases);
-  return kBegin + ("      " + verb_paths(root, "")) + kMiddle + cases + kEnd;
+  std::string end = kEnd;
+  constexpr std::string_view kPlace = " @STATE@";
+  std::string option;
+  if (!state_folder.empty()) {
+    option = " --state-dir '";
+    for (const char character : state_folder)
+      option += character == '\'' ? "'\\''" : std::string(1, character);
+    option += "'";
+  }
+  end.replace(end.find(kPlace), kPlace.size(), option);
+  return kBegin + ("      " + verb_paths(root, "")) + kMiddle + cases + end;
 }
 
 int completion(const Console& console, const CLI::App& root, const std::string& shell) {
-  std::string script = bash_script(root);
+  std::string script = bash_script(root, console.state_folder);
   if (shell == "zsh") script = "autoload -U +X bashcompinit && bashcompinit\n" + script;
   console.screen.print(script);
   return kSuccess;
@@ -87,11 +98,11 @@ int completion(const Console& console, const CLI::App& root, const std::string& 
 
 void add_completion(CLI::App& root, Console& console) {
   const auto shell = std::make_shared<std::string>();
-  CLI::App* verb = add_verb(root, console,
-                            {"completion", "Print a script that completes words in your shell",
-                             "  source <(agenttask completion bash)\n"
-                             "  agenttask completion bash > /etc/bash_completion.d/agenttask"},
-                            [&console, &root, shell] { return completion(console, root, *shell); });
+  CLI::App* verb = add_agent_verb(root, console,
+                                  {"completion", "Print a script that completes words in your shell",
+                                   "  source <(agenttask completion bash)\n"
+                                   "  agenttask completion bash > /etc/bash_completion.d/agenttask"},
+                                  [&console, &root, shell] { return completion(console, root, *shell); });
   allow_only(*verb->add_option("SHELL", *shell, "bash or zsh")->type_name("")->required(), {"bash", "zsh"});
 }
 

@@ -60,6 +60,7 @@ std::string_view trim(std::string_view text) {
 enum class Verification : std::uint8_t { full, none };
 
 struct Exchange {
+  HttpClient::Transfer id = 0;
   HttpRequest request;
   HttpClient::Done done;
   HttpResponse response;
@@ -187,7 +188,10 @@ void set_request(Exchange& exchange) {
   }
   if (request.method == "HEAD") set(easy, CURLOPT_NOBODY, 1L);
   set(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  for (const auto& [name, value] : request.headers) add_header(exchange, name + ": " + value);
+  for (const auto& [name, value] : request.headers) {
+    std::string line = name;
+    add_header(exchange, line.append(": ").append(value));
+  }
   set(easy, CURLOPT_HTTPHEADER, exchange.headers.get());
   set(easy, CURLOPT_WRITEFUNCTION, on_body);
   set(easy, CURLOPT_WRITEDATA, &exchange);
@@ -298,6 +302,7 @@ struct HttpClient::Body {
 HttpClient::Transfer HttpClient::Body::start(HttpRequest request, Done done, Verification verification) {
   const Transfer id = ++last;
   auto exchange = std::make_unique<Exchange>();
+  exchange->id = id;
   exchange->request = std::move(request);
   exchange->done = std::move(done);
   exchange->proxy = settings.proxy;
@@ -308,8 +313,7 @@ HttpClient::Transfer HttpClient::Body::start(HttpRequest request, Done done, Ver
                           failure(HttpFailure::bad_request, ErrorCode::invalid,
                                   "a line break in a URL or header, or no method: the request was not sent"));
   } else {
-    curl_easy_setopt(exchange->easy.get(), CURLOPT_PRIVATE,
-                     reinterpret_cast<char*>(static_cast<std::uintptr_t>(id)));
+    set(exchange->easy.get(), CURLOPT_PRIVATE, static_cast<void*>(exchange.get()));
     set_request(*exchange);
     set_trust(exchange->easy.get(), settings, verification);
     set_route(exchange->easy.get(), settings);
@@ -328,12 +332,11 @@ void HttpClient::Body::perform() {
     if (message->msg != CURLMSG_DONE) continue;
     CURL* easy = message->easy_handle;
     const CURLcode code = message->data.result;  // the message is gone with the handle
-    char* mark = nullptr;
+    void* mark = nullptr;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &mark);
-    const auto id = static_cast<Transfer>(reinterpret_cast<std::uintptr_t>(mark));
-    auto& exchange = *exchanges.at(id);
+    auto& exchange = *static_cast<Exchange*>(mark);
     exchange.code = code;
-    finished.emplace_back(id, result_of(exchange));
+    finished.emplace_back(exchange.id, result_of(exchange));
     curl_multi_remove_handle(multi.get(), easy);
   }
 }

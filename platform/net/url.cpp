@@ -62,7 +62,7 @@ Result<ServerUrl> parse_server_url(std::string_view text) {
   if (url.scheme_id() != boost::urls::scheme::https) return not_a_url(text, "the scheme must be https");
   if (url.has_userinfo()) return not_a_url(text, "a user name has no place in it");
   if (url.has_query() || url.has_fragment()) return not_a_url(text, "a query or fragment has no place in it");
-  if (url.encoded_path() != "" && url.encoded_path() != "/")
+  if (!url.encoded_path().empty() && url.encoded_path() != "/")
     return not_a_url(text, "a path has no place in it");
   ServerUrl server{host_of(url), kDefaultPort};
   if (server.host.empty()) return not_a_url(text, "the host is missing or no host name or address");
@@ -90,7 +90,7 @@ Result<std::string> check_proxy_url(std::string_view text) {
   if (!parsed->has_port() || parsed->port_number() == 0)
     return refuse("the port is missing or not from 1 to 65535");
   if (parsed->has_query() || parsed->has_fragment() ||
-      (parsed->encoded_path() != "" && parsed->encoded_path() != "/")) {
+      (!parsed->encoded_path().empty() && parsed->encoded_path() != "/")) {
     return refuse("a path, query or fragment has no place in it");
   }
   return std::string(text);

@@ -132,7 +132,8 @@ std::optional<Response> check_query(const Request& request, std::string_view kno
     return std::nullopt;
   };
   for (std::size_t i = 0; i < request.query.size(); ++i) {
-    const auto& [name, value] = request.query[i];
+    const std::string& name = request.query[i].first;
+    const std::string& value = request.query[i].second;
     const auto repeats = find(name);
     if (!repeats) return refuse(Code::invalid, "this call has no query parameter " + quote(name), name);
     if (value.empty()) return refuse(Code::invalid, name + " must not be empty", name);
@@ -201,7 +202,7 @@ Outcome Router::write(const Request& request, WriteStore& store) const {
 
 Writer::Job Router::job(std::shared_ptr<const Request> request, std::function<void(Outcome)> done) const {
   auto outcome = std::make_shared<Outcome>();
-  return {[this, request, outcome](WriteStore& store) {
+  return {[this, request = std::move(request), outcome](WriteStore& store) {
             *outcome = write(*request, store);
             return !is_refusal(*outcome);
           },

@@ -30,15 +30,16 @@ Result<void> Writer::submit(Job job) {
 }
 
 Result<void> Writer::run(const std::function<Result<void>(WriteStore&)>& job) {
-  std::promise<Result<void>> promise;
-  auto answer = promise.get_future();
-  Result<void> outcome;
-  auto accepted = submit({[&](WriteStore& store) {
-                            outcome = job(store);
-                            return outcome.has_value();
+  // Shared, as this thread may go on before the writer has let go of it.
+  const auto promise = std::make_shared<std::promise<Result<void>>>();
+  const auto outcome = std::make_shared<Result<void>>();
+  auto answer = promise->get_future();
+  auto accepted = submit({[&job, outcome](WriteStore& store) {
+                            *outcome = job(store);
+                            return outcome->has_value();
                           },
-                          [&](const Result<void>& committed) {
-                            promise.set_value(committed.has_value() ? outcome : committed);
+                          [promise, outcome](const Result<void>& committed) {
+                            promise->set_value(committed.has_value() ? *outcome : committed);
                           }});
   if (!accepted) return accepted;
   return answer.get();

@@ -69,10 +69,10 @@ std::shared_ptr<Request> ApiTest::request(const std::string& method, const std::
 Outcome ApiTest::evaluate(const std::shared_ptr<Request>& asked) {
   Outcome outcome = router->read(*asked);
   if (std::holds_alternative<NeedsWrite>(outcome)) {
-    std::promise<Outcome> promise;
-    auto answer = promise.get_future();
+    const auto promise = std::make_shared<std::promise<Outcome>>();
+    auto answer = promise->get_future();
     if (!writer->submit(
-            router->job(asked, [&](Outcome written) { promise.set_value(std::move(written)); }))) {
+            router->job(asked, [promise](Outcome written) { promise->set_value(std::move(written)); }))) {
       return Router::busy();
     }
     outcome = answer.get();

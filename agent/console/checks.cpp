@@ -202,11 +202,13 @@ Membership membership_of(const json* diagnostics, const os::Folders& folders) {
     } else if (files->pending) {
       membership.url = files->pending->server_url;
     }
-  } else if (files.error().code == ErrorCode::corrupt) {
+  } else {
+    membership.known = false;
     membership.last_error = files.error().message;
   }
   const json* server = diagnostics != nullptr ? member_of(*diagnostics, "server") : nullptr;
   if (server == nullptr) return membership;
+  membership.known = true;
   membership.url = text_of(*server, "url");
   membership.enrolled = flag_of(*server, "enrolled");
   membership.name = text_of(*server, "name");
@@ -224,6 +226,7 @@ Membership membership_of(const json* diagnostics, const os::Folders& folders) {
 
 std::vector<Check> check_membership(const Membership& membership, UnixMilliseconds now) {
   std::vector<Check> checks;
+  if (!membership.known) return {{"enrolment", Verdict::skipped, membership.last_error}};
   if (membership.url.empty()) {
     checks.push_back({"enrolment", Verdict::note, "no server; everything local works",
                       "to be managed from one: agenttask enroll URL TOKEN"});

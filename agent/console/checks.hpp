@@ -44,6 +44,7 @@ struct Check {
 
 /// How the device stands with its server, from the agent's answer or from its files.
 struct Membership {
+  bool known = true;  ///< false where neither agent nor files could be asked
   std::string url;  ///< empty: not enrolled, nor does it want to be
   bool enrolled = false;
   std::string name;

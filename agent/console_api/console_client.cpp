@@ -15,6 +15,7 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kConnect{5};
 constexpr std::chrono::seconds kAnswer{60};
+constexpr std::chrono::seconds kLastWords{1};  ///< for the reason why a connection was closed
 constexpr std::size_t kAnswerDepth = limits::kJsonDepth + 16;
 
 Answer broken(const std::string& why) {
@@ -59,6 +60,17 @@ struct ConsoleClient::State {
     }
     return stream.write_all(line, kConsoleSend);
   }
+
+  /// Who is turned away gets the reason before it has asked, and then finds the connection closed.
+  Answer why_not_sent(const Error& error) {
+    if (error.code == ErrorCode::limit) return {{}, to_problem(error)};
+    const auto line = stream.read_line(kConsoleRequestBytes, kLastWords);
+    if (line && *line) {
+      Line read = read_answer(**line);
+      if (!read.is_event && !read.answer.ok()) return std::move(read.answer);
+    }
+    return broken(error.message);
+  }
 };
 
 ConsoleClient::ConsoleClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -74,8 +86,7 @@ Result<ConsoleClient> ConsoleClient::connect(const std::string& address) {
 
 Answer ConsoleClient::call(std::string_view name, std::string_view arguments) {
   if (auto sent = state_->ask(name, arguments); !sent) {
-    if (sent.error().code == ErrorCode::limit) return {{}, to_problem(sent.error())};
-    return broken(sent.error().message);
+    return state_->why_not_sent(sent.error());
   }
   while (true) {
     auto line = state_->stream.read_line(kConsoleAnswerBytes, kAnswer);
@@ -89,8 +100,7 @@ Answer ConsoleClient::call(std::string_view name, std::string_view arguments) {
 Answer ConsoleClient::follow(std::string_view name, std::string_view arguments,
                              std::chrono::milliseconds tick, const OnEvent& on_event) {
   if (auto sent = state_->ask(name, arguments); !sent) {
-    if (sent.error().code == ErrorCode::limit) return {{}, to_problem(sent.error())};
-    return broken(sent.error().message);
+    return state_->why_not_sent(sent.error());
   }
   const auto leave = [this] {
     state_->usable = false;

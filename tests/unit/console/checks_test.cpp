@@ -65,6 +65,13 @@ TEST(Membership, ARefusedDeviceIsAFailureThoughAllLinksHold) {
   EXPECT_NE(find(check_membership(membership, 0), "contact")->finding.find("revoked"), std::string::npos);
 }
 
+TEST(Membership, ClaimsNothingAboutWhatItCouldNotRead) {
+  ::agenttask::console::Membership membership;
+  membership.known = false;
+  ASSERT_EQ(check_membership(membership, 0).size(), 1U);
+  EXPECT_EQ(check_membership(membership, 0).front().verdict, Verdict::skipped);
+}
+
 TEST(Membership, CertificateAndClockHaveTheirBounds) {
   ::agenttask::console::Membership membership;
   membership.url = "https://s:8443";

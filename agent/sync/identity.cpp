@@ -33,7 +33,7 @@ Result<bool> read_fields(const std::filesystem::path& file, const Fields& fields
 
 }  // namespace
 
-IdentityFolder::IdentityFolder(std::filesystem::path folder)
+IdentityFolder::IdentityFolder(const std::filesystem::path& folder)
     : identity_file_(folder / "identity.json"), pending_file_(folder / "enrollment.json") {}
 
 Result<std::optional<Identity>> IdentityFolder::identity() const {

@@ -34,7 +34,7 @@ struct PendingEnrollment {
 /// power goes. Threads: any; two writers of the same thing at once are the caller's to avoid.
 class IdentityFolder {
  public:
-  explicit IdentityFolder(std::filesystem::path folder);
+  explicit IdentityFolder(const std::filesystem::path& folder);
 
   /// None where the device is not enrolled. `corrupt`: what is there is not an identity, or does not fit
   /// together.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "platform/base/ids.hpp"
+#include "platform/protocol/message.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -175,6 +177,40 @@ TEST_F(SchedulerTest, WhyTheOthersWaitIsToldAfterASecond) {
   clock_.advance(std::chrono::milliseconds(1000));
   EXPECT_FALSE(plan().look_again);
   EXPECT_EQ(reason::kNoSlot, get(id).state.reason);
+}
+
+TEST_F(SchedulerTest, TenThousandThatWaitCostNoMoreThanAFew) {
+  PollAnswer answer;
+  answer.epoch = 1;
+  answer.resync = true;
+  ASSERT_TRUE(ledger_->receive(answer));
+  answer.resync = false;
+  TaskDirective directive{{}, clock_.wall()};
+  directive.spec.node_id = "node";
+  directive.spec.type = "echo";
+  constexpr int kTasks = 10'000;
+  for (int i = 1; i <= kTasks; ++i) {
+    directive.spec.id = make_uuid(clock_.wall());
+    directive.spec.options.expires_at = clock_.wall() + limits::kDay;
+    directive.spec.options.concurrency_key = i % 4 == 1 ? "k" : "";
+    directive.spec.schedule.scheduled_for.reset();
+    if (i % 2 == 0) directive.spec.schedule.scheduled_for = clock_.wall() + 3'600'000 + i;
+    answer.lines.push_back(encode(Directive{i, directive}));
+    if (i % 500 != 0) continue;
+    ASSERT_EQ(500, ledger_->receive(answer)->applied);
+    answer.lines.clear();
+  }
+  EXPECT_EQ(8U, run_plan().size());
+  clock_.advance(std::chrono::milliseconds(100));
+  const auto begin = std::chrono::steady_clock::now();
+  constexpr int kPlans = 50;
+  for (int i = 0; i < kPlans; ++i) EXPECT_TRUE(plan().start.empty());
+  const auto each = (std::chrono::steady_clock::now() - begin) / kPlans;
+  RecordProperty("microseconds_for_a_plan",
+                 std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(each).count()));
+  // A walk over all of them takes tens of milliseconds even where nothing else runs; this bound has room for
+  // a busy machine.
+  EXPECT_LT(each, std::chrono::milliseconds(20));
 }
 
 TEST_F(SchedulerTest, ThousandsAreToldBitByBit) {

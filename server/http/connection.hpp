@@ -57,7 +57,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // connection_answer.cpp: what goes out
   [[nodiscard]] bool is_current(std::uint64_t number) const;
-  void refuse(Problem problem);
+  void refuse(const Problem& problem);
   void queue(std::string_view bytes);
   void flush();
   void written();

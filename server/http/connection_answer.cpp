@@ -1,3 +1,4 @@
+#include <exception>
 #include <utility>
 
 #include <boost/asio/dispatch.hpp>
@@ -33,13 +34,14 @@ void Connection::observe(std::uint64_t number, std::weak_ptr<ExchangeObserver> o
   }
 }
 
-void Connection::refuse(Problem problem) {  // by value: it is often the parser's
+void Connection::refuse(const Problem& problem) {
+  const auto response = problem_response(problem);  // before the parser goes: the problem is often its own
   state_ = State::answering;
   ++number_;
   keep_alive_ = false;
   if (parser_) head_ = parser_->is_head();
   parser_.reset();
-  respond(number_, problem_response(problem));
+  respond(number_, response);
 }
 
 void Connection::respond(std::uint64_t number, const Response& response) {
@@ -186,10 +188,13 @@ ConnectionExchange::ConnectionExchange(std::shared_ptr<NetworkThread> thread,
       request_(std::move(request)) {}
 
 ConnectionExchange::~ConnectionExchange() {
-  if (phase_ == Phase::open) {
-    respond(no_answer());
-  } else if (phase_ == Phase::streaming) {
-    post([](Connection& connection, std::uint64_t number) { connection.abandon(number); });
+  try {
+    if (phase_ == Phase::open) respond(no_answer());
+    if (phase_ == Phase::streaming) {
+      post([](Connection& connection, std::uint64_t number) { connection.abandon(number); });
+    }
+  } catch (const std::exception&) {
+    // Without memory for one more message the peer has to wait for its own time limit.
   }
 }
 

@@ -81,6 +81,7 @@ class Network {
 class NetworkThread {
  public:
   explicit NetworkThread(Network& network);
+  // NOLINTNEXTLINE(bugprone-exception-escape): join() throws only for threads that can't be joined
   ~NetworkThread();  ///< stop()
 
   [[nodiscard]] Network& network() { return network_; }

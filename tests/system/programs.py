@@ -88,6 +88,8 @@ class Program:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"{self.process.args[0]} did not stop within {DEADLINE} s:\n{self.text()[-4000:]}")
+        # Also how a sanitizer says that it found something.
+        assert code == 0, f"{self.process.args[0]} stopped with exit code {code}:\n{self.text()[-8000:]}"
         return code
 
     def kill(self):

@@ -180,7 +180,8 @@ def test_G4_a_gigabyte_to_standard_output_neither_blocks_nor_grows_the_agent(sit
         time.sleep(0.05)
     data = site.api.ended(task["id"])["result"]["data"]
     assert data["exitCode"] == 0 and data["stdoutBytes"] == 1_000_000_000 and data["truncated"] is True and data["stderr"] == "done\n"
-    assert most - before < 64 * 1024, (before, most)
+    if not os.environ.get("AGENTTASK_SANITIZE"):              # sanitizers keep what was freed
+        assert most - before < 64 * 1024, (before, most)
 
 
 def test_G4_one_endless_line_without_newline(site):
@@ -224,6 +225,9 @@ def test_output_can_be_followed_while_it_comes(site, tmp_path):
     assert text == "first\nsecond\n" and "end" in seen[-1]
     resumed = site.api.get(f"/v1/tasks/{task['id']}/output").ok_lines()
     assert "".join(line.get("text", "") for line in resumed) == text
+    rest = site.api.get(f"/v1/tasks/{task['id']}/output?from=6,0").ok_lines()
+    assert "".join(line.get("text", "") for line in rest) == "second\n" and rest[0]["offset"] == 6
+    site.api.get(f"/v1/tasks/{task['id']}/output?from=x").problem(400, field="from")
 
 
 @pytest.mark.parametrize("value", [{"message": "Hello"}, {"n": 2**63 - 1, "u": 2**64 - 1, "d": 0.1, "e": 1e-300, "z": -0.5},

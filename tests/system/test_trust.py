@@ -116,6 +116,22 @@ def test_a_cancel_of_what_was_offered_is_the_devices_to_decide(site, tmp_path):
     assert site.api.task(task)["status"] == "complete"
 
 
+def test_J1_only_the_device_expires_what_it_was_offered(site, tmp_path):
+    """One was offered and not acknowledged, the other never offered: the server decides about the second alone."""
+    device = HandMadeDevice(site.server, tmp_path / "d")
+    device.poll()
+    soon = {"options": {"expiresAt": int(time.time() * 1000) + 1000}}
+    offered = site.api.add(device.node, **soon)["id"]
+    device.poll()
+    alone = site.api.add(device.node, **soon)["id"]
+    expired = site.api.ended(alone)
+    assert expired["status"] == "failed" and expired["reason"] == "expired"
+    assert site.api.task(offered)["status"] == "pending"
+    device.poll()
+    device.send(started(offered), ended(offered))             # it began in time
+    assert site.api.task(offered)["status"] == "complete"
+
+
 def test_another_past_opens_a_new_epoch(site, tmp_path):
     device = HandMadeDevice(site.server, tmp_path / "d")
     device.poll()
@@ -178,6 +194,12 @@ def test_a_revoked_operator_is_out_at_once_also_in_a_waiting_request(site, tmp_p
         site.api.post(f"/v1/tasks/{task}/cancel")
         waiting.join()
     assert answers[0].status == 401, answers[0].body
+
+
+def test_an_expired_operator_is_out(site):
+    _, operator = make_operator(site, "operator", expiresAt=int(time.time() * 1000) + 1000)
+    assert operator.get("/v1/tasks").status == 200
+    until(lambda: operator.get("/v1/tasks").status == 401, "the token expires", deadline=10)
 
 
 def test_operator_reset_makes_a_new_administrator_and_the_secret_is_not_stored(yard):

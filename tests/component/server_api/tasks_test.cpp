@@ -1,4 +1,5 @@
 #include "platform/base/ids.hpp"
+#include "server/store/housekeeping.hpp"
 #include "tests/component/server_api/api_fixture.hpp"
 
 namespace agenttask::server::test {
@@ -55,6 +56,25 @@ TEST_F(TasksApi, TheSameIdIsTheSameTaskAndAnotherRequestAConflict) {
   const auto elsewhere = enroll("beta");
   problem("POST", "/v1/nodes/" + elsewhere.id + "/tasks", body, 409, "conflict");
   EXPECT_EQ(task_count(), 1U);
+}
+
+TEST_F(TasksApi, AfterItWasPurgedItIsStillTheSameTask) {
+  const json body = {{"id", make_uuid(clock.wall())}, {"type", "echo"}, {"data", {{"a", 1}}}};
+  const auto task = ok("POST", tasks_path(), body, 201);
+  ok("POST", path(task, "/cancel"));
+  clock.advance(std::chrono::milliseconds(31 * limits::kDay));
+  ASSERT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
+    EXPECT_EQ(purge(writes, clock.wall(), {}, 10), 1U);
+    return {};
+  }));
+  problem("GET", path(task), nullptr, 404, "unknown-task");
+  const auto again = ok("POST", tasks_path(), body);
+  EXPECT_EQ(again["status"], "cancelled");
+  EXPECT_EQ(again["addTime"], task["addTime"]);
+  json other = body;
+  other["data"]["a"] = 2;
+  problem("POST", tasks_path(), other, 409, "conflict");
+  EXPECT_TRUE(polled(device, poll_of(device)).lines.empty());
 }
 
 TEST_F(TasksApi, AnIdempotencyKeyIsTheSameTask) {

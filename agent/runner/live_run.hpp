@@ -42,7 +42,7 @@ class LiveRun {
   bool wait(const Place& place, std::chrono::steady_clock::time_point until, const std::stop_token& stop);
 
   /// From now on write() waits a little when `place` lags behind, so that who reads there promptly misses
-  /// nothing: until it has caught up, at most 2 s without any progress of it and 10 s in the whole run. Until
+  /// nothing: until it has caught up, at most 2 s without any progress of it and 20 s in the whole run. Until
   /// wait_no_more().
   void wait_for(const Place& place);
   void wait_no_more(const Place& place);
@@ -65,7 +65,7 @@ class LiveRun {
   bool ended_ = false;
   std::vector<const Place*> waited_for_;
   std::condition_variable caught_up_;
-  std::chrono::steady_clock::duration patience_ = std::chrono::seconds(10);  ///< what is left of it
+  std::chrono::steady_clock::duration patience_ = std::chrono::seconds(20);  ///< what is left of it
 };
 
 /// Reads what is kept of two spools, piece by piece, cut between characters of UTF-8. They must outlive the

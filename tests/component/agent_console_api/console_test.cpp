@@ -144,7 +144,7 @@ TEST_F(ConsoleTest, OutputComesByteForByteOnItsOwnStream) {
 TEST_F(ConsoleTest, ManyMegabytesReachAPromptReaderWhole) {
   std::size_t bytes = 0;
   const Answer answer =
-      client().follow("createTask", encode_json(followed("head -c 8000000 /dev/zero | tr '\\0' x")), 5s,
+      client().follow("createTask", encode_json(followed("head -c 3000000 /dev/zero | tr '\\0' x")), 5s,
                       [&](std::string_view text) {
                         const json event = text.empty() ? json::object() : json::parse(text);
                         if (event.value("event", "") == "output") {
@@ -153,8 +153,21 @@ TEST_F(ConsoleTest, ManyMegabytesReachAPromptReaderWhole) {
                         return Next::go_on;
                       });
   const json task = parse(answer);
-  EXPECT_EQ(task["result"]["data"]["stdoutBytes"], 8000000);
-  EXPECT_EQ(bytes, 8000000U) << "far more than is kept";
+  EXPECT_EQ(task["result"]["data"]["stdoutBytes"], 3000000);
+  EXPECT_EQ(bytes, 3000000U) << "far more than is kept";
+}
+
+TEST_F(ConsoleTest, AReaderThatStopsHoldsUpNothingForLong) {
+  auto stuck = os::LocalStream::connect(address_, 5s).value();
+  const json request{{"call", "createTask"}, {"arguments", followed("head -c 3000000 /dev/zero")}};
+  ASSERT_TRUE(stuck.write_all(encode_json(request) + "\n", 5s));
+  ASSERT_TRUE(stuck.read_line(1 << 20, 10s));  // created; and not a byte more
+  const Answer answer = client().follow("watch", encode_json(json{{"id", "@last"}, {"output", false}}), 1s,
+                                        [](std::string_view) { return Next::go_on; });
+  const json task = parse(answer);
+  EXPECT_EQ(task["status"], "complete");
+  EXPECT_EQ(task["result"]["data"]["stdoutBytes"], 3000000);
+  EXPECT_EQ(task["result"]["data"]["truncated"], true);
 }
 
 TEST_F(ConsoleTest, HostileLinesGetAProblemAndTheNextIsServed) {

@@ -59,6 +59,7 @@ bool Network::reserve(std::size_t bytes, std::size_t most) {
 
 NetworkThread::NetworkThread(Network& network) : network_(network) {}
 
+// NOLINTNEXTLINE(bugprone-exception-escape): join() throws only for threads that can't be joined
 NetworkThread::~NetworkThread() {
   stop();
 }

@@ -53,16 +53,19 @@ class SqliteSession final : public WriteSession {
   Result<void> commit() override {
     auto result = group_->commit();
     group_.reset();
+    lost_.reset();
     return result;
   }
 
   void rollback() final {
     job_.reset();
     group_.reset();
+    lost_.reset();
     writes_.touched().clear();
   }
 
   Result<void> begin_job() override {
+    if (lost_) return *lost_;
     touched_before_ = writes_.touched().size();
     job_.emplace(database_);
     return {};
@@ -70,13 +73,12 @@ class SqliteSession final : public WriteSession {
 
   Result<void> end_job(bool keep) override {
     Result<void> result;
-    if (keep) {
-      result = job_->release();
-    } else if (database_.failed()) {
-      result = database_.check();
-    }
+    if (keep || database_.failed()) result = job_->release();
     job_.reset();
     if (!keep || !result) writes_.touched().resize(touched_before_);
+    // A failure that stays took the whole transaction with it (a full disk may). What came next would be
+    // outside of it, and kept although its group fails.
+    if (!result && database_.failed()) lost_ = result.error();
     return result;
   }
 
@@ -90,6 +92,7 @@ class SqliteSession final : public WriteSession {
   std::optional<Transaction> group_;
   std::optional<Savepoint> job_;
   std::size_t touched_before_ = 0;
+  std::optional<Error> lost_;  ///< why the group can't be committed any more
 };
 
 class SqliteStore final : public Store {

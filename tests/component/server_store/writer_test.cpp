@@ -1,8 +1,10 @@
 #include "server/store/writer.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <future>
 #include <mutex>
+#include <sys/resource.h>
 
 #include "tests/component/server_store/store_fixture.hpp"
 
@@ -160,6 +162,58 @@ TEST_F(WriterTest, AFailedCommitFailsAllAndTheNextGoesOn) {
     return {};
   }));
   EXPECT_TRUE(writer->healthy());
+  EXPECT_TRUE(exists("a"));
+}
+
+/// Files can't grow past a size, as on a full disk.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(WriterTest, AFullDiskInTheMiddleOfAGroupFailsAllOfIt) {
+  start();
+  hold();
+  const auto add_much = [](WriteStore& writes) {
+    for (int i = 0; i < 8; ++i) {
+      // More than the cache holds, so that the disk is asked before the commit.
+      TaskRecord record;
+      record.task.spec.id = make_uuid(i);
+      record.task.spec.node_id = "a";
+      record.task.spec.type = "echo";
+      record.task.spec.data = "{\"x\":\"" + std::string(1'000'000, 'x') + "\"}";
+      writes.insert_task(record);
+    }
+    return true;
+  };
+  submit([](WriteStore& writes) { return add_node(writes, "a"); });
+  submit(add_much);
+  submit([](WriteStore& writes) { return add_node(writes, "b"); });
+  submit([](WriteStore& writes) { return !add_node(writes, "c"); });
+  submit([](WriteStore& writes) { return add_node(writes, "d"); });
+  {
+    const FullDisk full(4'000'000);
+    release();
+    for (std::size_t i = 1; i < answers.size(); ++i) EXPECT_FALSE(answers[i].get()) << i;
+  }
+  EXPECT_FALSE(exists("a") || exists("b") || exists("c") || exists("d"));
+  EXPECT_TRUE(touched.empty());
+  EXPECT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
+    add_node(writes, "a");
+    add_much(writes);
+    return {};
+  }));
   EXPECT_TRUE(exists("a"));
 }
 

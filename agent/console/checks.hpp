@@ -45,7 +45,7 @@ struct Check {
 /// How the device stands with its server, from the agent's answer or from its files.
 struct Membership {
   bool known = true;  ///< false where neither agent nor files could be asked
-  std::string url;  ///< empty: not enrolled, nor does it want to be
+  std::string url;    ///< empty: not enrolled, nor does it want to be
   bool enrolled = false;
   std::string name;
   std::string link_state;  ///< connected, …; empty where no agent can be asked

@@ -25,6 +25,7 @@ using nlohmann::json;
 
 constexpr std::size_t kIdText = 64;
 constexpr std::chrono::milliseconds kFollowTick{500};    ///< how often a quiet watcher is looked after
+constexpr std::chrono::milliseconds kLastLook{200};      ///< for the end of a run, when the agent stops
 constexpr std::chrono::milliseconds kStateEvery{100};    ///< states are sent at most this often
 constexpr std::size_t kFullPageBytes = 8 * 1024 * 1024;  ///< a list with data and results ends past this
 constexpr std::size_t kOutputPage = 16;                  ///< chunks read from the ledger at once
@@ -359,6 +360,7 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
   if (!follower) return follower.error();
   SeenState seen;
   MonotonicTime looked{};
+  std::optional<MonotonicTime> stopped;  ///< until when a stopping agent goes on with what there still is
   while (true) {
     if (clock_.monotonic() - looked >= kStateEvery || looked == MonotonicTime{}) {
       looked = clock_.monotonic();
@@ -377,7 +379,10 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
         if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
       }
     }
-    auto news = (*follower)->next(kFollowTick, caller.stop);
+    // An agent that stops has ended its runs first: what came of this one shall still reach who watches.
+    const bool stopping = caller.stop.stop_requested();
+    auto news =
+        (*follower)->next(stopping ? kLastLook : kFollowTick, stopping ? std::stop_token() : caller.stop);
     if (!news) return news.error();
     for (const OutputChunk& chunk : output ? news->chunks : std::vector<OutputChunk>{}) {
       json event = chunk_to_json(chunk);
@@ -391,7 +396,9 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
     }
     if (news->task_ended) return whole_task(id);
     if (caller.gone()) return Error{ErrorCode::unavailable, "nobody watches any more"};
-    if (caller.stop.stop_requested()) {
+    if (stopping && !stopped) stopped = clock_.monotonic() + kConsoleLastWords;
+    const bool more = !news->chunks.empty() || news->run_ended;
+    if (stopping && (!more || clock_.monotonic() >= *stopped)) {
       return Error{
           ErrorCode::unavailable,
           "the agent is stopping; see what became of the task when it is back: agenttask show " + id};

@@ -97,10 +97,13 @@ void ConsoleServer::State::admit(os::LocalStream stream) {
 }
 
 void ConsoleServer::State::serve(os::LocalStream& stream, const std::stop_token& stop) const {
-  const ConsoleCalls::Caller caller{
-      stream.peer(),
-      [&](std::string_view line) { return stream.write_all(std::string(line) + "\n", kConsoleSend, stop); },
-      [&] { return stream.peer_gone(); }, stop};
+  const auto send = [&](std::string_view line) {
+    const std::string bytes = std::string(line) + "\n";
+    // The last words of an agent that stops must not wait for a reader, nor be cut off by the stop itself.
+    if (stop.stop_requested()) return stream.write_all(bytes, kConsoleLastWords);
+    return stream.write_all(bytes, kConsoleSend, stop);
+  };
+  const ConsoleCalls::Caller caller{stream.peer(), send, [&] { return stream.peer_gone(); }, stop};
   while (!stop.stop_requested()) {
     auto line = stream.read_line(kConsoleRequestBytes, kConsoleIdle, stop);
     if (!line) {

@@ -8,8 +8,9 @@ namespace agenttask::agent {
 constexpr std::size_t kConsoleConnections = 32;                ///< served at once
 constexpr std::size_t kConsoleRequestBytes = 2 * 1024 * 1024;  ///< one request line
 constexpr std::size_t kConsoleAnswerBytes =
-    256 * 1024 * 1024;                            ///< one answer line, as far as the client reads it
-constexpr std::chrono::seconds kConsoleIdle{60};  ///< a connection that asks nothing is closed
+    256 * 1024 * 1024;                                ///< one answer line, as far as the client reads it
+constexpr std::chrono::seconds kConsoleLastWords{1};  ///< to tell a client that the agent stops
+constexpr std::chrono::seconds kConsoleIdle{60};      ///< a connection that asks nothing is closed
 constexpr std::chrono::seconds kConsoleSend{
     600};  ///< a client that does not read (a pager, Ctrl-S) is cut off
 

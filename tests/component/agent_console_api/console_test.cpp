@@ -337,7 +337,7 @@ TEST_F(ConsoleTest, AHoldIsSeenExplainedAndReleased) {
 
 TEST_F(ConsoleTest, StopEndsEveryConnectionSoon) {
   auto following = std::async(std::launch::async, [&] {
-    return client().follow("createTask", encode_json(followed("echo begun; sleep 60")), 1s,
+    return client().follow("createTask", encode_json(followed("while :; do echo x; done")), 1s,
                            [](std::string_view) { return Next::go_on; });
   });
   auto idle = client();

@@ -43,6 +43,10 @@ struct Missing {
   Bounds bounds;
 };
 
+void PrintTo(const Missing& missing, std::ostream* out) {
+  *out << missing.name;
+}
+
 class WithoutOnePart : public testing::TestWithParam<Missing> {};
 
 TEST_P(WithoutOnePart, SomethingBreaks) {

@@ -262,9 +262,13 @@ def test_the_agent_refuses_a_server_whose_authority_is_not_the_tokens(yard):
     """Whoever sits in the middle shows another authority; the fingerprint in the token tells."""
     right, wrong = yard.server().start(), yard.server().start()
     agent = yard.agent(wrong).start()
-    done = agent.console("enroll", wrong.url, right.enrollment_token())
-    until(lambda: "fingerprint" in agent.console("status", "--json").stdout + agent.program.text() + done.stderr + done.stdout, "the agent says why")
-    assert not agent.find_node()
+    asking = agent.console_program("enroll", wrong.url, right.enrollment_token())
+    try:
+        until(lambda: "fingerprint" in agent.console("status", "--json").stdout, "the agent says why")
+        assert not agent.find_node()
+    finally:
+        asking.kill()
+        asking.communicate()
 
 
 def test_an_agent_enrols_when_the_server_comes_and_works_until_then(yard):
@@ -272,10 +276,16 @@ def test_an_agent_enrols_when_the_server_comes_and_works_until_then(yard):
     token = server.enrollment_token()
     server.stop()
     agent = yard.agent(server).start()
-    agent.console_program("enroll", server.url, token).communicate(timeout=60)
-    assert agent.console("echo", "alone").stdout == "alone\n"
-    server.start()
-    until(agent.find_node, "it enrols by itself")
+    asking = agent.console_program("enroll", server.url, token)
+    try:
+        until(lambda: "cannot reach" in agent.console("status", "--json").stdout, "the agent tries")
+        assert agent.console("echo", "alone").stdout == "alone\n"
+        server.start()
+        until(agent.find_node, "it enrols by itself")
+        until(lambda: any(t["status"] == "complete" for t in server.api().get("/v1/tasks").ok()["tasks"]), "what it did before is on the server")
+    finally:
+        asking.kill()
+        asking.communicate()
 
 
 # ---- devices' certificates

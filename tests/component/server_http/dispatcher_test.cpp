@@ -20,8 +20,11 @@ using ::testing::HasSubstr;
 
 /// A value that requests may wait for and that others change: what a store is to the real server.
 class DispatcherTest : public ::testing::Test {
- protected:
+ public:
   ~DispatcherTest() override { stop(); }
+
+ protected:
+  DispatcherTest() = default;
 
   void start(DispatcherOptions options = {}, HttpLimits limits = {}) {
     dispatcher = std::make_unique<Dispatcher>(options, evaluation, mailboxes, clock, logger);
@@ -185,6 +188,7 @@ TEST_F(DispatcherTest, TheQueueToTheReadersIsBounded) {
   }
   // Two of the three find the one place taken.
   std::vector<std::thread> readers;
+  readers.reserve(clients.size());
   std::atomic<int> full{0};
   std::atomic<int> answered{0};
   for (auto& client : clients) {
@@ -383,6 +387,7 @@ TEST_F(DispatcherTest, UnderLoadEveryRequestIsAnswered) {
   };
   start({.readers = 3, .queued = 1000, .parked = 1000});
   std::vector<std::jthread> clients;
+  clients.reserve(8);
   std::atomic<int> answered{0};
   for (int i = 0; i < 8; ++i) {
     clients.emplace_back([&, i] {

@@ -114,7 +114,7 @@ ServerKit::ServerKit(RequestHandler& handler, HttpLimits limits, bool allow_tls1
   options.port = 0;
   options.network_threads = 2;
   options.limits = limits;
-  http = std::move(HttpServer::start(options, identity(), std::move(keys), handler, clock, logger).value());
+  http = HttpServer::start(options, identity(), std::move(keys), handler, clock, logger).value();
 }
 
 TlsIdentity ServerKit::identity() const {

@@ -82,7 +82,7 @@ TEST_F(TlsTest, SessionsAreResumedWithTheirCertificateAlsoAfterARestart) {
   }
   ASSERT_NE(session, nullptr);
   // What is kept on disk is all that the next run has.
-  std::shared_ptr<TicketKeys> kept = std::move(TicketKeys::decode(keys->encode()).value());
+  std::shared_ptr<TicketKeys> kept = TicketKeys::decode(keys->encode()).value();
   server = std::make_unique<ServerKit>(handler, HttpLimits{}, false, kept, &issuer);
   Client again(server->http->port(), {paper, TLS1_3_VERSION, session, true});
   EXPECT_EQ(again.ask(get("/")).body, "GET / 0 node-1");

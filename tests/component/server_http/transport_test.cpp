@@ -154,7 +154,9 @@ TEST_F(TransportTest, BodyAtTheLimitAndPastIt) {
 TEST_F(TransportTest, ABodyOf10MegabytesGetsItsAnswer) {
   start();
   Client client(port());
-  client.send(post("/", std::string(10'000'000, 'b')));
+  std::string body;
+  body.resize(10'000'000, 'b');
+  client.send(post("/", body));
   EXPECT_EQ(client.receive().status, 413);
 }
 
@@ -301,7 +303,9 @@ TEST_F(TransportTest, APeerThatReadsNothingIsDropped) {
   const auto observer = std::make_shared<Observer>(gone);
   handler.function = [&](const std::shared_ptr<Exchange>& exchange) {
     exchange->observe(observer);
-    exchange->respond({200, "text/plain", std::string(50'000'000, 'x'), {}});
+    std::string body;
+    body.resize(50'000'000, 'x');
+    exchange->respond({200, "text/plain", std::move(body), {}});
   };
   start(limits);
   Client client(port());
@@ -386,6 +390,7 @@ TEST_F(TransportTest, AnswersMayComeFromAnyThread) {
   };
   start();
   std::vector<std::unique_ptr<Client>> clients;
+  clients.reserve(20);
   for (int i = 0; i < 20; ++i) clients.push_back(std::make_unique<Client>(port()));
   for (int i = 0; i < 20; ++i) clients[static_cast<std::size_t>(i)]->send(get("/" + std::to_string(i)));
   for (int i = 0; i < 20; ++i)

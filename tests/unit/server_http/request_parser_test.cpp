@@ -84,8 +84,9 @@ TEST(RequestParser, HeaderAtTheLimitAndPastIt) {
   const std::string end = "\r\n\r\n";
   const std::string fill(kHeader - begin.size() - end.size(), 'x');
   EXPECT_EQ(parse(begin + fill + end).progress, Progress::complete);
+  const std::string one_more = begin + fill + "x" + end;
   for (const std::size_t step : {std::size_t{1}, std::size_t{7}, std::string_view::npos}) {
-    EXPECT_EQ(parse(begin + fill + "x" + end, step).problem.status, 431);
+    EXPECT_EQ(parse(one_more, step).problem.status, 431);
     EXPECT_EQ(
         parse("GET /" + std::string(kHeader, 'x') + " HTTP/1.1\r\n" + kHost + "\r\n", step).problem.status,
         431);
@@ -191,7 +192,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"GET / HTTP/1.1\r\n" + kHost + "No colon\r\n\r\n", 400},
         Bad{"GET / HTTP/1.1\r\n" + kHost + "A : b\r\n\r\n", 400},
         Bad{"GET / HTTP/1.1\r\n" + kHost + "A: b\nC: d\r\n\r\n", 400},
-        Bad{std::string("GET / HTTP/1.1\r\nHost: h\r\nA: b\0c\r\n\r\n", 41), 400},
+        Bad{std::string("GET / HTTP/1.1\r\nHost: h\r\nA: b\0c\r\n\r\n", 35), 400},
         Bad{"GET /%00 HTTP/1.1\r\n" + kHost + "\r\n", 400},
         Bad{"GET /../x HTTP/1.1\r\n" + kHost + "\r\n", 400},
         Bad{"TRACE / HTTP/1.1\r\n" + kHost + "\r\n", 501},

@@ -21,11 +21,11 @@ LiveChunk chunk(std::int64_t offset, std::string bytes) {
 class LiveOutputTest : public ::testing::Test {
  protected:
   /// Counts touches of `key`.
-  int& count(std::string key) {
+  int& count(const std::string& key) {
     auto counter = std::make_unique<int>(0);
     auto& reference = *counter;
     counters.push_back(std::move(counter));
-    watch(std::move(key), reference);
+    watch(key, reference);
     return reference;
   }
   void watch(const std::string& key, int& counter) {

@@ -27,7 +27,7 @@ class RealClock final : public Clock {
 
 class MailboxesTest : public ::testing::Test {
  protected:
-  Mailboxes::WaiterId park(std::vector<std::string> keys, std::string name,
+  Mailboxes::WaiterId park(std::vector<std::string> keys, const std::string& name,
                            std::chrono::milliseconds wait = 10s) {
     return mailboxes.park(std::move(keys), mailboxes.moment(), clock.monotonic() + wait,
                           [this, name](auto wake) {
@@ -117,15 +117,16 @@ TEST_F(MailboxesTest, ACallbackMayParkAgain) {
 }
 
 TEST_F(MailboxesTest, WhatACallbackHoldsMayTouchWhenItIsCancelled) {
-  const auto toucher = std::shared_ptr<int>(new int(0), [this](const int* value) {
-    delete value;
-    mailboxes.touch("node:b");
-  });
+  struct Toucher {
+    explicit Toucher(Mailboxes& target) : mailboxes(target) {}
+    ~Toucher() { mailboxes.touch("node:b"); }
+    Toucher(const Toucher&) = delete;
+    Toucher& operator=(const Toucher&) = delete;
+    Mailboxes& mailboxes;
+  };
   park({"node:b"}, "other");
-  auto held = toucher;
   const auto waiter = mailboxes.park({"node:a"}, mailboxes.moment(), clock.monotonic() + 10s,
-                                     [held = std::move(held)](auto) {});
-  const_cast<std::shared_ptr<int>&>(toucher).reset();
+                                     [held = std::make_shared<Toucher>(mailboxes)](auto) {});
   EXPECT_TRUE(mailboxes.cancel(waiter));
   EXPECT_EQ(woken, Names{"other"});
 }

@@ -135,7 +135,9 @@ struct Server {
 class LedgerFaults : public LedgerFixture {
  protected:
   void poll(bool lose) {
-    const PollAnswer answer = server_.poll(*ledger_->poll_cursors());
+    const PollCursors cursors = *ledger_->poll_cursors();
+    late_cursors_.push_back(cursors);
+    const PollAnswer answer = server_.poll(cursors);
     late_polls_.push_back(answer);
     if (!lose) receive(answer);
   }
@@ -194,7 +196,10 @@ class LedgerFaults : public LedgerFixture {
         post(true);
         break;
       case 8:
-        if (!late_polls_.empty()) receive(late_polls_[random() % late_polls_.size()]);
+        if (late_polls_.empty()) break;
+        if (random() % 2 == 0)
+          late_polls_.push_back(server_.poll(late_cursors_[random() % late_cursors_.size()]));
+        receive(late_polls_[random() % late_polls_.size()]);
         break;
       case 9:
         if (!late_posts_.empty()) (void)server_.post(late_posts_[random() % late_posts_.size()]);
@@ -252,9 +257,9 @@ class LedgerFaults : public LedgerFixture {
     for (const auto& task : all->tasks)
       EXPECT_TRUE(server_.tasks.contains(task.spec.id)) << "the server forgot a task";
   }
-  void explore(unsigned seed) {
+  void explore(unsigned seed, int steps) {
     random.seed(seed);
-    for (int i = 0; i < 150; ++i) step();
+    for (int i = 0; i < steps; ++i) step();
     settle();
     check();
   }
@@ -265,26 +270,71 @@ class LedgerFaults : public LedgerFixture {
   bool restores_ = false;
   bool restored_ = false;
   int last_ = 0;
+  int most_tasks_ = 1000;
   std::map<std::string, int> starts_;
   std::set<std::string> running_;
+  std::vector<PollCursors> late_cursors_;
   std::vector<PollAnswer> late_polls_;
   std::vector<ReportBatch> late_posts_;
 };
+
+TEST_F(LedgerFaults, AnEndThatOnlyTheLostServerHeardIsToldAgain) {
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  server_.enqueue(id(1));
+  for (int i = 0; i < 3; ++i) poll(false);
+  post(false);
+  ASSERT_EQ(TaskStatus::sent, server_.tasks[id(1)].status);
+  const Server backup = server_;
+  start_one();
+  end_one();
+  post(false);
+  ASSERT_EQ(0, ledger_->status()->outbox_reports);
+  ASSERT_EQ(TaskStatus::complete, server_.tasks[id(1)].status);
+  server_ = backup;
+  poll(false);
+  EXPECT_EQ(2, ledger_->poll_cursors()->epoch);
+  settle();
+  check();
+}
+
+TEST_F(LedgerFaults, ALateAnswerOfARestoredServerDoesNotSlipIn) {
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  poll(false);
+  const Server backup = server_;
+  const PollCursors early = *ledger_->poll_cursors();
+  server_.enqueue(id(1));
+  poll(false);
+  server_ = backup;
+  server_.enqueue(id(2));
+  server_.enqueue(id(3));
+  // A poll from before the loss reaches the restored server, which numbers other directives with the same
+  // numbers.
+  const auto received = receive(server_.poll(early));
+  EXPECT_NE("", received.ignored);
+  EXPECT_FALSE(ledger_->get(id(3)));
+  poll(false);
+  EXPECT_EQ(2, ledger_->poll_cursors()->epoch);
+  settle();
+  check();
+  EXPECT_EQ(TaskStatus::complete, server_.tasks[id(1)].status) << "the device tells it";
+}
 
 class WithSeed : public LedgerFaults, public testing::WithParamInterface<unsigned> {};
 
 TEST_P(WithSeed, LostLateAndRepeatedMessagesAndKills) {
   ASSERT_TRUE(ledger_->adopt_node("node-1"));
-  explore(GetParam());
+  explore(GetParam(), 120);
 }
 
 TEST_P(WithSeed, AndAServerRestoredFromItsBackup) {
   ASSERT_TRUE(ledger_->adopt_node("node-1"));
   restores_ = true;
-  explore(1000 + GetParam());
+  // With few tasks the streams are quiet after the restore, so that nothing else gives the lost time away.
+  most_tasks_ = 2;
+  explore(1000 + GetParam(), 70);
 }
 
-INSTANTIATE_TEST_SUITE_P(LedgerFaults, WithSeed, testing::Range(0U, 20U));
+INSTANTIATE_TEST_SUITE_P(LedgerFaults, WithSeed, testing::Range(0U, 12U));
 
 }  // namespace
 }  // namespace agenttask::agent

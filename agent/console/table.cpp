@@ -73,7 +73,7 @@ std::string Table::render(const Screen& screen) const {
   return out;
 }
 
-void Fields::add(std::string name, std::string value) {
+void Fields::add(std::string name, std::string_view value) {
   if (value.empty()) return;
   fields_.emplace_back(std::move(name), printable_lines(value));
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -42,7 +43,7 @@ class Table {
 /// Lines of `name: value` with the values below each other, for one object. Empty values are left out.
 class Fields {
  public:
-  void add(std::string name, std::string value);
+  void add(std::string name, std::string_view value);
   [[nodiscard]] std::string render() const;
 
  private:

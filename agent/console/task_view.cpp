@@ -18,6 +18,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kWide = 120;        ///< columns in which whole ids leave room for the rest
+constexpr std::size_t kIdEnd = 12;        ///< the last group of a UUID
 constexpr std::size_t kLinesShown = 40;   ///< of each stream on the page of a task
 constexpr std::size_t kDataShown = 2000;  ///< bytes of data and result on the page of a task
 
@@ -186,7 +188,7 @@ std::string describe_work(const TaskSpec& spec) {
   const auto data = parse_json(spec.data);
   if (!data || !data->is_object()) return {};
   if (spec.type == "command") {
-    if (const std::string line = text_of(*data, "cmd"); !line.empty()) return line;
+    if (std::string line = text_of(*data, "cmd"); !line.empty()) return line;
     std::vector<std::string> words;
     if (const json* argv = member_of(*data, "argv"); argv != nullptr && argv->is_array()) {
       for (const json& word : *argv) {
@@ -196,7 +198,7 @@ std::string describe_work(const TaskSpec& spec) {
     return join(words, " ");
   }
   if (spec.type == "echo") {
-    if (const std::string message = text_of(*data, "message"); !message.empty()) return message;
+    if (std::string message = text_of(*data, "message"); !message.empty()) return message;
   }
   return data->empty() ? std::string() : encode_json(*data);
 }
@@ -207,9 +209,12 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
   if (show_node) columns.insert(columns.begin() + 1, Column{"NODE", true});
   columns.push_back({"WHAT", true});
   Table table(std::move(columns));
+  // A narrow terminal shows the end of each id, which every verb takes for it.
+  const bool narrow = screen.width() != 0 && screen.width() < kWide;
   for (const TaskView& view : tasks) {
     const Task& task = view.task;
-    std::vector<Cell> row{task.spec.id,
+    const std::string& id = task.spec.id;
+    std::vector<Cell> row{narrow && id.size() > kIdEnd ? id.substr(id.size() - kIdEnd) : id,
                           task.spec.type,
                           {describe_status(task), color_of(task.state.status)},
                           format_age(now - task.state.add_time),

@@ -6,6 +6,7 @@
 #include "agent/console/explanation.hpp"
 #include "agent/console/health.hpp"
 #include "agent/console/task_list.hpp"
+#include "agent/console/text.hpp"
 
 namespace agenttask::console {
 namespace {
@@ -86,6 +87,19 @@ TEST(TaskView, SaysWhatATaskIsAbout) {
   EXPECT_EQ(describe_work(spec), "ls -l");
   spec.description = "nightly";
   EXPECT_EQ(describe_work(spec), "nightly");
+}
+
+TEST(TaskList, FitsANarrowTerminal) {
+  json task = a_task();
+  task["data"]["cmd"] = "a rather long command line that nobody can read in a table";
+  const auto text = render_task_list(json{{"tasks", {task}}}, Screen(true, true, 80, false), false, kNow);
+  ASSERT_TRUE(text);
+  for (std::size_t begin = 0; begin < text->size();) {
+    const std::size_t end = text->find('\n', begin);
+    EXPECT_LE(display_width(text->substr(begin, end - begin)), 80U) << *text;
+    begin = end + 1;
+  }
+  EXPECT_NE(text->find("\n000000000001  command"), std::string::npos) << *text;
 }
 
 TEST(TaskList, ShowsHowToGoOn) {

@@ -283,27 +283,13 @@ def test_output_is_plain_where_it_is_no_terminal_and_with_no_color(site):
         os.close(follower)
 
 
-# ---- fleet: the operator's verbs, without an agent
-
-def fleet(site, *words, home, check=True, **extra):
-    done = subprocess.run([BIN / "agenttask", "fleet", *words], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-                          env=environment({"AGENTTASK_SERVER": site.server.url, "AGENTTASK_TOKEN": site.server.token, "AGENTTASK_CA": str(site.server.authority),
-                                           "HOME": str(home), **extra}))
-    assert not check or done.returncode == 0, done
-    return done
-
-
-def test_fleet_adds_lists_shows_and_cancels(site, tmp_path):
-    id = json.loads(fleet(site, "add", site.node, "echo", "--data", '{"message":"far"}', "--tag", "fleet", "--json", home=tmp_path).stdout)["id"]
-    assert site.api.ended(id)["status"] == "complete"
-    assert id in fleet(site, "list", "--tag", "fleet", "--json", home=tmp_path).stdout
-    assert site.node in fleet(site, "nodes", "--json", home=tmp_path).stdout
-    late = json.loads(fleet(site, "add", site.node, "echo", "--at", "+1h", "--json", home=tmp_path).stdout)["id"]
-    fleet(site, "cancel", late, home=tmp_path)
-    assert site.api.ended(late)["status"] == "cancelled"
-
-
-def test_fleet_says_what_is_wrong(site, tmp_path):
-    assert fleet(site, "list", home=tmp_path, check=False, AGENTTASK_TOKEN="wrong").returncode == 125
-    assert fleet(site, "add", "no-such-node", "echo", home=tmp_path, check=False).returncode == 125
-    assert fleet(site, "nodes", home=tmp_path, check=False, AGENTTASK_SERVER="https://127.0.0.1:1").returncode == 125
+def test_completion_is_a_script_that_completes(agent):
+    script = agent.words(["completion"])[0]
+    text = subprocess.run([script, "completion", "bash"], capture_output=True, text=True, env=environment(), timeout=60, check=True).stdout
+    asked = text + """
+COMP_WORDS=(agenttask exp) COMP_CWORD=1 COMP_LINE="agenttask exp" COMP_POINT=13
+eval "$(complete -p agenttask | sed -E 's/.*-F ([^ ]+).*/\\1/')"
+echo "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, env=environment({"PATH": f"{BIN}:{os.environ['PATH']}"}), timeout=60)
+    assert done.stdout.split() == ["explain"], done

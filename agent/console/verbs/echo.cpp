@@ -1,4 +1,7 @@
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -15,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 struct Words {
-  std::string text;
+  std::optional<std::string> text;
   std::string data;
 };
 
@@ -30,15 +33,15 @@ std::string echoed(const TaskView& view, bool as_json) {
 }
 
 int echo(const Console& console, const Words& words) {
-  std::string text = words.text;
-  if (console.rest) {
-    for (const std::string& word : *console.rest) text += (text.empty() ? "" : " ") + word;
+  std::optional<std::string> text = words.text;
+  for (const std::string& word : console.rest.value_or(std::vector<std::string>())) {
+    text = text ? *text + " " + word : word;
   }
   const bool as_json = !words.data.empty();
-  if (as_json != text.empty()) {
+  if (as_json == text.has_value()) {
     return console.fail(Error{ErrorCode::invalid, "say what to echo: a text, or --data with a JSON object"});
   }
-  json data{{"message", text}};
+  json data{{"message", text.value_or("")}};
   if (as_json) {
     auto given = data_argument(words.data);
     if (!given) return console.fail(with_context(given.error(), "--data"));

@@ -142,7 +142,8 @@ class Applier {
     TaskStatus from = record->task.state.status;
     if (report.run && report.run->task_id != report.task_id) return ignore(report.task_id);
     if (has_ended(from)) {
-      if (from == to) return confirm(*record);
+      // The same end, unless the server decided alone and the device ran it: then there is more to know.
+      if (from == to && !(record->decided_alone && report.run)) return confirm(*record);
       if (!end_may_change(*record) || !has_ended(to)) return ignore(report.task_id);
     } else {
       if (from == TaskStatus::pending) from = TaskStatus::sent;

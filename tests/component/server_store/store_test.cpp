@@ -226,5 +226,45 @@ TEST_F(StoreTest, ADevicesTruthStandsInASnapshotOfANewEpoch) {
   EXPECT_EQ(device.starts[id], 1);
 }
 
+TEST_F(StoreTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
+  auto brief = spec();
+  brief.options.expires_at = clock.wall() + 10;
+  const auto id = add(brief);
+  ReferenceDevice device(node);
+  device.epoch = 1;
+  const auto poll = [&] {
+    const auto row = node_row();
+    device.take(write(
+        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
+  };
+  const auto post = [&] {
+    const auto row = node_row();
+    device.take(write([&](WriteStore& writes) {
+      return apply_reports(writes, row, device.post(), clock.wall(), logger).value();
+    }));
+  };
+  close();
+  std::filesystem::copy_file(file(), folder.path() / "copy.db");
+  open();
+  poll();
+  close();
+  std::filesystem::copy_file(folder.path() / "copy.db", file(),
+                             std::filesystem::copy_options::overwrite_existing);
+  open();
+  // The restored server believes that it was never offered; on the device it begins to run.
+  clock.advance(std::chrono::milliseconds(10));
+  EXPECT_EQ(write([&](WriteStore& writes) { return expire_tasks(writes, clock.wall(), 10); }), 1U);
+  device.start(id);
+  poll();
+  post();
+  EXPECT_EQ(task(id).task.state.reason, "expired");
+  device.finish(TaskStatus::failed, "exit-status", "output");
+  post();
+  EXPECT_EQ(task(id).task.state.status, TaskStatus::failed);
+  EXPECT_EQ(task(id).task.state.reason, "exit-status");
+  EXPECT_EQ(task(id).task.state.run_count, 1);
+  EXPECT_FALSE(task(id).decided_alone);
+}
+
 }  // namespace
 }  // namespace agenttask::server::test

@@ -62,7 +62,8 @@ class Program:
         self.log = log
         self.output = open(log, "ab")
         self.start_of_log = self.output.tell()
-        self.process = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+        # setpriv: should the tests themselves be killed, what they started goes with them. It execs, so the process id is the program's.
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
                                         env=environment(), start_new_session=True)
         self.pid = self.process.pid
 
@@ -87,9 +88,9 @@ class Program:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"{self.process.args[0]} did not stop within {DEADLINE} s:\n{self.text()[-4000:]}")
+            raise AssertionError(f"{self.process.args[3]} did not stop within {DEADLINE} s:\n{self.text()[-4000:]}")
         # Also how a sanitizer says that it found something.
-        assert code == 0, f"{self.process.args[0]} stopped with exit code {code}:\n{self.text()[-8000:]}"
+        assert code == 0, f"{self.process.args[3]} stopped with exit code {code}:\n{self.text()[-8000:]}"
         return code
 
     def kill(self):

@@ -37,10 +37,10 @@ ApiTest::ApiTest() {
   AuthoritySettings settings;
   settings.folder = authority_folder;
   settings.server_names = {"localhost"};
-  authority = std::move(Authority::open(settings, clock).value());
-  store = std::move(open_sqlite_store(folder.path() / "server.db").value());
+  authority = Authority::open(settings, clock).value();
+  store = open_sqlite_store(folder.path() / "server.db").value();
   writer = std::make_unique<Writer>(
-      std::move(store->write_session().value()),
+      store->write_session().value(),
       [this](const std::vector<std::string>& keys) {
         touched.insert(touched.end(), keys.begin(), keys.end());
       },

@@ -80,10 +80,11 @@ struct CallOptions {
 
 /// The router over a real store, writer and authority. Every answer is held against openapi.json.
 class ApiTest : public ::testing::Test {
- protected:
+ public:
   ApiTest();
   ~ApiTest() override { writer.reset(); }
 
+ protected:
   using Options = CallOptions;
   std::shared_ptr<Request> request(const std::string& method, const std::string& path, std::string body = {},
                                    const Options& options = {}) const;

@@ -82,6 +82,7 @@ TEST_F(DevicesApi, LostAnswersAreGivenAgainByteByByte) {
 
 TEST_F(DevicesApi, ManyDirectivesComeInBatchesAndOnlyWhatIsSentIsOffered) {
   std::vector<std::string> ids;
+  ids.reserve(limits::kDirectivesInPoll + 3);
   for (std::size_t i = 0; i < limits::kDirectivesInPoll + 3; ++i)
     ids.push_back(add_task(device.id)["id"].get<std::string>());
   const auto first = polled(device, poll_of(device));

@@ -96,6 +96,7 @@ TEST_F(OperatorsApi, RoutesThatAreNotThere) {
 
 TEST_F(OperatorsApi, NodesAreFilteredAndPaged) {
   std::vector<std::string> ids;
+  ids.reserve(5);
   for (int i = 0; i < 5; ++i) {
     clock.advance(std::chrono::milliseconds(1));
     ids.push_back(

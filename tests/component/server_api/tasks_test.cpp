@@ -132,6 +132,7 @@ TEST_F(TasksApi, FiltersCombineAndUnknownValuesFitNothing) {
 
 TEST_F(TasksApi, PagesAreStableWhileTasksAreAdded) {
   std::vector<std::string> made;
+  made.reserve(7);
   for (int i = 0; i < 7; ++i) made.push_back(add_task(device.id)["id"].get<std::string>());
   std::vector<std::string> seen;
   std::string next;

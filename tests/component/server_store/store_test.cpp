@@ -52,6 +52,7 @@ TEST_F(StoreTest, AClosedDatabaseIsOneFile) {
 
 TEST_F(StoreTest, ListsUseTheServersOwnSequence) {
   std::vector<std::string> ids;
+  ids.reserve(5);
   for (int i = 0; i < 5; ++i) ids.push_back(add());
   const auto page = read([&](const ReadStore& reads) { return reads.tasks({}, 0, 2, WithData::no); });
   EXPECT_EQ(page[0].task.spec.id, ids[4]);

@@ -51,15 +51,17 @@ class WatchedSession final : public WriteSession {
 };
 
 class WriterTest : public ::testing::Test {
- protected:
-  WriterTest() : store(std::move(open_sqlite_store(folder.path() / "server.db").value())) {}
+ public:
+  WriterTest() : store(open_sqlite_store(folder.path() / "server.db").value()) {}
   ~WriterTest() override {
     release();
     writer.reset();
   }
+
+ protected:
   void start(Writer::Settings settings = {}) {
     writer = std::make_unique<Writer>(
-        std::make_unique<WatchedSession>(std::move(store->write_session().value()), control),
+        std::make_unique<WatchedSession>(store->write_session().value(), control),
         [this](const std::vector<std::string>& keys) {
           touched.insert(touched.end(), keys.begin(), keys.end());
         },
@@ -257,6 +259,7 @@ TEST_F(WriterTest, StoppingFinishesWhatWaits) {
 TEST_F(WriterTest, ThousandsFromManyThreads) {
   start();
   std::vector<std::thread> threads;
+  threads.reserve(4);
   std::atomic<int> done = 0;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {

@@ -150,7 +150,7 @@ EnrolledDevice ApiTest::enroll(const std::string& name, const json& token_reques
   return device;
 }
 
-json ApiTest::add_task(const std::string& node, json body) {
+json ApiTest::add_task(const std::string& node, const json& body) {
   return ok("POST", "/v1/nodes/" + node + "/tasks", body, 201);
 }
 

@@ -102,7 +102,7 @@ class ApiTest : public ::testing::Test {
   std::string make_operator(Role role, std::optional<UnixMilliseconds> expires_at = {});
   EnrolledDevice enroll(const std::string& name, const json& token_request = json::object());
   Response post_enroll(const std::string& token, const net::PrivateKey& key, const std::string& name);
-  json add_task(const std::string& node, json body = {{"type", "echo"}, {"data", {{"message", "x"}}}});
+  json add_task(const std::string& node, const json& body = {{"type", "echo"}, {"data", {{"message", "x"}}}});
   std::size_t task_count();
 
   /// A poll of a device that has nothing.

@@ -17,7 +17,7 @@ class DevicesApi : public ApiTest {
     polled(device, poll_of(device, cursor));
   }
   std::string sent_task() {
-    const auto id = add_task(device.id)["id"].get<std::string>();
+    auto id = add_task(device.id)["id"].get<std::string>();
     deliver();
     return id;
   }

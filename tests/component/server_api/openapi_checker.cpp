@@ -46,16 +46,17 @@ void OpenapiChecker::check(const json& value, const json& schema, const std::str
   if (!value.is_object()) return;
   for (const auto& name : schema.value("required", json::array())) {
     if (!value.contains(name.get<std::string>()))
-      faults.push_back(where + "." + name.get<std::string>() + " is missing");
+      faults.push_back(where + ("." + name.get<std::string>()) + " is missing");
   }
   const json properties = schema.value("properties", json::object());
   for (const auto& [name, member] : value.items()) {
+    const std::string path = where + ("." + name);
     if (properties.contains(name)) {
-      check(member, properties[name], where + "." + name, faults);
+      check(member, properties[name], path, faults);
     } else if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object()) {
-      check(member, schema["additionalProperties"], where + "." + name, faults);
+      check(member, schema["additionalProperties"], path, faults);
     } else if (schema.contains("additionalProperties") && schema["additionalProperties"] == false) {
-      faults.push_back(where + "." + name + " is not documented");
+      faults.push_back(path + " is not documented");
     }
   }
 }

@@ -124,7 +124,7 @@ Answer ServerApi::resolve(const std::string& text, std::string& id) {
     return problem(kBadRequest, "invalid",
                    "give at least " + std::to_string(kShortest) + " characters of an id, or @last");
   }
-  const Answer answer =
+  Answer answer =
       call("GET", api_path({"tasks"}), {{"limit", last ? "1" : std::to_string(limits::kPageMost)}});
   if (!answer.ok()) return answer;
   const auto list = parse_json(answer.json);

@@ -2,15 +2,13 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "platform/base/error.hpp"
 #include "platform/base/log.hpp"
 #include "platform/net/http_client.hpp"
+#include "platform/settings/setting_catalog.hpp"
 
 namespace agenttask::agent {
 
@@ -47,18 +45,15 @@ struct CommandLine {
   std::string text;  ///< of help and version: to be printed
 };
 
-/// One variable of the environment; none where it is not set.
-using EnvironmentLookup = std::function<std::optional<std::string>(const std::string& name)>;
-
 /// Reads configuration file, environment and flags, each overriding the one before. `invalid` names the
 /// source, the setting and what it may be; unknown settings are errors.
 [[nodiscard]] Result<CommandLine> read_options(const std::vector<std::string>& arguments,
-                                               const EnvironmentLookup& environment);
+                                               const settings::EnvironmentLookup& environment);
 
 /// Names of settings that differ and count only from the next start on.
 [[nodiscard]] std::vector<std::string> need_restart(const AgentOptions& before, const AgentOptions& after);
 
-/// All settings as a configuration file would have them; the token is not shown.
+/// All settings as a configuration file would have them; token and proxy are not shown.
 [[nodiscard]] std::string describe(const AgentOptions& options);
 
 }  // namespace agenttask::agent

@@ -5,8 +5,8 @@
 #include "platform/base/encoding.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/os/secure_file.hpp"
+#include "platform/settings/values.hpp"
 #include "server/api/credentials.hpp"
-#include "server/main/setting_values.hpp"
 #include "server/store/writer.hpp"
 
 namespace agenttask::server {
@@ -124,7 +124,7 @@ Result<std::string> create_token(const CommandLine& line, const StateFolder& sta
     return store.check();
   });
   if (!done) return done.error();
-  return "good for " + duration_text(line.ttl) + ", " + std::to_string(line.uses) +
+  return "good for " + settings::duration_text(line.ttl) + ", " + std::to_string(line.uses) +
          (line.uses == 1 ? " device" : " devices") + "; enrolment token, shown this once:\n" + token + '\n';
 }
 

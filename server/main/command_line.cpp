@@ -1,12 +1,9 @@
 #include "server/main/command_line.hpp"
 
-#include <algorithm>
-#include <deque>
-
 #include <CLI/CLI.hpp>
 
+#include "platform/settings/values.hpp"
 #include "server/api/credentials.hpp"
-#include "server/main/setting_values.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -35,7 +32,7 @@ Examples:
 struct Words {
   std::string state_dir;
   std::string configuration;
-  std::deque<std::pair<const SettingField*, std::vector<std::string>>> settings;
+  settings::FlagValues settings;
   std::string ttl = "24h";
   std::string uses = "1";
   std::vector<std::string> labels;
@@ -45,41 +42,20 @@ struct Words {
 
 void add_folder(CLI::App& verb, Words& words) {
   verb.add_option("--state-dir", words.state_dir,
-                  "where everything is kept; default: the system's folder [AGENTTASK_SERVER_STATE_DIR]")
-      ->type_name("FOLDER");
+                  "Folder where everything is kept (default: the system's) [AGENTTASK_SERVER_STATE_DIR]")
+      ->type_name("DIR");
 }
 
 void add_configuration(CLI::App& verb, Words& words) {
-  verb.add_option("--config", words.configuration, "the configuration file [AGENTTASK_SERVER_CONFIG]")
+  verb.add_option("--config", words.configuration,
+                  "Configuration file: lines of NAME = VALUE [AGENTTASK_SERVER_CONFIG]")
       ->type_name("FILE");
-}
-
-std::string flag_names(const SettingField& field) {
-  const auto flag = "--" + std::string(field.name);
-  return field.name == "host" ? flag + ",--name" : flag;
-}
-
-void add_setting(CLI::App& verb, Words& words, const SettingField& field) {
-  auto& slot = words.settings.emplace_back(&field, std::vector<std::string>());
-  auto help = std::string(field.help);
-  if (!field.standard.empty()) help += "; default " + std::string(field.standard);
-  help += " [" + variable_name(field.name) + "]";
-  auto* option = verb.add_option(flag_names(field), slot.second, help)->type_name(std::string(field.value));
-  option->expected(1)->multi_option_policy(field.name == "host" ? CLI::MultiOptionPolicy::TakeAll
-                                                                : CLI::MultiOptionPolicy::Throw);
 }
 
 void add_settings(CLI::App& verb, Words& words) {
   add_folder(verb, words);
   add_configuration(verb, words);
-  for (const auto& field : setting_fields()) add_setting(verb, words, field);
-}
-
-void add_host(CLI::App& verb, Words& words) {
-  const auto fields = setting_fields();
-  const auto host =
-      std::find_if(fields.begin(), fields.end(), [](const SettingField& f) { return f.name == "host"; });
-  add_setting(verb, words, *host);
+  server_settings().add_flags(verb, words.settings);
 }
 
 Error wrong_flag(std::string_view flag, const Error& error) {
@@ -87,9 +63,9 @@ Error wrong_flag(std::string_view flag, const Error& error) {
 }
 
 Result<void> take_token(CommandLine& line, const Words& words) {
-  const auto ttl = parse_duration(words.ttl, kShortestTokenLife, kLongestTokenLife);
+  const auto ttl = settings::parse_duration(words.ttl, kShortestTokenLife, kLongestTokenLife);
   if (!ttl) return wrong_flag("--ttl", ttl.error());
-  const auto uses = parse_number(words.uses, 1, kMostUses);
+  const auto uses = settings::parse_number(words.uses, 1, kMostUses);
   if (!uses) return wrong_flag("--uses", uses.error());
   line.ttl = *ttl;
   line.uses = *uses;
@@ -118,30 +94,28 @@ Result<void> take_token(CommandLine& line, const Words& words) {
   return {};
 }
 
-void take_common(CommandLine& line, const Words& words, const EnvironmentLookup& environment) {
+void take_common(CommandLine& line, const Words& words, const settings::EnvironmentLookup& environment) {
   line.state_dir =
       words.state_dir.empty() ? environment("AGENTTASK_SERVER_STATE_DIR").value_or("") : words.state_dir;
   line.configuration =
       words.configuration.empty() ? environment("AGENTTASK_SERVER_CONFIG").value_or("") : words.configuration;
-  for (const auto& [field, values] : words.settings) {
-    std::string text;
-    for (const auto& value : values) text += (text.empty() ? "" : ",") + value;
-    if (!values.empty()) line.flags[std::string(field->name)] = text;
-  }
+  line.flags = words.settings;
 }
 
 /// All verbs, and what each one's flags are read into.
 struct Grammar {
   CLI::App app{"The task server of AgentTask: operators enqueue and watch, devices poll.",
                "agenttask-server"};
-  CLI::App* run = app.add_subcommand("run", "serve until SIGTERM; SIGHUP reads the settings again");
+  CLI::App* run = app.add_subcommand("run", "Serve until SIGTERM; SIGHUP reads the settings again");
   CLI::App* init =
-      app.add_subcommand("init", "make authority, certificate, database and the first admin token");
-  CLI::App* token = app.add_subcommand("token", "enrolment tokens for devices; works while the server runs");
-  CLI::App* create = token->add_subcommand("create", "make a token with which devices enrol");
-  CLI::App* operators = app.add_subcommand("operator", "operators' tokens");
-  CLI::App* reset = operators->add_subcommand("reset", "make a new admin token, when the old one is lost");
-  CLI::App* check = app.add_subcommand("check-config", "read all settings as `run` would, and show them");
+      app.add_subcommand("init", "Make authority, certificate, database and the first admin token");
+  CLI::App* token =
+      app.add_subcommand("token", "Make enrolment tokens for devices; works while the server runs");
+  CLI::App* create = token->add_subcommand("create", "Make a token with which devices enrol");
+  CLI::App* operators = app.add_subcommand("operator", "Make operators' tokens");
+  CLI::App* reset = operators->add_subcommand("reset", "Make a new admin token, when the old one is lost");
+  CLI::App* check =
+      app.add_subcommand("check-config", "Check the settings as `run` would read them, and show what holds");
   Words run_words;
   Words init_words;
   Words token_words;
@@ -149,7 +123,8 @@ struct Grammar {
   Words check_words;
 
   Grammar() {
-    app.set_version_flag("--version", "agenttask-server " AGENTTASK_VERSION);
+    app.set_version_flag("--version", std::string("agenttask-server " AGENTTASK_VERSION),
+                         "Print the version");
     app.require_subcommand(1);
     app.footer(kExamples);
     token->require_subcommand(1);
@@ -157,16 +132,17 @@ struct Grammar {
     add_settings(*run, run_words);
     add_settings(*check, check_words);
     add_folder(*init, init_words);
-    add_host(*init, init_words);
+    server_settings().add_flag(*init, "host", init_words.settings);
     add_folder(*reset, reset_words);
-    reset->add_option("--label", reset_words.operator_label, "what the token is for")->type_name("TEXT");
+    reset
+        ->add_option("--label", reset_words.operator_label, "What the token is for (default: operator reset)")
+        ->type_name("TEXT");
     add_folder(*create, token_words);
     add_configuration(*create, token_words);
     create->footer(kTokenExamples);
-    create->add_option("--ttl", token_words.ttl, "how long it is good for; default 24h")
-        ->type_name("DURATION");
-    create->add_option("--uses", token_words.uses, "how many devices may enrol with it; default 1")
-        ->type_name("NUMBER");
+    create->add_option("--ttl", token_words.ttl, "How long it is good for (default 24h)")->type_name("TIME");
+    create->add_option("--uses", token_words.uses, "How many devices may enrol with it (default 1)")
+        ->type_name("N");
     create
         ->add_option("--label", token_words.labels,
                      "KEY=VALUE: a label for the devices that enrol with it (repeat); without =: a "
@@ -176,13 +152,13 @@ struct Grammar {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     create
         ->add_option("--replace", token_words.replace,
-                     "the node, by id or name, whose place the device takes")
+                     "The node, by id or name, whose place the device takes")
         ->type_name("NODE");
   }
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;
 
-  Result<CommandLine> chosen(const EnvironmentLookup& environment) const {
+  Result<CommandLine> chosen(const settings::EnvironmentLookup& environment) const {
     CommandLine line;
     if (create->parsed()) {
       line.verb = Verb::create_token;
@@ -206,7 +182,7 @@ struct Grammar {
 }  // namespace
 
 Result<CommandLine> read_command_line(const std::vector<std::string>& arguments,
-                                      const EnvironmentLookup& environment) {
+                                      const settings::EnvironmentLookup& environment) {
   Grammar grammar;
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());

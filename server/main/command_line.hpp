@@ -16,10 +16,10 @@ enum class Verb : std::uint8_t { run, init, create_token, reset_operator, check_
 /// What somebody typed.
 struct CommandLine {
   Verb verb = Verb::text;
-  std::string text;                                       ///< of `text`: help or version, to be printed
-  std::filesystem::path state_dir;                        ///< empty: the system's
-  std::filesystem::path configuration;                    ///< empty: the usual one, if it is there
-  std::map<std::string, std::string, std::less<>> flags;  ///< settings, by name
+  std::string text;                     ///< of `text`: help or version, to be printed
+  std::filesystem::path state_dir;      ///< empty: the system's
+  std::filesystem::path configuration;  ///< empty: the usual one, if it is there
+  settings::FlagValues flags;
 
   // of `token create`
   DurationMilliseconds ttl = 0;
@@ -34,6 +34,6 @@ struct CommandLine {
 
 /// `invalid` says what is wrong with the command line.
 [[nodiscard]] Result<CommandLine> read_command_line(const std::vector<std::string>& arguments,
-                                                    const EnvironmentLookup& environment);
+                                                    const settings::EnvironmentLookup& environment);
 
 }  // namespace agenttask::server

@@ -2,17 +2,13 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <map>
-#include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
 #include "platform/base/log.hpp"
+#include "platform/settings/setting_catalog.hpp"
 #include "server/http/http_server.hpp"
 
 namespace agenttask::server {
@@ -39,30 +35,15 @@ struct ServerSettings {
   LogFormat log_format = LogFormat::text;
 };
 
-/// One setting: as `--name`, as AGENTTASK_SERVER_NAME, and as `name = value` in the configuration file.
-struct SettingField {
-  std::string_view name;
-  std::string_view value;     ///< what it takes, for help: `DURATION`
-  std::string_view standard;  ///< its default, in the form in which it is given; empty: none
-  std::string_view help;
-  bool reloads;  ///< SIGHUP applies it; the others count from the next start
-  Result<void> (*set)(ServerSettings& settings, std::string_view text);
-  std::string (*get)(const ServerSettings& settings);
-};
-[[nodiscard]] std::span<const SettingField> setting_fields();
-
-/// One variable of the environment; none where it is not set.
-using EnvironmentLookup = std::function<std::optional<std::string>(const std::string& name)>;
-
-/// AGENTTASK_SERVER_LOG_LEVEL for log-level.
-[[nodiscard]] std::string variable_name(std::string_view setting);
+/// What there is to set, for help and the command line.
+[[nodiscard]] const settings::SettingCatalog& server_settings();
 
 /// Where settings come from, each overriding the one before: the file, the environment, the flags.
 struct SettingSources {
-  std::filesystem::path file;    ///< `name = value` a line, `#` begins a comment
+  std::filesystem::path file;
   bool file_must_exist = false;  ///< somebody named it
-  EnvironmentLookup environment;
-  std::map<std::string, std::string, std::less<>> flags;  ///< by name
+  settings::EnvironmentLookup environment;
+  settings::FlagValues flags;
 };
 
 /// Reads all of it. `invalid` names the source, the setting and what it may be; unknown settings are errors.

@@ -120,7 +120,7 @@ LIBRARIES = {
     "OpenSSL": (r"openssl/", ("platform/base", "platform/net", "server/http"), ("platform/net", "server/http")),
     "curl": (r"curl/", ("platform/net",), ()),
     "SQLite": (r"sqlite3", ("platform/storage",), ()),
-    "CLI11": (r"CLI/", ("agent/main", "agent/console", "server/main"), ()),
+    "CLI11": (r"CLI/", ("platform/settings", "agent/main", "agent/console", "server/main"), ()),
     "GoogleTest": (r"(gtest|gmock)/", (), ()),
 }
 # What our headers may name: values that are part of our own interfaces.

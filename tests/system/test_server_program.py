@@ -104,7 +104,7 @@ def test_bad_settings_are_named_and_nothing_starts(yard, arguments, variables, w
 def test_check_config_shows_what_holds(yard):
     server = yard.server()
     with open(server.state / "server.conf", "a") as file:
-        file.write("\nidle-timeout = 90s\n")
+        file.write('\nidle-timeout = "90s"   # quoted, as TOML would have it\n')
     done = run("check-config", "--state-dir", server.state, "--readers", "4", AGENTTASK_SERVER_TLS="1.2")
     assert done.returncode == 0, done
     for line in ("idle-timeout = 90s", "readers = 4", "tls = 1.2", "port = 8443"):

@@ -20,7 +20,7 @@ Result<CommandLine> read(const std::vector<std::string>& arguments,
 
 TEST(CommandLine, RunTakesEverySetting) {
   std::vector<std::string> arguments{"run", "--state-dir", "/s", "--config", "/c"};
-  for (const auto& field : setting_fields()) {
+  for (const auto& field : server_settings().settings()) {
     arguments.push_back("--" + std::string(field.name));
     arguments.push_back("x");
   }
@@ -29,7 +29,7 @@ TEST(CommandLine, RunTakesEverySetting) {
   EXPECT_EQ(line->verb, Verb::run);
   EXPECT_EQ(line->state_dir, "/s");
   EXPECT_EQ(line->configuration, "/c");
-  EXPECT_EQ(line->flags.size(), setting_fields().size());
+  EXPECT_EQ(line->flags.size(), server_settings().settings().size());
 }
 
 TEST(CommandLine, FoldersComeFromTheEnvironmentToo) {

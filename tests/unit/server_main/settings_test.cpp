@@ -82,6 +82,19 @@ TEST_F(SettingsTest, ErrorsNameTheirSource) {
   EXPECT_THAT(problem(), HasSubstr("--retention: expected a duration"));
 }
 
+TEST_F(SettingsTest, ValuesMayBeQuoted) {
+  write(
+      "certificate = \"/x y\"\nprivate-key = '/k'\ncertificate-authority = /a\nhost = [\"a\", \"::1\"]\n"
+      "listen = [::1]:7\n");
+  const auto settings = read_settings(sources);
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->certificate, "/x y");
+  EXPECT_EQ(settings->private_key, "/k");
+  EXPECT_THAT(settings->hosts, ElementsAre("a", "::1"));
+  EXPECT_EQ(settings->listen_address, "::1");
+  EXPECT_EQ(settings->port, 7);
+}
+
 TEST_F(SettingsTest, ANamedFileMustExist) {
   sources.file_must_exist = true;
   EXPECT_NE(problem(), "none");

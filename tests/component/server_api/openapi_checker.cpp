@@ -50,7 +50,8 @@ void OpenapiChecker::check(const json& value, const json& schema, const std::str
   }
   const json properties = schema.value("properties", json::object());
   for (const auto& [name, member] : value.items()) {
-    const std::string path = where + ("." + name);
+    std::string path = where;
+    path.append(".").append(name);
     if (properties.contains(name)) {
       check(member, properties[name], path, faults);
     } else if (schema.contains("additionalProperties") && schema["additionalProperties"].is_object()) {

@@ -46,6 +46,7 @@ class SettingTable : public SettingCatalog {
  private:
   static std::vector<SettingInfo> infos(const std::vector<Setting<Values>>& rows) {
     std::vector<SettingInfo> all;
+    all.reserve(rows.size());
     for (const auto& row : rows) all.push_back(row.info);
     return all;
   }

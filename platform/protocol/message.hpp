@@ -136,7 +136,8 @@ struct PollAnswer {
   bool resync = false;  ///< adopt `epoch`, begin at sequence 0, send a snapshot
   UnixMilliseconds time = 0;
   std::vector<std::string> watch;  ///< tasks whose live output somebody follows
-  std::optional<Cursor> after;     ///< the server's cursor before the first of `lines`; the device checks its chain
+  std::optional<Cursor>
+      after;  ///< the server's cursor before the first of `lines`; the device checks its chain
   std::vector<std::string> lines;  ///< the directives' lines, verbatim: the chain runs over them
 };
 [[nodiscard]] std::string encode(const PollAnswer& answer);

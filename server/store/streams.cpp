@@ -12,7 +12,8 @@
 namespace agenttask::server {
 namespace {
 
-/// Less than the protocol allows: lines are made on the writer's thread, where nobody may be kept waiting for long.
+/// Less than the protocol allows: lines are made on the writer's thread, where nobody may be kept waiting for
+/// long.
 constexpr std::size_t kAnswerBytes = 2 * 1024 * 1024;
 constexpr std::size_t kAll = 1'000'000'000;
 

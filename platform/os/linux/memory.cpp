@@ -4,6 +4,8 @@
 
 namespace agenttask::os {
 
-void give_back_memory() { ::malloc_trim(0); }
+void give_back_memory() {
+  ::malloc_trim(0);
+}
 
 }  // namespace agenttask::os

@@ -129,7 +129,7 @@ std::string Answer::header(std::string_view name) const {
 }
 
 Client::Client(std::uint16_t port, Options options)
-    : context_(SSL_CTX_new(TLS_client_method())), socket_(connect_to(port)) {
+    : socket_(connect_to(port)), context_(SSL_CTX_new(TLS_client_method())) {
   SSL_CTX_set_max_proto_version(context_, options.highest);
   SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
   SSL_CTX_sess_set_new_cb(context_, on_session);

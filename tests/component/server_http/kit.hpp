@@ -116,10 +116,10 @@ class Client {
   std::string take(std::size_t bytes);
   static int on_session(SSL* connection, SSL_SESSION* session);
 
+  int socket_;  // first: connecting may throw, and nothing else is held then
   SSL_CTX* context_;
   SSL* connection_ = nullptr;
   SSL_SESSION* session_ = nullptr;
-  int socket_ = -1;
   bool connected_ = false;
   bool over_ = false;
   std::string in_;

@@ -181,6 +181,8 @@ Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key
 Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
   const UnixMilliseconds before = now - body_->options().retention;
   return body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+    // Enrolled, but the server has not asked for its snapshot yet: it knows of nothing that is here.
+    if (!write.stream.node_id.empty() && write.stream.epoch == 0) return std::int64_t{0};
     const auto rows = load_tasks(
         write.database,
         "WHERE end_time IS NOT NULL AND end_time < ?1 AND reported <= ?2 ORDER BY end_time LIMIT ?3",

@@ -67,7 +67,7 @@ class Ending {
   [[nodiscard]] std::int64_t attempts() const { return row_.task.state.run_count - row_.reruns; }
   [[nodiscard]] bool retries(const RunOutcome& outcome) const {
     const auto& retry = row_.task.spec.options.retry;
-    return retry && is_retried(outcome.reason) && attempts() < retry->max_attempts;
+    return retry && outcome.may_rerun && is_retried(outcome.reason) && attempts() < retry->max_attempts;
   }
   void finish(TaskStatus status, std::string_view reason, std::string_view detail) {
     TaskState& state = row_.task.state;

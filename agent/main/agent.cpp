@@ -74,12 +74,7 @@ SyncOptions sync_options(const AgentOptions& options) {
 }  // namespace
 
 std::filesystem::path policy_file(const AgentOptions& options) {
-  if (!options.policy.empty()) return options.policy;
-  auto usual = folders_of(options).config / "policy.json";
-  std::error_code failed;
-  // One that can't be looked at is not one that is missing: then the policy has to say so and refuse
-  // everything.
-  return std::filesystem::exists(usual, failed) || failed ? usual : std::filesystem::path();
+  return options.policy.empty() ? folders_of(options).config / "policy.json" : options.policy;
 }
 
 class Agent::Body {

@@ -35,7 +35,8 @@ class Agent {
   std::unique_ptr<Body> body_;
 };
 
-/// Where this agent's policy file is.
+/// Where this agent's policy file is, or would be: one that is put there later counts from the next reload
+/// on.
 [[nodiscard]] std::filesystem::path policy_file(const AgentOptions& options);
 
 }  // namespace agenttask::agent

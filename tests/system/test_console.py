@@ -271,6 +271,19 @@ def test_the_local_policy_refuses_what_it_does_not_allow(yard, tmp_path):
     assert task["status"] == "failed" and task["reason"] == "rejected" and lines(tmp_path / "ran") == []
 
 
+def test_a_policy_file_that_is_put_there_later_counts_from_a_hangup_on(yard):
+    site = yard.site()
+    assert site.agent.console("command", "true").returncode == 0
+    policy = site.agent.state / "policy.json"
+    policy.write_text(json.dumps({"types": ["echo"]}))
+    policy.chmod(0o644)
+    os.kill(site.agent.program.process.pid, signal.SIGHUP)
+    until(lambda: site.agent.console("command", "true").returncode == 125, "the policy is in force")
+    policy.unlink()
+    os.kill(site.agent.program.process.pid, signal.SIGHUP)
+    until(lambda: site.agent.console("command", "true").returncode == 0, "the policy is gone")
+
+
 def test_output_is_plain_where_it_is_no_terminal_and_with_no_color(site):
     assert "\x1b" not in site.agent.console("list").stdout + site.agent.console("status").stdout
     leader, follower = pty.openpty()

@@ -79,6 +79,14 @@ TEST_F(LedgerLocal, WhatIsNotAcknowledgedIsNeverPurged) {
   EXPECT_EQ(1, *ledger_->purge(clock_.wall(), 10));
 }
 
+TEST_F(LedgerLocal, WhatANewServerWasNeverToldIsNotPurged) {
+  const std::string id = create();
+  end(id, start(id).number, success());
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  clock_.advance(std::chrono::hours(24 * 365));
+  EXPECT_EQ(0, *ledger_->purge(clock_.wall(), 10));
+}
+
 TEST_F(LedgerLocal, CreateIsReportedWhole) {
   meet_server();
   const std::string id = create();

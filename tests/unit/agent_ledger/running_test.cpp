@@ -142,6 +142,9 @@ TEST_F(LedgerRunning, NothingRunsAgainBesideWhatSurvived) {
   RunOutcome outcome = failure(reason::kInterrupted);
   outcome.may_rerun = false;
   EXPECT_EQ(TaskStatus::failed, end(id, start(id).number, outcome).state.status);
+  const std::string retried = create_with({60'000, {}, RetryPolicy{3, 0, 0}, OnInterrupt::fail, 0, 0, ""});
+  outcome.reason = reason::kTimeout;
+  EXPECT_EQ(TaskStatus::failed, end(retried, start(retried).number, outcome).state.status);
 }
 
 TEST_F(LedgerRunning, RerunsCostNoAttempt) {

@@ -43,9 +43,10 @@ def test_fleet_shows_changes_and_deletes(site, tmp_path):
 def test_fleet_login_keeps_a_profile_that_only_its_user_reads(site, tmp_path):
     (tmp_path / "token").write_text(site.server.token + "\n")
 
-    def as_user(*words, check=True):
+    def as_user(*words, check=True, token=None):
+        extra = {"HOME": str(tmp_path)} | ({"AGENTTASK_TOKEN": token} if token else {})
         done = subprocess.run([BIN / "agenttask", "fleet", *words], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-                              env=environment({"HOME": str(tmp_path)}))
+                              env=environment(extra))
         assert not check or done.returncode == 0, done
         return done
 
@@ -54,6 +55,8 @@ def test_fleet_login_keeps_a_profile_that_only_its_user_reads(site, tmp_path):
     kept = tmp_path / ".config/agenttask/fleet.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     assert site.node in as_user("nodes", "--json").stdout
+    # A token that is set is the one that counts: the login's is not used in its place.
+    assert as_user("nodes", token="agt_wrong", check=False).returncode == 125
 
 
 def test_fleet_administers(site, tmp_path):

@@ -61,7 +61,8 @@ void add_fleet(CLI::App& root, Console& console) {
   fleet->footer(
       "NODE is a device's id or its name. Task IDs may be shortened to their end; @last is the newest of the "
       "server.\n"
-      "AGENTTASK_SERVER, AGENTTASK_TOKEN and AGENTTASK_CA (a file, or: system) take the place of a login.\n\n"
+      "AGENTTASK_SERVER, AGENTTASK_TOKEN and AGENTTASK_CA (a file, or: system) take the place of a login;\n"
+      "AGENTTASK_TOKEN alone, that of its token.\n\n"
       "Examples:\n"
       "  agenttask fleet login https://tasks.example:8443 --fingerprint 3f2a…\n"
       "  agenttask fleet nodes\n"

@@ -118,7 +118,11 @@ Result<Profile> find_profile(const std::string& name) {
   if (!server.empty()) return from_environment(server);
   const auto file = ProfileFile::of_this_user();
   if (!file) return file.error();
-  return file->load(name);
+  auto profile = file->load(name);
+  // A token that somebody sets is the one to use: never another one, with perhaps more rights, from a login.
+  if (std::string token = variable("AGENTTASK_TOKEN"); profile && !token.empty())
+    profile->token = std::move(token);
+  return profile;
 }
 
 net::HttpClientSettings client_settings(const Profile& profile) {

@@ -142,18 +142,22 @@ std::string outcome_text(const RunResult& result, const std::string& detail) {
   return text;
 }
 
+/// Takes the result out of a task or run: it can hold megabytes of output, more than a result on the wire
+/// may, so it is read by itself.
+RunResult take_result(json& object) {
+  if (!object.is_object()) return {};
+  const auto found = object.find("result");
+  if (found == object.end()) return {};
+  RunResult result = read_result(*found);
+  object.erase(found);
+  return result;
+}
+
 }  // namespace
 
 Result<TaskView> read_task(const json& value) {
-  // The result can hold megabytes of output, more than a result on the wire may; it is read by itself.
   json rest = value;
-  RunResult result;
-  if (rest.is_object()) {
-    if (const auto found = rest.find("result"); found != rest.end()) {
-      result = read_result(*found);
-      rest.erase(found);
-    }
-  }
+  RunResult result = take_result(rest);
   // Before an enrolment the device's tasks belong to no node, which the codec of the wire would refuse.
   if (text_of(rest, "nodeId").empty() && rest.is_object()) rest.erase("nodeId");
   auto task = task_from_json(rest);
@@ -163,13 +167,7 @@ Result<TaskView> read_task(const json& value) {
 
 Result<RunView> read_run(const json& value) {
   json rest = value;
-  RunResult result;
-  if (rest.is_object()) {
-    if (const auto found = rest.find("result"); found != rest.end()) {
-      result = read_result(*found);
-      rest.erase(found);
-    }
-  }
+  RunResult result = take_result(rest);
   auto run = run_from_json(rest);
   if (!run) return with_context(run.error(), "the answer is not a run");
   return RunView{std::move(*run), std::move(result)};

@@ -30,9 +30,10 @@ int fail(const Error& error, int code) {
 
 int check_config(const AgentOptions& options) {
   const auto file = policy_file(options);
-  if (const auto policy = Policy(file).reload(); !policy) return fail(policy.error(), kBadConfiguration);
-  std::printf("%s# policy file: %s\nThe configuration is good.\n", describe(options).c_str(),
-              file.empty() ? "none" : file.c_str());
+  Policy policy(file);
+  if (const auto read = policy.reload(); !read) return fail(read.error(), kBadConfiguration);
+  std::printf("%s# policy file: %s (%s)\nThe configuration is good.\n", describe(options).c_str(),
+              file.c_str(), policy.describe().c_str());
   return 0;
 }
 

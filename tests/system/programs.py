@@ -98,7 +98,24 @@ class Program:
         return self.wait()
 
 
-class Server:
+class Service:
+    """One of ours that is started, stopped and killed, perhaps again and again: `program` while it runs."""
+
+    def stop(self):
+        if self.program:
+            program, self.program = self.program, None
+            return program.stop()
+
+    def kill(self):
+        program, self.program = self.program, None
+        return program.kill()
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+
+class Server(Service):
     """agenttask-server with a state folder of its own, on one port of the loopback for its whole life."""
 
     def __init__(self, folder, *options):
@@ -133,19 +150,6 @@ class Server:
         except OSError:
             return False
 
-    def stop(self):
-        if self.program:
-            program, self.program = self.program, None
-            return program.stop()
-
-    def kill(self):
-        program, self.program = self.program, None
-        return program.kill()
-
-    def restart(self):
-        self.stop()
-        return self.start()
-
     def api(self, token="", **more):
         """Calls as the first administrator; with another token, or None for none."""
         return Api(self.port, self.authority, token=self.token if token == "" else token, **more)
@@ -154,7 +158,7 @@ class Server:
         return self.command("token", "create", *options).stdout.strip().splitlines()[-1].strip()
 
 
-class Agent:
+class Agent(Service):
     """agenttaskd with a state folder of its own."""
 
     def __init__(self, folder, server=None, *options, name=None):
@@ -187,19 +191,6 @@ class Agent:
     def find_node(self):
         server = json.loads(self.console("status", "--json").stdout)["server"]
         return server["enrolled"] and server["nodeId"]
-
-    def stop(self):
-        if self.program:
-            program, self.program = self.program, None
-            return program.stop()
-
-    def kill(self):
-        program, self.program = self.program, None
-        return program.kill()
-
-    def restart(self):
-        self.stop()
-        return self.start()
 
     def console(self, *arguments, text=True, **more):
         """A verb of the console, to its end."""

@@ -38,6 +38,12 @@ constexpr std::int64_t kMaxAttempts = 100;
 constexpr std::int64_t kPriority = 1000;               ///< from -kPriority to kPriority
 constexpr std::size_t kOutputChunkBytes = 256 * 1024;  ///< raw bytes in one output report
 constexpr int kRerunsAfterInterrupt = 3;
+constexpr std::int64_t kJitter = 30 * kDay;       ///< greatest `schedule.jitter`
+constexpr std::int64_t kOccurrencesQueued = 100;  ///< occurrences that `queue` and `all` keep waiting
+constexpr std::size_t kChoices = 32;              ///< choices of a task
+constexpr std::size_t kChoiceNameBytes = 128;
+constexpr std::size_t kChoiceDescriptionBytes = 1024;
+constexpr std::size_t kMessageBytes = 64 * 1024;  ///< `content` of a worker's message, encoded
 
 constexpr std::size_t kPageDefault = 100;
 constexpr std::size_t kPageMost = 1000;

@@ -140,6 +140,17 @@ bool read_directive(ObjectReader& reader, const std::string& kind, Directive& di
     directive.body = CancelDirective{read_id(reader, "taskId")};
   } else if (kind == "delete") {
     directive.body = DeleteDirective{read_id(reader, "taskId")};
+  } else if (kind == "choose") {
+    ChooseDirective body{read_id(reader, "taskId"),
+                         read_part<ChoiceMade>(reader, "choice", choice_made_from_json),
+                         reader.integer("occurrence", 0, INT64_MAX).value_or(0)};
+    directive.body = std::move(body);
+  } else if (kind == "pause") {
+    directive.body = PauseDirective{read_id(reader, "taskId")};
+  } else if (kind == "resume") {
+    directive.body = ResumeDirective{read_id(reader, "taskId")};
+  } else if (kind == "run") {
+    directive.body = RunDirective{read_id(reader, "taskId")};
   } else if (kind == "settings") {
     SettingsDirective body;
     reader.require("settings");
@@ -178,9 +189,11 @@ CreatedReport read_created(ObjectReader& reader) {
 
 bool read_report(ObjectReader& reader, const std::string& kind, Report& report) {
   if (kind == "started") {
-    StartedReport body{read_id(reader, "taskId"), read_run_number(reader), 0};
+    StartedReport body{read_id(reader, "taskId"), read_run_number(reader), 0, 0, {}};
     reader.require("time");
     body.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
+    body.occurrence = reader.integer("occurrence", 0, INT64_MAX).value_or(0);
+    body.option = reader.text("option", limits::kChoiceNameBytes).value_or("");
     report.body = std::move(body);
   } else if (kind == "output") {
     std::string id = read_id(reader, "taskId");
@@ -194,6 +207,11 @@ bool read_report(ObjectReader& reader, const std::string& kind, Report& report) 
       body.state.result = body.run->result;  // travels once
     }
     report.body = std::move(body);
+  } else if (kind == "chosen") {
+    std::string id = read_id(reader, "taskId");
+    report.body = ChosenReport{std::move(id), read_part<TaskState>(reader, "state", state_from_json)};
+  } else if (kind == "message") {
+    report.body = MessageReport{read_part<RoomMessage>(reader, "message", room_message_from_json)};
   } else if (kind == "changed") {
     report.body = ChangedReport{read_part<Task>(reader, "task", task_from_json)};
   } else if (kind == "created") {
@@ -274,6 +292,15 @@ std::string encode(const Directive& directive) {
                  },
                  [&](const CancelDirective& body) { return line("cancel", with_id(body.task_id)); },
                  [&](const DeleteDirective& body) { return line("delete", with_id(body.task_id)); },
+                 [&](const ChooseDirective& body) {
+                   json value = with_id(body.task_id);
+                   value["choice"] = choice_made_to_json(body.made);
+                   if (body.occurrence != 0) value["occurrence"] = body.occurrence;
+                   return line("choose", std::move(value));
+                 },
+                 [&](const PauseDirective& body) { return line("pause", with_id(body.task_id)); },
+                 [&](const ResumeDirective& body) { return line("resume", with_id(body.task_id)); },
+                 [&](const RunDirective& body) { return line("run", with_id(body.task_id)); },
                  [&](const SettingsDirective& body) {
                    json settings = json::object();
                    if (body.hold) settings["hold"] = *body.hold;
@@ -290,7 +317,10 @@ std::string encode(const Report& report) {
   return std::visit(
       Overloaded{
           [&](const StartedReport& body) {
-            return line("started", {{"taskId", body.task_id}, {"run", body.run}, {"time", body.time}});
+            json value = {{"taskId", body.task_id}, {"run", body.run}, {"time", body.time}};
+            if (body.occurrence != 0) value["occurrence"] = body.occurrence;
+            if (!body.option.empty()) value["option"] = body.option;
+            return line("started", std::move(value));
           },
           [&](const OutputReport& body) {
             return line("output",
@@ -301,6 +331,13 @@ std::string encode(const Report& report) {
                           {"state", state_to_json(body.state, body.run ? Detail::summary : Detail::full)}};
             if (body.run) value["run"] = run_to_json(*body.run);
             return line("ended", std::move(value));
+          },
+          [&](const ChosenReport& body) {
+            return line("chosen",
+                        {{"taskId", body.task_id}, {"state", state_to_json(body.state, Detail::summary)}});
+          },
+          [&](const MessageReport& body) {
+            return line("message", {{"message", room_message_to_json(body.message)}});
           },
           [&](const ChangedReport& body) {
             return line("changed", {{"task", task_to_json(body.task, Detail::summary)}});

@@ -40,14 +40,30 @@ struct CancelDirective {
 struct DeleteDirective {
   std::string task_id;
 };
+/// An operator's answer to a task's question.
+struct ChooseDirective {
+  std::string task_id;
+  ChoiceMade made;
+  std::int64_t occurrence = 0;  ///< of a recurring task: which question it answers; 0: the one that is open
+};
+struct PauseDirective {
+  std::string task_id;
+};
+struct ResumeDirective {
+  std::string task_id;
+};
+/// Run it now, besides its schedule.
+struct RunDirective {
+  std::string task_id;
+};
 struct SettingsDirective {
   std::optional<bool> hold;
 };
 
 struct Directive {
   std::int64_t sequence = 0;
-  std::variant<TaskDirective, UpdateDirective, CancelDirective, DeleteDirective, SettingsDirective,
-               UnknownMessage>
+  std::variant<TaskDirective, UpdateDirective, CancelDirective, DeleteDirective, ChooseDirective,
+               PauseDirective, ResumeDirective, RunDirective, SettingsDirective, UnknownMessage>
       body;
 };
 
@@ -57,6 +73,8 @@ struct StartedReport {
   std::string task_id;
   std::int64_t run = 1;
   UnixMilliseconds time = 0;
+  std::int64_t occurrence = 0;
+  std::string option = {};
 };
 /// A piece of a run's kept output.
 struct OutputReport {
@@ -70,6 +88,15 @@ struct EndedReport {
   std::string task_id;
   std::optional<Run> run;
   TaskState state;
+};
+/// Somebody, or the default, chose: the task waits to run with it.
+struct ChosenReport {
+  std::string task_id;
+  TaskState state;  ///< with `chosen`
+};
+/// A message that a successful run, or somebody on the device, posted.
+struct MessageReport {
+  RoomMessage message;
 };
 /// Something else about the task changed: its spec by an update, its reason, that it was deleted. The whole
 /// task, as the device has it now, without `data` and `result`.
@@ -97,8 +124,8 @@ struct RefusedReport {
 
 struct Report {
   std::int64_t sequence = 0;
-  std::variant<StartedReport, OutputReport, EndedReport, ChangedReport, CreatedReport, SnapshotEndReport,
-               RefusedReport, UnknownMessage>
+  std::variant<StartedReport, OutputReport, EndedReport, ChosenReport, MessageReport, ChangedReport,
+               CreatedReport, SnapshotEndReport, RefusedReport, UnknownMessage>
       body;
 };
 

@@ -22,6 +22,11 @@ constexpr Names<RunStatus, 4> kRunStatuses{{{RunStatus::running, "running"},
                                             {RunStatus::cancelled, "cancelled"}}};
 constexpr Names<OutputStream, 2> kOutputStreams{
     {{OutputStream::standard_output, "stdout"}, {OutputStream::standard_error, "stderr"}}};
+constexpr Names<Overlap, 3> kOverlaps{
+    {{Overlap::skip, "skip"}, {Overlap::queue, "queue"}, {Overlap::cancel_previous, "cancelPrevious"}}};
+constexpr Names<CatchUp, 3> kCatchUps{
+    {{CatchUp::once, "once"}, {CatchUp::all, "all"}, {CatchUp::skip, "skip"}}};
+constexpr Names<Chooser, 2> kChoosers{{{Chooser::operator_, "operator"}, {Chooser::user, "user"}}};
 
 template <class Value, std::size_t Size>
 std::string_view name_of(const Names<Value, Size>& names, Value value) {
@@ -60,6 +65,32 @@ std::string_view to_string(OutputStream stream) {
 }
 Result<OutputStream> parse_output_stream(std::string_view name) {
   return value_of(kOutputStreams, name, "stream");
+}
+
+std::string_view to_string(Overlap overlap) {
+  return name_of(kOverlaps, overlap);
+}
+Result<Overlap> parse_overlap(std::string_view name) {
+  return value_of(kOverlaps, name, "overlap");
+}
+std::string_view to_string(CatchUp catch_up) {
+  return name_of(kCatchUps, catch_up);
+}
+Result<CatchUp> parse_catch_up(std::string_view name) {
+  return value_of(kCatchUps, name, "catchUp");
+}
+std::string_view to_string(Chooser chooser) {
+  return name_of(kChoosers, chooser);
+}
+Result<Chooser> parse_chooser(std::string_view name) {
+  return value_of(kChoosers, name, "chooser");
+}
+
+const Choice* TaskSpec::find_choice(std::string_view name) const {
+  for (const Choice& choice : choices) {
+    if (choice.name == name) return &choice;
+  }
+  return nullptr;
 }
 
 bool may_become(TaskStatus from, TaskStatus to) {

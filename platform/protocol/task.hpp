@@ -69,10 +69,56 @@ struct TaskOptions {
   bool operator==(const TaskOptions&) const = default;
 };
 
-/// `schedule` (contract section 5). This version runs `scheduled_for`; intervals are refused at the door.
+/// What becomes of an occurrence that is due while the one before has not ended.
+enum class Overlap : std::uint8_t {
+  skip,             ///< it is left out and counted
+  queue,            ///< it waits its turn
+  cancel_previous,  ///< the one before is stopped for it
+};
+[[nodiscard]] std::string_view to_string(Overlap overlap);  ///< skip, queue, cancelPrevious
+[[nodiscard]] Result<Overlap> parse_overlap(std::string_view name);
+
+/// What becomes of occurrences that were due while the agent was down or the machine slept.
+enum class CatchUp : std::uint8_t {
+  once,  ///< one run for all of them
+  all,   ///< each, in order
+  skip,  ///< none
+};
+[[nodiscard]] std::string_view to_string(CatchUp catch_up);
+[[nodiscard]] Result<CatchUp> parse_catch_up(std::string_view name);
+
+/// `schedule` (contract section 5).
 struct TaskSchedule {
-  std::optional<UnixMilliseconds> scheduled_for;
+  std::optional<UnixMilliseconds> scheduled_for;        ///< not before; the first run of a recurring task
+  std::optional<DurationMilliseconds> update_interval;  ///< repeats on a fixed grid
+  DurationMilliseconds jitter = 0;  ///< a stable part of it is added for each task and device
+  Overlap overlap = Overlap::skip;
+  CatchUp catch_up = CatchUp::once;
+  [[nodiscard]] bool recurs() const { return update_interval.has_value(); }
   bool operator==(const TaskSchedule&) const = default;
+};
+
+/// One of the answers that a task waits for (contract section 6).
+struct Choice {
+  std::string name;
+  std::string description;
+  bool operator==(const Choice&) const = default;
+};
+
+/// Who on the device may choose; operators always may.
+enum class Chooser : std::uint8_t {
+  operator_,  ///< those who may run tasks
+  user,       ///< whoever is logged in
+};
+[[nodiscard]] std::string_view to_string(Chooser chooser);  ///< operator, user
+[[nodiscard]] Result<Chooser> parse_chooser(std::string_view name);
+
+/// A choice that was made, or asked for.
+struct ChoiceMade {
+  std::string option;  ///< the name of the choice
+  std::string by;      ///< `operator:LABEL`, `user:NAME`, `default`
+  UnixMilliseconds time = 0;
+  bool operator==(const ChoiceMade&) const = default;
 };
 
 /// What somebody asked for. `data` and `metadata` are JSON text as encode_json writes it: what arrived is
@@ -89,6 +135,13 @@ struct TaskSpec {
   std::string metadata = "{}";
   TaskOptions options;
   TaskSchedule schedule;
+  std::vector<Choice> choices;  ///< empty: it asks nobody
+  std::string default_choice;   ///< what counts when nobody chose in time; empty: then it fails as expired
+  /// Until when it may be chosen. A recurring task asks for each occurrence: the same time after each as
+  /// this is after the first.
+  std::optional<UnixMilliseconds> choice_expires_at;
+  Chooser chooser = Chooser::operator_;
+  [[nodiscard]] const Choice* find_choice(std::string_view name) const;
   bool operator==(const TaskSpec&) const = default;
 };
 
@@ -105,7 +158,10 @@ struct TaskState {
   UnixMilliseconds updated_at = 0;
   std::optional<UnixMilliseconds> next_run_at;
   std::int64_t run_count = 0;
-  std::int64_t missed_count = 0;
+  std::int64_t missed_count = 0;     ///< occurrences that were due and never run
+  std::int64_t occurrence = 0;       ///< of a recurring task: the number of the last that was due; else 0
+  std::optional<ChoiceMade> chosen;  ///< what the present occurrence, or the task, was answered
+  std::optional<ChoiceMade> choice_requested;  ///< an operator's answer that the device has not confirmed
   std::optional<UnixMilliseconds> cancel_requested_at;  ///< asked, and the device has not answered yet
   std::optional<UnixMilliseconds> deleted_at;
   std::string result;  ///< JSON text of the last run's result, empty while there is none
@@ -130,8 +186,23 @@ struct Run {
   std::string reason;
   UnixMilliseconds start_time = 0;
   std::optional<UnixMilliseconds> end_time;
-  std::string result;  ///< JSON text, without the output; empty while it runs
+  std::string result;           ///< JSON text, without the output; empty while it runs
+  std::int64_t occurrence = 0;  ///< of a recurring task; 0: one that somebody asked for in between
+  std::string option = {};      ///< the choice it ran with; empty: none
   bool operator==(const Run&) const = default;
+};
+
+/// What a worker, or somebody on the device, posted to a room.
+struct RoomMessage {
+  std::string id;
+  std::string node_id;
+  std::string room_id;
+  std::string world_id;
+  std::string task_id;         ///< empty: no worker posted it
+  std::int64_t run = 0;        ///< of the task
+  std::string content = "{}";  ///< JSON text of an object, as a rule with `text`
+  UnixMilliseconds time = 0;   ///< of the device
+  bool operator==(const RoomMessage&) const = default;
 };
 
 enum class OutputStream : std::uint8_t { standard_output, standard_error };

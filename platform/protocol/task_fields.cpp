@@ -32,6 +32,21 @@ bool is_null(ObjectReader& reader, std::string_view name, Nulls nulls) {
   return value != nullptr && value->is_null();
 }
 
+/// Reads one of several names into `target`; null in a patch puts it back to the first of them.
+template <class Value>
+void name_field(ObjectReader& reader, std::string_view field, Nulls nulls, Value& target,
+                Result<Value> (*parse)(std::string_view)) {
+  if (is_null(reader, field, nulls)) {
+    target = Value{};
+  } else if (const auto name = reader.text(field, 32)) {
+    if (const auto value = parse(*name)) {
+      target = *value;
+    } else {
+      reader.refuse(field, "is not known: " + value.error().message);
+    }
+  }
+}
+
 RetryPolicy read_retry(ObjectReader& outer, const json& value) {
   RetryPolicy retry;
   ObjectReader reader(value, ObjectReader::Unknown::refuse, outer.path_of("retry"));
@@ -99,18 +114,75 @@ TaskOptions read_options(ObjectReader& reader, TaskOptions base, Nulls nulls) {
 TaskSchedule read_schedule(ObjectReader& reader, TaskSchedule base, Nulls nulls) {
   integer_field(reader, "scheduledFor", 0, limits::kLatestTime, nulls, base.scheduled_for,
                 std::optional<UnixMilliseconds>());
-  if (reader.integer("updateInterval", limits::kShortestInterval, limits::kLongestInterval)) {
-    reader.refuse("updateInterval", "asks for a recurring task, which this version does not run yet",
-                  ErrorCode::unsupported);
-  }
-  for (const std::string_view later : {"jitter", "overlap", "catchUp"}) {
-    if (reader.has(later)) {
-      reader.refuse(later, "belongs to recurring tasks, which this version does not run yet",
-                    ErrorCode::unsupported);
+  integer_field(reader, "updateInterval", limits::kShortestInterval, limits::kLongestInterval, nulls,
+                base.update_interval, std::optional<DurationMilliseconds>());
+  integer_field(reader, "jitter", 0, limits::kJitter, nulls, base.jitter, DurationMilliseconds{0});
+  name_field(reader, "overlap", nulls, base.overlap, parse_overlap);
+  name_field(reader, "catchUp", nulls, base.catch_up, parse_catch_up);
+  if (!base.recurs()) {
+    for (const std::string_view name : {"overlap", "catchUp"}) {
+      if (reader.has(name)) reader.refuse(name, "goes with updateInterval only");
     }
+    base.overlap = Overlap::skip;
+    base.catch_up = CatchUp::once;
   }
   return base;
 }
+
+namespace {
+
+std::vector<Choice> read_choice_list(ObjectReader& reader) {
+  std::vector<Choice> choices;
+  const auto* list = reader.array("choices", limits::kChoices);
+  if (list == nullptr) return choices;
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const std::string place = "choices[" + std::to_string(i) + "]";
+    const json& item = (*list)[i];
+    if (!item.is_object()) {
+      reader.refuse(place, "must be an object with name and description");
+      break;
+    }
+    ObjectReader inner(item, ObjectReader::Unknown::refuse, reader.path_of(place));
+    inner.require("name");
+    Choice choice;
+    choice.name = inner.text("name", limits::kChoiceNameBytes, 1).value_or("");
+    choice.description = inner.text("description", limits::kChoiceDescriptionBytes).value_or("");
+    if (has_control_characters(choice.name)) inner.refuse("name", "must not contain control characters");
+    const auto is_same = [&](const Choice& other) { return other.name == choice.name; };
+    if (std::any_of(choices.begin(), choices.end(), is_same)) {
+      inner.refuse("name", "is there twice: each choice has a name of its own");
+    }
+    if (auto error = inner.finish()) reader.refuse(std::move(*error));
+    choices.push_back(std::move(choice));
+  }
+  return choices;
+}
+
+/// What belongs to a question, and fits together.
+void read_choices(ObjectReader& reader, TaskSpec& spec) {
+  spec.choices = read_choice_list(reader);
+  spec.default_choice = reader.text("defaultChoice", limits::kChoiceNameBytes, 1).value_or("");
+  spec.choice_expires_at = reader.integer("choiceExpiresAt", 0, limits::kLatestTime);
+  name_field(reader, "chooser", Nulls::refuse, spec.chooser, parse_chooser);
+  if (reader.failed()) return;
+  if (spec.choices.empty()) {
+    for (const std::string_view name : {"defaultChoice", "choiceExpiresAt", "chooser"}) {
+      if (reader.has(name)) reader.refuse(name, "goes with choices only");
+    }
+    return;
+  }
+  if (spec.default_choice.empty()) return;
+  if (spec.find_choice(spec.default_choice) == nullptr) {
+    std::string names;
+    for (const Choice& choice : spec.choices) names += (names.empty() ? "" : ", ") + choice.name;
+    reader.refuse("defaultChoice", "must be one of the choices: " + names);
+  } else if (!spec.choice_expires_at) {
+    reader.refuse("defaultChoice",
+                  "never counts without choiceExpiresAt: say until when somebody may choose");
+  }
+}
+
+}  // namespace
 
 std::optional<std::vector<std::string>> read_tags(ObjectReader& reader) {
   auto tags = reader.texts("tags", limits::kTags, limits::kTagBytes, 1);
@@ -172,12 +244,7 @@ TaskSpec read_spec(ObjectReader& reader, ObjectReader::Unknown unknown) {
     spec.schedule = read_schedule(inner, {}, Nulls::refuse);
     if (auto error = inner.finish()) reader.refuse(std::move(*error));
   }
-  for (const std::string_view later : {"choices", "defaultChoice", "choiceExpiresAt", "chooser"}) {
-    if (reader.has(later)) {
-      reader.refuse(later, "asks for a choice, which this version does not offer yet",
-                    ErrorCode::unsupported);
-    }
-  }
+  read_choices(reader, spec);
   return spec;
 }
 
@@ -201,6 +268,10 @@ json options_to_json(const TaskOptions& options) {
 json schedule_to_json(const TaskSchedule& schedule) {
   json value = json::object();
   if (schedule.scheduled_for) value["scheduledFor"] = *schedule.scheduled_for;
+  if (schedule.update_interval) value["updateInterval"] = *schedule.update_interval;
+  if (schedule.jitter != 0) value["jitter"] = schedule.jitter;
+  if (schedule.overlap != Overlap::skip) value["overlap"] = to_string(schedule.overlap);
+  if (schedule.catch_up != CatchUp::once) value["catchUp"] = to_string(schedule.catch_up);
   return value;
 }
 

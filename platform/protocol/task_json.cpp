@@ -19,6 +19,7 @@ using Unknown = ObjectReader::Unknown;
 
 constexpr std::size_t kReasonBytes = 64;
 constexpr std::size_t kDetailBytes = 4096;
+constexpr std::size_t kChosenByBytes = 512;
 // A result is `echo`'s data or a command's facts, in an object of its own.
 constexpr std::size_t kResultBytes = limits::kDataBytes + 64 * 1024;
 
@@ -39,6 +40,15 @@ void put(json& object, const char* name, const std::string& value) {
 
 std::optional<UnixMilliseconds> read_time(ObjectReader& reader, std::string_view name) {
   return reader.integer(name, 0, limits::kLatestTime);
+}
+
+std::optional<ChoiceMade> read_choice_made(ObjectReader& outer, std::string_view name) {
+  const auto* value = outer.object(name);
+  if (value == nullptr) return std::nullopt;
+  auto made = choice_made_from_json(*value);
+  if (made) return std::move(*made);
+  outer.refuse(with_context(made.error(), outer.path_of(name)));
+  return std::nullopt;
 }
 
 TaskState read_state(ObjectReader& reader) {
@@ -62,6 +72,9 @@ TaskState read_state(ObjectReader& reader) {
   state.next_run_at = read_time(reader, "nextRunAt");
   state.run_count = reader.integer("runCount", 0, INT64_MAX).value_or(0);
   state.missed_count = reader.integer("missedCount", 0, INT64_MAX).value_or(0);
+  state.occurrence = reader.integer("occurrence", 0, INT64_MAX).value_or(0);
+  state.chosen = read_choice_made(reader, "chosen");
+  state.choice_requested = read_choice_made(reader, "choiceRequested");
   state.cancel_requested_at = read_time(reader, "cancelRequestedAt");
   state.deleted_at = read_time(reader, "deletedAt");
   state.result = fields::read_object_text(reader, "result", kResultBytes).value_or("");
@@ -80,6 +93,14 @@ json spec_to_json(const TaskSpec& spec) {
   value["metadata"] = decode_own(spec.metadata);
   value["options"] = fields::options_to_json(spec.options);
   if (spec.schedule != TaskSchedule{}) value["schedule"] = fields::schedule_to_json(spec.schedule);
+  for (const Choice& choice : spec.choices) {
+    json item = {{"name", choice.name}};
+    put(item, "description", choice.description);
+    value["choices"].push_back(std::move(item));
+  }
+  put(value, "defaultChoice", spec.default_choice);
+  put(value, "choiceExpiresAt", spec.choice_expires_at);
+  if (spec.chooser != Chooser::operator_) value["chooser"] = to_string(spec.chooser);
   return value;
 }
 
@@ -104,6 +125,9 @@ json state_to_json(const TaskState& state, Detail detail) {
   put(value, "endTime", state.end_time);
   put(value, "nextRunAt", state.next_run_at);
   if (state.missed_count != 0) value["missedCount"] = state.missed_count;
+  if (state.occurrence != 0) value["occurrence"] = state.occurrence;
+  if (state.chosen) value["chosen"] = choice_made_to_json(*state.chosen);
+  if (state.choice_requested) value["choiceRequested"] = choice_made_to_json(*state.choice_requested);
   put(value, "cancelRequestedAt", state.cancel_requested_at);
   put(value, "deletedAt", state.deleted_at);
   if (detail == Detail::full && !state.result.empty()) value["result"] = decode_own(state.result);
@@ -139,6 +163,8 @@ json run_to_json(const Run& run) {
                 {"startTime", run.start_time}};
   put(value, "reason", run.reason);
   put(value, "endTime", run.end_time);
+  if (run.occurrence != 0) value["occurrence"] = run.occurrence;
+  put(value, "option", run.option);
   if (!run.result.empty()) value["result"] = decode_own(run.result);
   return value;
 }
@@ -160,9 +186,54 @@ Result<Run> run_from_json(const json& value) {
   run.reason = reader.text("reason", kReasonBytes).value_or("");
   run.start_time = read_time(reader, "startTime").value_or(0);
   run.end_time = read_time(reader, "endTime");
+  run.occurrence = reader.integer("occurrence", 0, INT64_MAX).value_or(0);
+  run.option = reader.text("option", limits::kChoiceNameBytes).value_or("");
   run.result = fields::read_object_text(reader, "result", kResultBytes).value_or("");
   if (auto error = reader.finish()) return *error;
   return run;
+}
+
+json choice_made_to_json(const ChoiceMade& made) {
+  return {{"option", made.option}, {"by", made.by}, {"time", made.time}};
+}
+
+Result<ChoiceMade> choice_made_from_json(const json& value) {
+  ObjectReader reader(value, Unknown::ignore);
+  ChoiceMade made;
+  for (const char* name : {"option", "by", "time"}) reader.require(name);
+  made.option = reader.text("option", limits::kChoiceNameBytes, 1).value_or("");
+  made.by = reader.text("by", kChosenByBytes, 1).value_or("");
+  made.time = read_time(reader, "time").value_or(0);
+  if (auto error = reader.finish()) return *error;
+  return made;
+}
+
+json room_message_to_json(const RoomMessage& message) {
+  json value = {{"id", message.id}, {"content", decode_own(message.content)}, {"time", message.time}};
+  put(value, "nodeId", message.node_id);
+  put(value, "roomId", message.room_id);
+  put(value, "worldId", message.world_id);
+  put(value, "taskId", message.task_id);
+  if (message.run != 0) value["run"] = message.run;
+  return value;
+}
+
+Result<RoomMessage> room_message_from_json(const json& value) {
+  ObjectReader reader(value, Unknown::ignore);
+  RoomMessage message;
+  for (const char* name : {"id", "content", "time"}) reader.require(name);
+  message.id = reader.text("id", 36).value_or("");
+  if (!is_uuid(message.id)) reader.refuse("id", "must be a UUID");
+  message.node_id = reader.text("nodeId", limits::kNodeNameBytes).value_or("");
+  message.room_id = reader.text("roomId", limits::kRoomBytes).value_or("");
+  message.world_id = reader.text("worldId", limits::kRoomBytes).value_or("");
+  message.task_id = reader.text("taskId", 36).value_or("");
+  if (!message.task_id.empty() && !is_uuid(message.task_id)) reader.refuse("taskId", "must be a UUID");
+  message.run = reader.integer("run", 0, INT64_MAX).value_or(0);
+  message.content = fields::read_object_text(reader, "content", limits::kMessageBytes).value_or("{}");
+  message.time = read_time(reader, "time").value_or(0);
+  if (auto error = reader.finish()) return *error;
+  return message;
 }
 
 json chunk_to_json(const OutputChunk& chunk) {

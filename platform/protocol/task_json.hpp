@@ -30,6 +30,14 @@ enum class Detail : std::uint8_t {
 [[nodiscard]] nlohmann::json run_to_json(const Run& run);
 [[nodiscard]] Result<Run> run_from_json(const nlohmann::json& value);
 
+/// `{"option","by","time"}`
+[[nodiscard]] nlohmann::json choice_made_to_json(const ChoiceMade& made);
+[[nodiscard]] Result<ChoiceMade> choice_made_from_json(const nlohmann::json& value);
+
+/// `{"id","nodeId","roomId","worldId","taskId","run","content","time"}`; empty fields are left out.
+[[nodiscard]] nlohmann::json room_message_to_json(const RoomMessage& message);
+[[nodiscard]] Result<RoomMessage> room_message_from_json(const nlohmann::json& value);
+
 /// `{"stream","offset","text"}`, or `base64` in place of `text` where the bytes are not UTF-8.
 [[nodiscard]] nlohmann::json chunk_to_json(const OutputChunk& chunk);
 [[nodiscard]] Result<OutputChunk> chunk_from_json(const nlohmann::json& value);

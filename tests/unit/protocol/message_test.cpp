@@ -54,6 +54,30 @@ Run example_run() {
   return {kId, 1, RunStatus::complete, "", 3, 4, R"({"data":{"exitCode":0},"success":true})"};
 }
 
+/// With everything that a schedule and a question bring.
+Task recurring_task() {
+  Task task;
+  task.spec.id = kId;
+  task.spec.node_id = "node-1";
+  task.spec.type = "DAILY_REPORT";
+  task.spec.schedule = {5, 60'000, 250, Overlap::cancel_previous, CatchUp::all};
+  task.spec.choices = {{"confirm", "Proceed"}, {"cancel", ""}};
+  task.spec.default_choice = "cancel";
+  task.spec.choice_expires_at = 99;
+  task.spec.chooser = Chooser::user;
+  task.state.status = TaskStatus::sent;
+  task.state.paused = true;
+  task.state.missed_count = 4;
+  task.state.occurrence = 7;
+  task.state.chosen = ChoiceMade{"confirm", "user:bob", 8};
+  task.state.choice_requested = ChoiceMade{"cancel", "operator:ann", 9};
+  return task;
+}
+
+RoomMessage example_message() {
+  return {"0192a5b0-0000-7000-8000-000000000002", "node-1", "room", "world", kId, 3, R"({"text":"hi"})", 11};
+}
+
 TEST(Directives, StandOnTheWireAsWritten) {
   const auto task = example_task();
   std::string lines;
@@ -61,7 +85,11 @@ TEST(Directives, StandOnTheWireAsWritten) {
   lines += encode(Directive{2, UpdateDirective{kId, R"({"description":"x"})"}}) + "\n";
   lines += encode(Directive{3, CancelDirective{kId}}) + "\n";
   lines += encode(Directive{4, DeleteDirective{kId}}) + "\n";
-  lines += encode(Directive{5, SettingsDirective{true}});
+  lines += encode(Directive{5, SettingsDirective{true}}) + "\n";
+  lines += encode(Directive{6, ChooseDirective{kId, {"confirm", "operator:ann", 9}, 2}}) + "\n";
+  lines += encode(Directive{7, PauseDirective{kId}}) + "\n";
+  lines += encode(Directive{8, ResumeDirective{kId}}) + "\n";
+  lines += encode(Directive{9, RunDirective{kId}});
   EXPECT_EQ(lines, golden("directives.ndjson", lines));
 }
 
@@ -75,7 +103,12 @@ TEST(Reports, StandOnTheWireAsWritten) {
   lines += encode(Report{5, ChangedReport{task}}) + "\n";
   lines += encode(Report{6, CreatedReport{task, {example_run()}, true}}) + "\n";
   lines += encode(Report{7, SnapshotEndReport{1}}) + "\n";
-  lines += encode(Report{8, RefusedReport{3, kId, "invalid", "why"}});
+  lines += encode(Report{8, RefusedReport{3, kId, "invalid", "why"}}) + "\n";
+  const auto recurring = recurring_task();
+  lines += encode(Report{9, StartedReport{kId, 2, 3, 7, "confirm"}}) + "\n";
+  lines += encode(Report{10, ChosenReport{kId, recurring.state}}) + "\n";
+  lines += encode(Report{11, MessageReport{example_message()}}) + "\n";
+  lines += encode(Report{12, ChangedReport{recurring}});
   EXPECT_EQ(lines, golden("reports.ndjson", lines));
 }
 
@@ -91,6 +124,9 @@ TEST(Directives, ComeBackAsTheyWent) {
   EXPECT_TRUE(
       *std::get<SettingsDirective>(decode_directive(encode(Directive{1, SettingsDirective{true}}))->body)
            .hold);
+  const auto choose = decode_directive(encode(Directive{1, ChooseDirective{kId, {"a b", "default", 1}, 5}}));
+  EXPECT_EQ(std::get<ChooseDirective>(choose->body).made, (ChoiceMade{"a b", "default", 1}));
+  EXPECT_EQ(std::get<ChooseDirective>(choose->body).occurrence, 5);
   EXPECT_EQ(std::get<UpdateDirective>(
                 decode_directive(encode(Directive{1, UpdateDirective{kId, R"({"tags":[]})"}}))->body)
                 .changes,
@@ -107,6 +143,17 @@ TEST(Reports, ComeBackAsTheyWent) {
   ASSERT_EQ(body->runs.size(), 1U);
   EXPECT_EQ(body->runs[0], example_run());
   EXPECT_TRUE(body->snapshot);
+  const auto changed = decode_report(encode(Report{1, ChangedReport{recurring_task()}}));
+  EXPECT_EQ(std::get<ChangedReport>(changed->body).task, recurring_task());
+  const auto posted = decode_report(encode(Report{1, MessageReport{example_message()}}));
+  EXPECT_EQ(std::get<MessageReport>(posted->body).message, example_message());
+  const auto chosen = decode_report(encode(Report{1, ChosenReport{kId, recurring_task().state}}));
+  EXPECT_EQ(std::get<ChosenReport>(chosen->body).state, recurring_task().state);
+  auto run = example_run();
+  run.occurrence = 3;
+  run.option = "confirm";
+  const auto with_run = decode_report(encode(Report{1, CreatedReport{task, {run}, false}}));
+  EXPECT_EQ(std::get<CreatedReport>(with_run->body).runs.front(), run);
   std::string every_byte;
   for (int i = 0; i < 256; ++i) every_byte += static_cast<char>(i);
   for (const std::string& bytes : {std::string("text\n\0more", 10), every_byte}) {

@@ -91,13 +91,60 @@ TEST(TaskRequest, HoldsTheLimits) {
   EXPECT_EQ(field_at_fault(R"({"type":"x","schedule":{"updateInterval":999}})"), "schedule.updateInterval");
 }
 
-TEST(TaskRequest, SaysWhatComesLater) {
-  for (const char* text :
-       {R"({"type":"x","schedule":{"updateInterval":1000}})", R"({"type":"x","choices":[]})"}) {
-    const auto spec = parse(text);
-    ASSERT_TRUE(spec.has_error());
-    EXPECT_EQ(spec.error().code, ErrorCode::unsupported);
-  }
+TEST(TaskRequest, TakesASchedule) {
+  const auto spec = parse(
+      R"({"id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","nodeId":"n","type":"x","schedule":{"scheduledFor":5,"updateInterval":1000,"jitter":250,"overlap":"cancelPrevious","catchUp":"all"}})");
+  ASSERT_TRUE(spec.has_value()) << spec.error().message;
+  EXPECT_EQ(spec->schedule, (TaskSchedule{5, 1000, 250, Overlap::cancel_previous, CatchUp::all}));
+  EXPECT_EQ(*spec_from_json(spec_to_json(*spec)), *spec);
+  const auto with = [](const std::string& members) { return R"({"type":"x","schedule":{)" + members + "}}"; };
+  EXPECT_EQ(field_at_fault(with(R"("overlap":"queue")")), "schedule.overlap");
+  EXPECT_EQ(field_at_fault(with(R"("catchUp":"once")")), "schedule.catchUp");
+  EXPECT_EQ(field_at_fault(with(R"("updateInterval":1000,"overlap":"Skip")")), "schedule.overlap");
+  EXPECT_EQ(field_at_fault(with(R"("updateInterval":1000,"catchUp":1)")), "schedule.catchUp");
+  EXPECT_EQ(field_at_fault(with(R"("jitter":2592000000)")), "accepted");
+  EXPECT_EQ(field_at_fault(with(R"("jitter":2592000001)")), "schedule.jitter");
+  EXPECT_EQ(field_at_fault(with(R"("cron":"* * * * *")")), "schedule.cron");
+}
+
+TEST(TaskRequest, TakesAQuestion) {
+  const auto with = [](const std::string& members) { return R"({"type":"x",)" + members + "}"; };
+  const auto spec = parse(with(
+      R"("choices":[{"name":"confirm","description":"Proceed"},{"name":"cancel"}],"defaultChoice":"cancel","choiceExpiresAt":7,"chooser":"user")"));
+  ASSERT_TRUE(spec.has_value()) << spec.error().message;
+  EXPECT_EQ(spec->choices, (std::vector<Choice>{{"confirm", "Proceed"}, {"cancel", ""}}));
+  EXPECT_EQ(spec->default_choice, "cancel");
+  EXPECT_EQ(spec->choice_expires_at, 7);
+  EXPECT_EQ(spec->chooser, Chooser::user);
+  EXPECT_NE(spec->find_choice("confirm"), nullptr);
+  EXPECT_EQ(spec->find_choice("Confirm"), nullptr);
+  EXPECT_EQ(field_at_fault(with(R"("choices":[])")), "accepted");
+  EXPECT_EQ(field_at_fault(with(R"("choices":["yes"])")), "choices[0]");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":""}])")), "choices[0].name");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"description":"a"}])")), "choices[0].name");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a"},{"name":"a"}])")), "choices[1].name");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a\nb"}])")), "choices[0].name");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a","key":1}])")), "choices[0].key");
+  EXPECT_EQ(field_at_fault(with(R"("chooser":"user")")), "chooser");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a"}],"chooser":"everyone")")), "chooser");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a"}],"defaultChoice":"b","choiceExpiresAt":1)")),
+            "defaultChoice");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"a"}],"defaultChoice":"a")")), "defaultChoice");
+  std::string most;
+  for (std::size_t i = 0; i < limits::kChoices; ++i) most += R"({"name":"c)" + std::to_string(i) + R"("},)";
+  most.pop_back();
+  EXPECT_EQ(field_at_fault(with(R"("choices":[)" + most + "]")), "accepted");
+  EXPECT_EQ(field_at_fault(with(R"("choices":[{"name":"one more"},)" + most + "]")), "choices");
+}
+
+TEST(TaskChanges, TurnARecurringTaskIntoOneThatRunsOnce) {
+  TaskSpec current;
+  current.schedule = {5, 1000, 0, Overlap::queue, CatchUp::all};
+  const auto changes = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":null}})"), current);
+  ASSERT_TRUE(changes.has_value()) << changes.error().message;
+  EXPECT_EQ(*changes->schedule, (TaskSchedule{5, std::nullopt, 0, Overlap::skip, CatchUp::once}));
+  const auto longer = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":2000}})"), current);
+  EXPECT_EQ(*longer->schedule, (TaskSchedule{5, 2000, 0, Overlap::queue, CatchUp::all}));
 }
 
 TEST(CommandData, IsCheckedAtTheDoor) {

@@ -37,6 +37,8 @@ struct ProcessSpec {
   /// What the child reads on standard input; empty: it reads an end of file at once. A child that never reads
   /// it blocks nobody.
   std::string standard_input = {};
+  /// Keep standard input open after `standard_input`: the observer writes to it while the child runs.
+  bool interactive = false;
   /// The user to run as; empty: as ourselves. Needs root.
   std::string run_as = {};
   /// The run mark; empty: none.
@@ -69,6 +71,18 @@ struct ProcessOutcome {
   std::vector<ProcessInfo> survivors = {};  ///< what could not be stopped after a timeout or a stop
 };
 
+/// Standard input of an interactive child. Lives as long as its run. Threads: only within the callbacks of
+/// the run's observer.
+class ProcessInput {
+ public:
+  virtual ~ProcessInput() = default;
+  /// Hands bytes to the child, which takes them when it likes. `limit` when 16 MiB wait for it already; what
+  /// is written to a child that has closed its end is dropped.
+  virtual Result<void> write(std::string_view bytes) = 0;
+  /// No more will come: the child reads an end of file behind what waits.
+  virtual void close() = 0;
+};
+
 /// Told about a run on the thread that called `run`. Its methods must not throw. While one of them works the
 /// child's streams are not read: a slow observer slows the child down, and costs no memory.
 class ProcessObserver {
@@ -76,6 +90,10 @@ class ProcessObserver {
   virtual ~ProcessObserver() = default;
   /// The process has been started and has begun the program. Called once, before any output.
   virtual void started(std::int64_t pid) = 0;
+  /// Its standard input, of an interactive run. Called once, after `started`.
+  virtual void opened(ProcessInput& /*input*/) {}
+  /// It is about to be asked to end, because its timeout passed or the stop token asked.
+  virtual void stopping(bool /*timed_out*/) {}
   /// Bytes as they come, at most 64 KiB at a time; the two streams in no order between each other.
   virtual void output(OutputStream stream, std::string_view bytes) = 0;
 };

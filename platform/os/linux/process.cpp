@@ -74,6 +74,25 @@ Result<Descriptor> open_input(std::string_view bytes) {
   return read_only.is_open() ? std::move(read_only) : std::move(memory);
 }
 
+// An end for the child and one for us, which does not block.
+Result<Pipe> open_input_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage("cannot open a pipe for the input", errno);
+  Pipe pipe{Descriptor(ends[1]), above_standard_streams(Descriptor(ends[0]))};
+  if (!pipe.childs.is_open() || ::fcntl(pipe.ours.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return shortage("cannot prepare a pipe for the input", errno);
+  }
+  return pipe;
+}
+
+// What the child reads: everything at once, or a pipe that stays open.
+Result<Pipe> open_standard_input(const ProcessSpec& spec) {
+  if (spec.interactive) return open_input_pipe();
+  auto input = open_input(spec.standard_input);
+  if (!input) return input.error();
+  return Pipe{Descriptor(), std::move(*input)};
+}
+
 bool has_nul(const std::string& text) {
   return text.find('\0') != std::string::npos;
 }
@@ -162,6 +181,8 @@ ProcessSupervisor::ProcessSupervisor() : state_(std::make_unique<State>()) {
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   // Whoever started us may have had SIGCHLD ignored, which we would inherit: exit codes would be lost.
   ::signal(SIGCHLD, SIG_DFL);
+  // A child that closes its standard input is no reason to end.
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
 ProcessSupervisor::~ProcessSupervisor() = default;
@@ -175,21 +196,22 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
     outcome.stopped = true;
     return outcome;
   }
-  auto input = open_input(spec.standard_input);
+  auto input = open_standard_input(spec);
   if (!input) return input.error();
   auto output = open_output_pipe();
   if (!output) return output.error();
   auto error_output = open_output_pipe();
   if (!error_output) return error_output.error();
-  request->standard_input = input->get();
+  request->standard_input = input->childs.get();
   request->standard_output = output->childs.get();
   request->standard_error = error_output->childs.get();
 
   if (request->user) {
     // A script that opens /dev/stderr opens the pipe anew, which otherwise only we may do.
-    for (const auto* pipe : {&*output, &*error_output}) {
+    for (const auto* pipe : {&*input, &*output, &*error_output}) {
+      if (!pipe->ours.is_open()) continue;
       if (::fchown(pipe->childs.get(), request->user->id, static_cast<gid_t>(-1)) != 0) {
-        return io_error("cannot give the output pipes to " + request->user->name, errno);
+        return io_error("cannot give the pipes to " + request->user->name, errno);
       }
     }
   }
@@ -197,13 +219,13 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   state_->children.reap_orphans();
   const auto child = state_->children.launch(*request);
   if (!child) return child.error();
-  input->close();
+  input->childs.close();
   output->childs.close();
   error_output->childs.close();
   ProcessOutcome outcome;
   {
-    RunningProcess process(*child, std::move(output->ours), std::move(error_output->ours), spec,
-                           state_->children, stop, observer);
+    RunningProcess process(*child, std::move(input->ours), std::move(output->ours),
+                           std::move(error_output->ours), spec, state_->children, stop, observer);
     outcome = process.follow();
   }
   state_->children.reap_orphans();

@@ -19,8 +19,9 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kBufferBytes = 64 * 1024;  // what a pipe holds
-constexpr milliseconds kKillLimit{2000};         // how long killing is repeated before survivors are reported
-constexpr milliseconds kFirstLook{2};            // between two looks at the tree, doubled up to
+constexpr std::size_t kMostInput = 16 * 1024 * 1024;
+constexpr milliseconds kKillLimit{2000};  // how long killing is repeated before survivors are reported
+constexpr milliseconds kFirstLook{2};     // between two looks at the tree, doubled up to
 constexpr milliseconds kLastLook{100};
 constexpr milliseconds kLookWithoutHandle{20};
 
@@ -31,14 +32,53 @@ std::string signal_name(int number) {
 
 }  // namespace
 
-RunningProcess::RunningProcess(pid_t main, Descriptor standard_output, Descriptor standard_error,
-                               const ProcessSpec& spec, ChildRegistry& children, const std::stop_token& stop,
-                               ProcessObserver& observer)
+Result<void> InputPipe::write(std::string_view bytes) {
+  if (!ours_.is_open() || closing_) return {};
+  if (waiting_.size() - sent_ + bytes.size() > kMostInput) {
+    return Error{ErrorCode::limit, "the process does not read its standard input, and " +
+                                       std::to_string(kMostInput) + " bytes wait there for it"};
+  }
+  waiting_.append(bytes);
+  flush();
+  return {};
+}
+
+void InputPipe::close() {
+  closing_ = true;
+  flush();
+}
+
+void InputPipe::flush() {
+  while (ours_.is_open() && sent_ < waiting_.size()) {
+    const auto count = ::write(ours_.get(), waiting_.data() + sent_, waiting_.size() - sent_);
+    if (count >= 0) {
+      sent_ += static_cast<std::size_t>(count);
+    } else if (errno == EAGAIN) {
+      break;
+    } else if (errno != EINTR) {
+      ours_.close();  // the child has closed its end
+    }
+  }
+  if (!ours_.is_open() || sent_ == waiting_.size()) {
+    waiting_.clear();
+    sent_ = 0;
+    if (closing_) ours_.close();
+  } else if (sent_ > kBufferBytes && sent_ > waiting_.size() / 2) {
+    waiting_.erase(0, sent_);
+    sent_ = 0;
+  }
+}
+
+RunningProcess::RunningProcess(pid_t main, Descriptor standard_input, Descriptor standard_output,
+                               Descriptor standard_error, const ProcessSpec& spec, ChildRegistry& children,
+                               const std::stop_token& stop, ProcessObserver& observer)
     : main_(main),
       spec_(spec),
       children_(children),
       observer_(observer),
       began_(steady_clock::now()),
+      input_(std::move(standard_input),
+             spec.interactive ? std::string_view(spec.standard_input) : std::string_view()),
       streams_{{std::move(standard_output), OutputStream::standard_output},
                {std::move(standard_error), OutputStream::standard_error}},
       main_handle_(static_cast<int>(::syscall(SYS_pidfd_open, main, 0))),
@@ -54,8 +94,10 @@ RunningProcess::~RunningProcess() {
 
 ProcessOutcome RunningProcess::follow() {
   observer_.started(main_);
+  if (spec_.interactive) observer_.opened(input_);
   watch_main();
   if (outcome_.stopped || outcome_.timed_out) {
+    observer_.stopping(outcome_.timed_out);
     ask_to_stop();
     await_tree_gone(steady_clock::now() + spec_.grace);
     kill_tree();
@@ -140,14 +182,16 @@ void RunningProcess::take_events(std::optional<MonotonicTime> until, bool watch_
     const auto soon = steady_clock::now() + kLookWithoutHandle;
     until = until ? std::min(*until, soon) : soon;
   }
-  std::array<pollfd, 4> watched{{{streams_[0].end.get(), POLLIN, 0},
+  std::array<pollfd, 5> watched{{{streams_[0].end.get(), POLLIN, 0},
                                  {streams_[1].end.get(), POLLIN, 0},
                                  {watch_end ? main_handle_.get() : -1, POLLIN, 0},
-                                 {watch_stop ? stop_.descriptor() : -1, POLLIN, 0}}};
+                                 {watch_stop ? stop_.descriptor() : -1, POLLIN, 0},
+                                 {input_.descriptor(), POLLOUT, 0}}};
   const int ready = ::poll(watched.data(), watched.size(), poll_milliseconds(until));
   if (ready > 0) {
     if (watched[0].revents != 0) read(streams_[0]);
     if (watched[1].revents != 0) read(streams_[1]);
+    if (watched[4].revents != 0) input_.flush();
   }
   if (watch_end && (watched[2].revents != 0 || !main_handle_.is_open())) look_for_end();
 }

@@ -12,12 +12,33 @@
 
 namespace agenttask::os {
 
+/// The bytes on their way to a child's standard input. Private to platform/os.
+class InputPipe final : public ProcessInput {
+ public:
+  /// `ours` does not block. One that is not open takes nothing.
+  InputPipe(Descriptor ours, std::string_view first) : ours_(std::move(ours)), waiting_(first) {}
+
+  Result<void> write(std::string_view bytes) override;
+  void close() override;
+  /// What poll has to wait for until the child can take more; -1: nothing waits.
+  [[nodiscard]] int descriptor() const { return waiting_.size() > sent_ ? ours_.get() : -1; }
+  /// Hands over what the child takes now.
+  void flush();
+
+ private:
+  Descriptor ours_;
+  std::string waiting_;
+  std::size_t sent_ = 0;  ///< of `waiting_`
+  bool closing_ = false;
+};
+
 /// One run from just after its start to its end: reads both streams, keeps the time, stops the tree. Private
 /// to platform/os. Threads: the one that made it.
 class RunningProcess {
  public:
-  RunningProcess(pid_t main, Descriptor standard_output, Descriptor standard_error, const ProcessSpec& spec,
-                 ChildRegistry& children, const std::stop_token& stop, ProcessObserver& observer);
+  RunningProcess(pid_t main, Descriptor standard_input, Descriptor standard_output, Descriptor standard_error,
+                 const ProcessSpec& spec, ChildRegistry& children, const std::stop_token& stop,
+                 ProcessObserver& observer);
   /// Kills what is left when an observer threw in spite of its contract, and collects the main process.
   ~RunningProcess();
   RunningProcess(const RunningProcess&) = delete;
@@ -51,6 +72,7 @@ class RunningProcess {
   ChildRegistry& children_;
   ProcessObserver& observer_;
   const MonotonicTime began_;
+  InputPipe input_;
   Stream streams_[2];
   Descriptor main_handle_;  // readable when the main process has ended
   StopSignal stop_;

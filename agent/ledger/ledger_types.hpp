@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "platform/base/clock.hpp"
@@ -102,13 +103,31 @@ struct OpenRun {
   std::int64_t max_output_bytes = 0;
 };
 
+/// What a run asks for: applied with its successful end in one transaction, or dropped with any other. What
+/// can't be applied any more (the task has ended meanwhile) is left out and noted in the result.
+struct CreateWish {
+  TaskSpec spec;  ///< with its id
+};
+struct UpdateWish {
+  std::string task_id;
+  std::string changes;  ///< JSON text, as in PATCH
+};
+struct DeleteWish {
+  std::string task_id;  ///< may be the run's own task: it ends with this run
+};
+struct MessageWish {
+  RoomMessage message;
+};
+using Wish = std::variant<CreateWish, UpdateWish, DeleteWish, MessageWish>;
+
 /// How a run ended.
 struct RunOutcome {
   RunStatus status = RunStatus::complete;  ///< complete, failed or cancelled
   std::string reason;                      ///< of a failure: one of `reason`
   std::string detail;                      ///< for people
   std::string result;                      ///< JSON text: success, data, error; without the output
-  bool may_rerun = true;  ///< false: something of the run survived, so it must not run beside it
+  bool may_rerun = true;          ///< false: something of the run survived, so it must not run beside it
+  std::vector<Wish> wishes = {};  ///< in the order they were made
 };
 
 /// Gives the kept output of a run piece by piece, each at most limits::kOutputChunkBytes, in order of stream

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -13,8 +14,17 @@
 
 namespace agenttask::agent {
 
+class RunWishes;
+
 /// Why a run is asked to stop.
-enum class StopCause : std::uint8_t { none, timeout, cancel, shutdown };
+enum class StopCause : std::uint8_t {
+  none,
+  timeout,
+  cancel,
+  replaced,  ///< the next occurrence is due, and the schedule says cancelPrevious
+  shutdown,
+};
+[[nodiscard]] std::string_view to_string(StopCause cause);  ///< timeout, cancel, replaced, shutdown
 
 /// What a worker may use while it runs. Threads: the run's own thread, and any that the worker starts and
 /// joins.
@@ -34,6 +44,13 @@ class RunContext {
     bool truncated = false;
   };
   [[nodiscard]] virtual OutputCount count(OutputStream stream) const = 0;
+  /// The number of the run, from 1.
+  [[nodiscard]] virtual std::int64_t run_number() const = 0;
+  /// Tasks and messages as the run sees them, its own wishes included.
+  [[nodiscard]] virtual RunWishes& wishes() = 0;
+  /// How far it is, for people: shown as the task's detail while it runs. Cheap; what comes more often than
+  /// once a second is left out.
+  virtual void progress(std::string_view text) = 0;
 };
 
 /// What a worker did.
@@ -45,27 +62,43 @@ struct WorkResult {
   bool nothing_survives = true;  ///< false: processes of the run could not be stopped
 };
 
+/// The answer to whether a task may run now. An error with `invalid` beside it: it never can, its data is
+/// wrong.
+struct Validation {
+  bool may_run = true;
+  std::string detail = {};  ///< why not now, for people
+};
+
 /// One kind of work. Threads: methods are called from several runs at once.
 class TaskWorker {
  public:
   virtual ~TaskWorker() = default;
-  /// Whether the task may run now. False: ask again later. `invalid`: it never can, its data is wrong.
-  [[nodiscard]] virtual Result<bool> validate(const TaskSpec& task) const = 0;
+  /// Whether the task may run now; `stop` asks for an answer at once.
+  [[nodiscard]] virtual Result<Validation> validate(const Task& task, std::stop_token stop) const = 0;
   /// Does it. May throw: that is a `worker-error` of this run alone.
-  [[nodiscard]] virtual WorkResult execute(RunContext& context, const TaskSpec& task) const = 0;
+  [[nodiscard]] virtual WorkResult execute(RunContext& context, const Task& task) const = 0;
+  /// The most that a run may take, whatever the task says; 0: as the task says.
+  [[nodiscard]] virtual DurationMilliseconds longest_run() const { return 0; }
 };
 
-/// Workers by type. Filled in main before anything runs, read by many threads afterwards.
+/// Workers by type: the built-in ones, which stay, and those of the workers folder, which come and go.
+/// Threads: any.
 class WorkerRegistry {
  public:
-  /// `conflict` when the type is taken.
-  [[nodiscard]] Result<void> add(std::string type, std::unique_ptr<TaskWorker> worker);
-  /// Null where no worker is known.
-  [[nodiscard]] const TaskWorker* find(std::string_view type) const;
+  using Workers = std::map<std::string, std::shared_ptr<const TaskWorker>, std::less<>>;
+
+  /// A built-in worker. `conflict` when the type is taken.
+  [[nodiscard]] Result<void> add(std::string type, std::shared_ptr<const TaskWorker> worker);
+  /// These are the external workers from now on. Those of a type that is built in are left out.
+  void set_external(Workers workers);
+  /// Null where no worker is known. A run keeps the worker that it began with.
+  [[nodiscard]] std::shared_ptr<const TaskWorker> find(std::string_view type) const;
   [[nodiscard]] std::vector<std::string> types() const;
 
  private:
-  std::map<std::string, std::unique_ptr<TaskWorker>, std::less<>> workers_;
+  mutable std::mutex mutex_;
+  Workers built_in_;
+  Workers external_;
 };
 
 }  // namespace agenttask::agent

@@ -111,6 +111,7 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   if (!spec) return spec.error();
   const std::string old_key = row.task.spec.options.concurrency_key;
   const bool rescheduled = parsed->schedule && *parsed->schedule != row.task.spec.schedule;
+  const bool was_ready = row.queue == Queue::ready;
   row.task.spec = std::move(*spec);
   // A run keeps what it started with; what waits finds its place again.
   if (rescheduled && state.status == TaskStatus::sent) {
@@ -121,7 +122,9 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   state.updated_at = std::max(now, state.updated_at + 1);
   change.work = true;
   save_changed(row);
-  if (old_key != row.task.spec.options.concurrency_key) release_key(old_key);
+  // It was perhaps the one that the end of a run brought back: the next behind the key takes its turn.
+  const bool steps_aside = was_ready && row.queue != Queue::ready;
+  if (steps_aside || old_key != row.task.spec.options.concurrency_key) release_key(old_key);
   return {};
 }
 

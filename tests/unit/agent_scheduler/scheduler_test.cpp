@@ -124,6 +124,20 @@ TEST_F(SchedulerTest, OneForEachKeyAndNobodyElseWaits) {
   EXPECT_EQ(std::vector{b}, run_plan());
 }
 
+TEST_F(SchedulerTest, ATaskThatIsPutOffLetsTheNextBehindItsKeyGoFirst) {
+  const auto holder = create(with_key("k"));
+  EXPECT_EQ(std::vector{holder}, run_plan());
+  occupancy_.keys = {"k"};
+  const auto next = create(with_key("k"));
+  const auto last = create(with_key("k"));
+  EXPECT_TRUE(run_plan().empty()) << "both are set aside behind the key";
+  ASSERT_TRUE(ledger_->end(holder, 1, {RunStatus::complete, "", "", "{}"}));
+  const auto later = clock_.wall() + 3'600'000;
+  ASSERT_TRUE(ledger_->update(next, R"({"schedule":{"scheduledFor":)" + std::to_string(later) + "}}"));
+  occupancy_.keys.clear();
+  EXPECT_EQ(std::vector{last}, run_plan());
+}
+
 TEST_F(SchedulerTest, ManyTasksBehindOneKeyDelayNobody) {
   const auto holder = create(with_key("k"));
   EXPECT_EQ(std::vector{holder}, run_plan());

@@ -69,8 +69,10 @@ class Ledger {
   [[nodiscard]] Result<Received> acknowledge(const ReportAnswer& answer);
   /// A server answered a poll of this incarnation: those before it need not be named again.
   [[nodiscard]] Result<void> incarnation_acknowledged();
-  /// Whose tasks these are, after enrolment. Another node than before: the next server gets a snapshot.
-  [[nodiscard]] Result<void> adopt_node(std::string_view node_id);
+  /// Whose tasks these are, after enrolment. Another node than before: what the former one's server asked for
+  /// and has not started is cancelled, what runs goes on but is not run again, and what was not reported yet
+  /// goes nowhere. Tasks made on this device stay, and the next server gets a snapshot.
+  [[nodiscard]] Result<AdoptedNode> adopt_node(std::string_view node_id);
 
   // ---- what people on the device ask
 

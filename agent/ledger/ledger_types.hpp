@@ -39,6 +39,14 @@ struct PollCursors {
   bool hold = false;
 };
 
+/// What became of the past of a device that is another node now.
+struct AdoptedNode {
+  std::string former_node;      ///< whose device this was; empty: nobody's, or it is the same node still
+  std::int64_t cancelled = 0;   ///< its tasks that had not started
+  std::int64_t running = 0;     ///< its tasks that run: they go on, once, and end here
+  std::int64_t unreported = 0;  ///< reports for it that were not sent any more
+};
+
 struct Created {
   Task task;
   bool existed = false;  ///< the same request came before: nothing was created

@@ -138,7 +138,15 @@ ALTER TABLE stream ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE stream SET output_bytes = (SELECT coalesce(sum(length(bytes)), 0) FROM output);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2};
+// Tasks that were made on this device. Of older ones a server's has, but for a coincidence, other times.
+constexpr std::string_view kVersion3 = R"sql(
+CREATE TABLE local_tasks (
+  task INTEGER PRIMARY KEY REFERENCES tasks (sequence) ON DELETE CASCADE
+) STRICT;
+INSERT INTO local_tasks SELECT sequence FROM tasks WHERE node_id = '' OR add_time = sent_time;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3};
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/clocks.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "agent/ledger/schema.hpp"
 #include "platform/protocol/json.hpp"
@@ -69,6 +70,8 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, 
                            {body->incarnation(), write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
     write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
+    resume_delays(write, body->options().boot_id);
+    wait_since_now(write);
     return {};
   });
   if (!began) return began.error();

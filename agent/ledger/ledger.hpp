@@ -112,9 +112,9 @@ class Ledger {
                                  const ChunkSource& output = {});
   /// Ends a task that waits, without a run: `rejected`, `invalid`.
   [[nodiscard]] Result<void> fail(std::string_view id, std::string_view reason, std::string_view detail);
-  /// Puts a task that waits off until `until`, for `validate-false`.
+  /// Puts a task that waits off for `wait`, for `validate-false`.
   [[nodiscard]] Result<void> defer(std::string_view id, std::string_view reason, std::string_view detail,
-                                   UnixMilliseconds until);
+                                   DurationMilliseconds wait);
   /// Runs that were started before this incarnation and have not ended.
   [[nodiscard]] Result<std::vector<OpenRun>> open_runs();
 
@@ -136,7 +136,8 @@ class Ledger {
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.
   [[nodiscard]] Result<std::optional<std::string>> running_with_key(std::string_view key);
-  /// Removes ended tasks past their retention, at most `most`. Returns how many.
+  /// Removes ended tasks past their retention, at most `most`. Returns how many. None for another retention
+  /// after the wall clock jumped forward: nobody can tell how old they are.
   [[nodiscard]] Result<std::int64_t> purge(UnixMilliseconds now, std::size_t most);
 
  private:

@@ -133,9 +133,11 @@ struct ReadyTask {
   std::int64_t sequence = 0;  ///< order of arrival; with `priority` the place in the queue
 };
 
-/// When the ledger itself has something to do next, all by the wall clock.
+/// When the ledger itself has something to do next, by the wall clock but where said.
 struct LedgerTimes {
-  std::optional<UnixMilliseconds> due;      ///< the next task becomes due
+  std::optional<UnixMilliseconds> due;  ///< the next task becomes due
+  /// The next wait that is a duration ends, on the clock since boot.
+  std::optional<DurationMilliseconds> delay_ends;
   std::optional<UnixMilliseconds> expires;  ///< the next waiting task expires
   std::optional<UnixMilliseconds>
       waiting_since;  ///< the oldest ready task whose present reason was not told yet

@@ -41,8 +41,12 @@ StreamRow load_stream(storage::Database& database) {
   return row;
 }
 
-LedgerWrite::LedgerWrite(storage::Database& database_, UnixMilliseconds now_, std::int64_t outbox_budget)
-    : database(database_), now(now_), stream(load_stream(database_)), outbox_budget_(outbox_budget) {}
+LedgerWrite::LedgerWrite(storage::Database& database_, const Clock& clock, std::int64_t outbox_budget)
+    : database(database_),
+      now(clock.wall()),
+      since_boot(clock.since_boot()),
+      stream(load_stream(database_)),
+      outbox_budget_(outbox_budget) {}
 
 void LedgerWrite::finish() {
   database.execute(
@@ -86,6 +90,13 @@ void LedgerWrite::place(TaskRow& row) {
     state.reason.clear();
   }
   change.work = true;
+}
+
+void LedgerWrite::delay(TaskRow& row, DurationMilliseconds wait) const {
+  row.queue = Queue::delayed;
+  row.ready_at = now;
+  row.delay_until = since_boot + wait;
+  row.task.state.next_run_at = now + wait;
 }
 
 void LedgerWrite::save_changed(TaskRow& row) {

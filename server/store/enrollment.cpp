@@ -12,8 +12,7 @@ namespace {
 /// All tasks of the node that have not ended.
 std::vector<TaskRecord> open_tasks(const ReadStore& store, const NodeRecord& node) {
   std::vector<TaskRecord> open;
-  for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
-    if (has_ended(status)) continue;
+  for (const auto& task_id : store.open_tasks(node.id)) {
     if (auto record = store.task(task_id, WithData::no)) open.push_back(std::move(*record));
   }
   return open;

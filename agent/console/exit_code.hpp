@@ -11,6 +11,7 @@ constexpr int kTimedOut = 124;
 constexpr int kFailure = 125;
 constexpr int kSignalBase = 128;
 constexpr int kInterrupted = 130;  ///< cancelled by Ctrl-C: 128 + SIGINT
+constexpr int kNobodyReads = 141;  ///< standard output was closed: 128 + SIGPIPE, as programs in a pipe end
 
 /// What a task's end means for the exit code, and what to tell the user.
 struct Conclusion {

@@ -8,7 +8,8 @@
 namespace agenttask::console {
 
 /// Ctrl-C as verbs need it: the first is a wish that the verb carries out, the second leaves at once and says
-/// how to go on. A terminate and a hang-up count as Ctrl-C. Made before any thread starts; one at a time.
+/// how to go on. A terminate and a hang-up count as the first Ctrl-C, never as a second. Made before any
+/// thread starts; one at a time.
 class Interrupts {
  public:
   /// `leaves_at`: how many presses end the program. 1 where a verb has nothing to carry out.

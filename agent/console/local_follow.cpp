@@ -18,7 +18,9 @@ using agent::ConsoleClient;
 using nlohmann::json;
 
 constexpr std::chrono::milliseconds kTick{100};  ///< how soon a Ctrl-C is noticed
-constexpr int kNobodyReads = 141;                ///< 128 + SIGPIPE, as programs in a pipe end
+constexpr const char* kNoAnswerYet =
+    "left before the agent answered; whether it took the task: agenttask list";
+constexpr int kMostTicks = 50;  ///< that a cancel waits for the id of what it shall cancel
 
 /// One task being followed: takes its events one by one.
 class Following {
@@ -28,7 +30,9 @@ class Following {
         interrupts_(interrupts),
         wish_(wish),
         printer_(console.screen),
-        notes_(console.screen, wish.progress && !console.json) {}
+        notes_(console.screen, wish.progress && !console.json) {
+    if (wish.on_interrupt == OnInterruptKey::cancel) interrupts.set_farewell(kNoAnswerYet);
+  }
 
   ConsoleClient::Next on_event(std::string_view text) {
     if (!text.empty()) take(text);
@@ -38,7 +42,12 @@ class Following {
       return ConsoleClient::Next::leave;
     }
     if (interrupts_.count() == 0) return ConsoleClient::Next::go_on;
+    // Created perhaps, but not told yet: the id comes at once, and then it is cancelled.
+    if (wish_.on_interrupt == OnInterruptKey::cancel && end_.id.empty() && ++ticks_without_id_ < kMostTicks) {
+      return ConsoleClient::Next::go_on;
+    }
     if (wish_.on_interrupt == OnInterruptKey::detach || end_.id.empty()) {
+      if (end_.id.empty() && wish_.on_interrupt == OnInterruptKey::cancel) console_.screen.say(kNoAnswerYet);
       end_.detached = true;
       return ConsoleClient::Next::leave;
     }
@@ -111,6 +120,7 @@ class Following {
   const FollowWish& wish_;
   OutputPrinter printer_;
   WaitNotes notes_;
+  int ticks_without_id_ = 0;
   FollowEnd end_;
 };
 
@@ -122,6 +132,11 @@ FollowEnd follow_local(const Console& console, Interrupts& interrupts, const Fol
   if (!client) {
     FollowEnd end;
     end.problem = to_problem(client.error());
+    return end;
+  }
+  if (interrupts.count() > 0) {  // before anything was asked for
+    FollowEnd end;
+    end.detached = true;
     return end;
   }
   Following following(console, interrupts, wish);

@@ -150,15 +150,18 @@ Result<DurationMilliseconds> parse_duration(std::string_view text) {
     std::string_view name;
     std::int64_t milliseconds;
   };
-  constexpr std::array<Unit, 6> kUnits{
-      {{"ms", 1}, {"s", kSecond}, {"m", kMinute}, {"h", kHour}, {"d", limits::kDay}, {"", 1}}};
+  constexpr std::array<Unit, 5> kUnits{
+      {{"ms", 1}, {"s", kSecond}, {"m", kMinute}, {"h", kHour}, {"d", limits::kDay}}};
   const Error wrong{ErrorCode::invalid,
-                    "'" + std::string(text) +
-                        "' is not a duration; write 500ms, 30s, 2m, 1h or 7d (a bare number "
-                        "is milliseconds)"};
+                    "'" + std::string(text) + "' is not a duration; write 500ms, 30s, 2m, 1h or 7d"};
   const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
   const auto value = parse_integer(text.substr(0, digits));
   if (!value) return wrong;
+  if (*value == 0 && digits == text.size()) return 0;
+  if (digits == text.size()) {
+    const std::string number(text);
+    return Error{ErrorCode::invalid, "'" + number + "' has no unit: " + number + "s or " + number + "ms?"};
+  }
   for (const Unit& unit : kUnits) {
     if (text.substr(digits) != unit.name) continue;
     if (*value > std::numeric_limits<std::int64_t>::max() / unit.milliseconds) return wrong;
@@ -170,7 +173,7 @@ Result<DurationMilliseconds> parse_duration(std::string_view text) {
 Result<UnixMilliseconds> parse_time(std::string_view text, UnixMilliseconds now) {
   if (!text.empty() && text.front() == '+') {
     const auto later = parse_duration(text.substr(1));
-    if (!later) return bad_time(text);
+    if (!later) return later.error();
     if (*later > limits::kLatestTime - now) return bad_time(text);
     return now + *later;
   }

@@ -14,8 +14,8 @@ namespace agenttask::console {
 /// (`+90s`). `invalid` with what is accepted otherwise.
 [[nodiscard]] Result<UnixMilliseconds> parse_time(std::string_view text, UnixMilliseconds now);
 
-/// A duration as people type it: `500ms`, `30s`, `2m`, `1h`, `7d`; a bare number is milliseconds, as in the
-/// API.
+/// A duration as people type it: `500ms`, `30s`, `2m`, `1h`, `7d`, `0`. Another bare number is refused: the
+/// API means milliseconds by it, and people seconds.
 [[nodiscard]] Result<DurationMilliseconds> parse_duration(std::string_view text);
 
 /// `2026-11-22 05:10:00` in local time.

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/clocks.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "agent/ledger/schema.hpp"
 #include "platform/protocol/json.hpp"
@@ -22,6 +23,31 @@ std::string digest_of(TaskSpec spec) {
 Error other_request(std::string_view id) {
   return Error{ErrorCode::conflict,
                "the id " + std::string(id) + " belongs to another task on this device; use another id", "id"};
+}
+
+constexpr std::string_view kOfServer =
+    " AND sequence NOT IN (SELECT task FROM local_tasks) ORDER BY sequence";
+
+/// Nobody asks for the former node's tasks any more, nor hears of them.
+void leave_node(LedgerWrite& write, AdoptedNode& adopted) {
+  const auto tasks = [&](std::string_view which) {
+    return load_tasks(write.database, std::string(which) + std::string(kOfServer), {});
+  };
+  for (auto& row : tasks("WHERE queue IS NOT NULL")) {
+    write.end_without_run(row, TaskStatus::cancelled, "",
+                          "cancelled before it started: this device is another node now, and node " +
+                              adopted.former_node + ", for which it was, is gone");
+    ++adopted.cancelled;
+  }
+  for (auto& row : tasks("WHERE status = 'running'")) {
+    row.task.spec.options.retry.reset();
+    row.task.spec.options.on_interrupt = OnInterrupt::fail;
+    row.task.state.detail = "goes on, once: this device is another node now, and node " +
+                            adopted.former_node + ", for which it was, does not hear how it ends";
+    save_task(write.database, row);
+    write.change.tasks.push_back(row.task.spec.id);
+    ++adopted.running;
+  }
 }
 
 }  // namespace
@@ -44,6 +70,8 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, 
                            {body->incarnation(), write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
     write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
+    resume_delays(write, body->options().boot_id);
+    wait_since_now(write);
     return {};
   });
   if (!began) return began.error();
@@ -86,6 +114,7 @@ Result<Created> Ledger::create(TaskSpec spec) {
     state.sent_time = write.now;
     write.place(row);
     insert_task(write.database, row, digest);
+    write.database.execute("INSERT INTO local_tasks (task) VALUES (?1)", {row.sequence});
     write.report(write.created_report(row, false), &row);
     save_task(write.database, row);
     write.stream.last_created = row.task.spec.id;
@@ -130,21 +159,24 @@ Result<void> Ledger::set_hold(bool hold) {
   });
 }
 
-Result<void> Ledger::adopt_node(std::string_view node_id) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
+  return body_->write([&](LedgerWrite& write) -> Result<AdoptedNode> {
     StreamRow& stream = write.stream;
-    if (stream.node_id == node_id) return {};
-    if (!stream.node_id.empty()) {
+    AdoptedNode adopted;
+    if (stream.node_id == node_id) return adopted;
+    adopted.former_node = std::exchange(stream.node_id, std::string(node_id));
+    if (!adopted.former_node.empty()) {
       // Another server or another identity: it knows nothing of us, and its first answer asks for a snapshot.
+      adopted.unreported = stream.outbox_reports;
       stream.epoch = 0;
       stream.directives = stream.reports = stream.acknowledged = Cursor{};
       stream.outbox_reports = stream.outbox_bytes = 0;
       write.database.execute("DELETE FROM outbox");
       write.database.execute("UPDATE tasks SET reported = 0");
+      leave_node(write, adopted);
     }
-    stream.node_id = node_id;
     write.database.execute("UPDATE tasks SET node_id = ?1", {node_id});
-    return {};
+    return adopted;
   });
 }
 

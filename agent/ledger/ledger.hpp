@@ -69,8 +69,10 @@ class Ledger {
   [[nodiscard]] Result<Received> acknowledge(const ReportAnswer& answer);
   /// A server answered a poll of this incarnation: those before it need not be named again.
   [[nodiscard]] Result<void> incarnation_acknowledged();
-  /// Whose tasks these are, after enrolment. Another node than before: the next server gets a snapshot.
-  [[nodiscard]] Result<void> adopt_node(std::string_view node_id);
+  /// Whose tasks these are, after enrolment. Another node than before: what the former one's server asked for
+  /// and has not started is cancelled, what runs goes on but is not run again, and what was not reported yet
+  /// goes nowhere. Tasks made on this device stay, and the next server gets a snapshot.
+  [[nodiscard]] Result<AdoptedNode> adopt_node(std::string_view node_id);
 
   // ---- what people on the device ask
 
@@ -110,9 +112,9 @@ class Ledger {
                                  const ChunkSource& output = {});
   /// Ends a task that waits, without a run: `rejected`, `invalid`.
   [[nodiscard]] Result<void> fail(std::string_view id, std::string_view reason, std::string_view detail);
-  /// Puts a task that waits off until `until`, for `validate-false`.
+  /// Puts a task that waits off for `wait`, for `validate-false`.
   [[nodiscard]] Result<void> defer(std::string_view id, std::string_view reason, std::string_view detail,
-                                   UnixMilliseconds until);
+                                   DurationMilliseconds wait);
   /// Runs that were started before this incarnation and have not ended.
   [[nodiscard]] Result<std::vector<OpenRun>> open_runs();
 
@@ -134,7 +136,8 @@ class Ledger {
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.
   [[nodiscard]] Result<std::optional<std::string>> running_with_key(std::string_view key);
-  /// Removes ended tasks past their retention, at most `most`. Returns how many.
+  /// Removes ended tasks past their retention, at most `most`. Returns how many. None for another retention
+  /// after the wall clock jumped forward: nobody can tell how old they are.
   [[nodiscard]] Result<std::int64_t> purge(UnixMilliseconds now, std::size_t most);
 
  private:

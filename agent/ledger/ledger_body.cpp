@@ -1,12 +1,22 @@
 #include "agent/ledger/ledger_body.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace agenttask::agent {
 
 Ledger::Body::Body(storage::Database database, const Clock& clock, LedgerOptions options)
-    : database_(std::move(database)), clock_(clock), options_(std::move(options)) {
+    : database_(std::move(database)),
+      clock_(clock),
+      options_(std::move(options)),
+      wall_ahead_(clock.wall() - clock.since_boot()) {
   incarnation_ = make_uuid(clock_.wall());
+}
+
+bool Ledger::Body::wall_was_set_back() {
+  constexpr DurationMilliseconds kCorrection = 1000;
+  const DurationMilliseconds ahead = clock_.wall() - clock_.since_boot();
+  return std::exchange(wall_ahead_, ahead) - ahead > kCorrection;
 }
 
 std::shared_ptr<LedgerSubscription> Ledger::Body::subscribe(Listener listener) {

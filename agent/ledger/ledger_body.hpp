@@ -34,7 +34,7 @@ class Ledger::Body {
     auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
       const std::scoped_lock lock(mutex_);
       storage::Transaction transaction(database_);
-      LedgerWrite write(database_, clock_.wall(), options_.outbox_budget);
+      LedgerWrite write(database_, clock_, options_.outbox_budget);
       auto answer = action(write);
       // A failure of the storage explains why something seemed not to be there.
       if (!answer && !database_.failed()) return answer;
@@ -64,6 +64,8 @@ class Ledger::Body {
   [[nodiscard]] const std::string& incarnation() const { return incarnation_; }
   /// Whether the server knows this incarnation already, as far as this process remembers.
   [[nodiscard]] std::atomic<bool>& incarnation_known() { return incarnation_known_; }
+  /// Whether the wall clock was set back since the last call. Call it within read() or write().
+  [[nodiscard]] bool wall_was_set_back();
   [[nodiscard]] double fraction() const {
     return options_.fraction ? options_.fraction() : random_fraction();
   }
@@ -79,6 +81,7 @@ class Ledger::Body {
   const Clock& clock_;
   LedgerOptions options_;
   std::string incarnation_;
+  DurationMilliseconds wall_ahead_;  ///< of the time since boot, when last looked at
   std::atomic<bool> incarnation_known_ = false;
   std::mutex subscriptions_mutex_;
   std::vector<std::weak_ptr<LedgerSubscription>> subscriptions_;

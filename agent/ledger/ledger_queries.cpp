@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,15 @@ OutputStream stream_of(std::int64_t value) {
   return value == 0 ? OutputStream::standard_output : OutputStream::standard_error;
 }
 
+/// When a wait that is a duration ends, told by the wall clock as it is now.
+void tell_delay(TaskRow& row, const Clock& clock) {
+  constexpr DurationMilliseconds kCorrection = 1000;
+  auto& told = row.task.state.next_run_at;
+  if (row.queue != Queue::delayed || !told) return;
+  const UnixMilliseconds ends = clock.wall() + row.delay_until - clock.since_boot();
+  if (std::abs(ends - *told) > kCorrection) told = ends;
+}
+
 }  // namespace
 
 Result<Task> Ledger::get(std::string_view id) {
@@ -23,6 +33,7 @@ Result<Task> Ledger::get(std::string_view id) {
     auto row = load_task(database, normalize_uuid(id));
     if (!row) return unknown_task(id);
     row->task.spec.data = load_data(database, row->sequence);
+    tell_delay(*row, body_->clock());
     return std::move(row->task);
   });
 }
@@ -46,6 +57,7 @@ Result<TaskPage> Ledger::list(const TaskFilter& filter, std::optional<std::int64
     }
     for (auto& row : rows) {
       row.task.state.result.clear();
+      tell_delay(row, body_->clock());
       page.tasks.push_back(std::move(row.task));
     }
     return page;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/ledger/clocks.hpp"
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 
@@ -58,8 +59,14 @@ std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view 
 Result<bool> Ledger::advance_time(UnixMilliseconds now) {
   constexpr std::string_view kExpired =
       "WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+  const DurationMilliseconds since_boot = body_->clock().since_boot();
+  bool set_back = false;
   auto something = body_->read([&](storage::Database& database) -> Result<bool> {
-    return finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
+    set_back = body_->wall_was_set_back();
+    return set_back ||
+           finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
+           finds(database, "SELECT 1 FROM tasks WHERE queue = 4 AND delay_until <= ?1 LIMIT 1",
+                 {since_boot}) ||
            finds(database,
                  "SELECT 1 FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= "
                  "?1 LIMIT 1",
@@ -67,6 +74,7 @@ Result<bool> Ledger::advance_time(UnixMilliseconds now) {
   });
   if (!something || !*something) return something;
   return body_->write([&](LedgerWrite& write) -> Result<bool> {
+    if (set_back) wait_since_now(write);
     auto expired = load_tasks(write.database, kExpired, {now, kAtOnce});
     for (TaskRow& row : expired) {
       write.end_without_run(row, TaskStatus::failed, reason::kExpired,
@@ -77,9 +85,14 @@ Result<bool> Ledger::advance_time(UnixMilliseconds now) {
         "sequence IN"
         " (SELECT sequence FROM tasks WHERE queue = 0 AND next_run_at <= ?1 ORDER BY next_run_at LIMIT ?2)",
         {now, kAtOnce});
+    const auto resumed = write.database.execute(
+        "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL,"
+        " delay_until = NULL WHERE sequence IN"
+        " (SELECT sequence FROM tasks WHERE queue = 4 AND delay_until <= ?2 ORDER BY delay_until LIMIT ?3)",
+        {now, since_boot, kAtOnce});
     // The one who asks looks at the queue next anyway; nobody else has to be woken for it.
     write.change.work = false;
-    return readied == kAtOnce || static_cast<std::int64_t>(expired.size()) == kAtOnce;
+    return readied == kAtOnce || resumed == kAtOnce || static_cast<std::int64_t>(expired.size()) == kAtOnce;
   });
 }
 
@@ -152,6 +165,8 @@ Result<LedgerTimes> Ledger::times(std::string_view reason) {
     LedgerTimes times;
     times.due =
         first_time(database, "SELECT next_run_at FROM tasks WHERE queue = 0 ORDER BY next_run_at LIMIT 1");
+    times.delay_ends =
+        first_time(database, "SELECT delay_until FROM tasks WHERE queue = 4 ORDER BY delay_until LIMIT 1");
     times.expires =
         first_time(database,
                    "SELECT expires_at FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL"
@@ -181,6 +196,9 @@ Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key
 Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
   const UnixMilliseconds before = now - body_->options().retention;
   return body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+    const bool believed =
+        clocks_allow_purge(write, body_->options().boot_id, now, body_->options().retention);
+    if (!believed) return std::int64_t{0};
     // Enrolled, but the server has not asked for its snapshot yet: it knows of nothing that is here.
     if (!write.stream.node_id.empty() && write.stream.epoch == 0) return std::int64_t{0};
     const auto rows = load_tasks(

@@ -80,22 +80,22 @@ class Ending {
   }
   void rerun(const RunOutcome& outcome) {
     ++row_.reruns;
-    wait_again(Queue::ready, "", outcome.detail);
+    row_.queue = Queue::ready;
+    row_.ready_at = write_.now;
+    wait_again("", outcome.detail);
   }
   void retry(const RunOutcome& outcome) {
     const RetryPolicy& policy = *row_.task.spec.options.retry;
-    row_.task.state.next_run_at = write_.now + retry_delay(policy, attempts(), fraction_);
-    wait_again(Queue::timed, reason::kRetryBackoff,
-               "attempt " + std::to_string(attempts()) + " of " + std::to_string(policy.max_attempts) +
-                   " failed: " + outcome.reason + (outcome.detail.empty() ? "" : ", " + outcome.detail));
+    write_.delay(row_, retry_delay(policy, attempts(), fraction_));
+    wait_again(reason::kRetryBackoff, "attempt " + std::to_string(attempts()) + " of " +
+                                          std::to_string(policy.max_attempts) + " failed: " + outcome.reason +
+                                          (outcome.detail.empty() ? "" : ", " + outcome.detail));
   }
-  void wait_again(Queue queue, std::string_view reason, std::string_view detail) {
+  void wait_again(std::string_view reason, std::string_view detail) {
     TaskState& state = row_.task.state;
     state.status = TaskStatus::sent;
     state.reason = reason;
     state.detail = to_detail(detail);
-    row_.queue = queue;
-    row_.ready_at = write_.now;
     write_.change.work = true;
   }
 
@@ -195,7 +195,7 @@ Result<void> Ledger::fail(std::string_view id, std::string_view reason, std::str
 }
 
 Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::string_view detail,
-                           UnixMilliseconds until) {
+                           DurationMilliseconds wait) {
   return body_->write([&](LedgerWrite& write) -> Result<void> {
     auto row = load_task(write.database, id);
     if (!row || row->queue != Queue::ready) return {};
@@ -203,9 +203,7 @@ Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::st
     const bool is_news = state.reason != reason;
     state.reason = reason;
     state.detail = to_detail(detail);
-    state.next_run_at = until;
-    row->queue = Queue::timed;
-    row->ready_at = write.now;
+    write.delay(*row, wait);
     if (is_news) {
       write.save_changed(*row);
     } else {

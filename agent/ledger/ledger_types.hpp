@@ -40,6 +40,14 @@ struct PollCursors {
   bool hold = false;
 };
 
+/// What became of the past of a device that is another node now.
+struct AdoptedNode {
+  std::string former_node;      ///< whose device this was; empty: nobody's, or it is the same node still
+  std::int64_t cancelled = 0;   ///< its tasks that had not started
+  std::int64_t running = 0;     ///< its tasks that run: they go on, once, and end here
+  std::int64_t unreported = 0;  ///< reports for it that were not sent any more
+};
+
 struct Created {
   Task task;
   bool existed = false;  ///< the same request came before: nothing was created
@@ -144,9 +152,11 @@ struct ReadyTask {
   std::int64_t sequence = 0;  ///< order of arrival; with `priority` the place in the queue
 };
 
-/// When the ledger itself has something to do next, all by the wall clock.
+/// When the ledger itself has something to do next, by the wall clock but where said.
 struct LedgerTimes {
-  std::optional<UnixMilliseconds> due;      ///< the next task becomes due
+  std::optional<UnixMilliseconds> due;  ///< the next task becomes due
+  /// The next wait that is a duration ends, on the clock since boot.
+  std::optional<DurationMilliseconds> delay_ends;
   std::optional<UnixMilliseconds> expires;  ///< the next waiting task expires
   std::optional<UnixMilliseconds>
       waiting_since;  ///< the oldest ready task whose present reason was not told yet

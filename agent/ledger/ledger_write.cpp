@@ -41,8 +41,12 @@ StreamRow load_stream(storage::Database& database) {
   return row;
 }
 
-LedgerWrite::LedgerWrite(storage::Database& database_, UnixMilliseconds now_, std::int64_t outbox_budget)
-    : database(database_), now(now_), stream(load_stream(database_)), outbox_budget_(outbox_budget) {}
+LedgerWrite::LedgerWrite(storage::Database& database_, const Clock& clock, std::int64_t outbox_budget)
+    : database(database_),
+      now(clock.wall()),
+      since_boot(clock.since_boot()),
+      stream(load_stream(database_)),
+      outbox_budget_(outbox_budget) {}
 
 void LedgerWrite::finish() {
   database.execute(
@@ -88,6 +92,13 @@ void LedgerWrite::place(TaskRow& row) {
   change.work = true;
 }
 
+void LedgerWrite::delay(TaskRow& row, DurationMilliseconds wait) const {
+  row.queue = Queue::delayed;
+  row.ready_at = now;
+  row.delay_until = since_boot + wait;
+  row.task.state.next_run_at = now + wait;
+}
+
 void LedgerWrite::save_changed(TaskRow& row) {
   Task told = row.task;
   told.spec.data = "{}";
@@ -111,6 +122,7 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   if (!spec) return spec.error();
   const std::string old_key = row.task.spec.options.concurrency_key;
   const bool rescheduled = parsed->schedule && *parsed->schedule != row.task.spec.schedule;
+  const bool was_ready = row.queue == Queue::ready;
   row.task.spec = std::move(*spec);
   // A run keeps what it started with; what waits finds its place again.
   if (rescheduled && state.status == TaskStatus::sent) {
@@ -121,7 +133,9 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   state.updated_at = std::max(now, state.updated_at + 1);
   change.work = true;
   save_changed(row);
-  if (old_key != row.task.spec.options.concurrency_key) release_key(old_key);
+  // It was perhaps the one that the end of a run brought back: the next behind the key takes its turn.
+  const bool steps_aside = was_ready && row.queue != Queue::ready;
+  if (steps_aside || old_key != row.task.spec.options.concurrency_key) release_key(old_key);
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "agent/ledger/ledger_types.hpp"
 #include "agent/ledger/task_rows.hpp"
+#include "platform/base/clock.hpp"
 #include "platform/protocol/message.hpp"
 #include "platform/storage/database.hpp"
 
@@ -30,12 +31,13 @@ struct StreamRow {
 /// as the transaction; failures stay with the database.
 class LedgerWrite {
  public:
-  LedgerWrite(storage::Database& database, UnixMilliseconds now, std::int64_t outbox_budget);
+  LedgerWrite(storage::Database& database, const Clock& clock, std::int64_t outbox_budget);
 
   storage::Database& database;
-  const UnixMilliseconds now;
-  StreamRow stream;     ///< written back by finish()
-  LedgerChange change;  ///< told after the commit
+  const UnixMilliseconds now;             ///< the wall clock
+  const DurationMilliseconds since_boot;  ///< for waits that are durations
+  StreamRow stream;                       ///< written back by finish()
+  LedgerChange change;                    ///< told after the commit
 
   /// Puts a report into the outbox; before the first epoch nothing, as the snapshot will tell it all.
   void report(Report report, TaskRow* about = nullptr);
@@ -46,6 +48,8 @@ class LedgerWrite {
   /// Puts a task that waits into the queue where it belongs by its schedule, and sets its reason. Does not
   /// save.
   void place(TaskRow& row);
+  /// Puts a task off for a while, whatever happens to the wall clock meanwhile. Does not save.
+  void delay(TaskRow& row, DurationMilliseconds wait) const;
   /// Saves a row and reports it as changed.
   void save_changed(TaskRow& row);
   /// Applies an update (JSON text, as in PATCH) to a task that has not ended, and reports it.

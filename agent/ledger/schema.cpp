@@ -9,9 +9,9 @@ namespace {
 constexpr std::int32_t kApplicationId = 0x41544C67;
 
 // `queue`: null while a task runs and after it ended; 0 it waits for next_run_at; 1 ready; 2 no worker knows
-// its type; 3 another task with its key runs. Each kind has an index of its own, so that what waits costs
-// nothing. `reported`: the number of the last report about a task in this epoch. `reason` of a waiting task
-// is what was told.
+// its type; 3 another task with its key runs; 4 it waits a while, until `delay_until`. Each kind has an index
+// of its own, so that what waits costs nothing. `reported`: the number of the last report about a task in
+// this epoch. `reason` of a waiting task is what was told.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE stream (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -138,7 +138,33 @@ ALTER TABLE stream ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE stream SET output_bytes = (SELECT coalesce(sum(length(bytes)), 0) FROM output);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2};
+// Tasks that were made on this device. Of older ones a server's has, but for a coincidence, other times.
+constexpr std::string_view kVersion3 = R"sql(
+CREATE TABLE local_tasks (
+  task INTEGER PRIMARY KEY REFERENCES tasks (sequence) ON DELETE CASCADE
+) STRICT;
+INSERT INTO local_tasks SELECT sequence FROM tasks WHERE node_id = '' OR add_time = sent_time;
+)sql";
+
+// `delay_until`: the end of a wait that is a duration, in milliseconds since the boot `delays_boot_id`, so
+// that nothing that sets the wall clock stretches or cuts it. `clocks`, the rest: what purge saw of them.
+constexpr std::string_view kVersion4 = R"sql(
+ALTER TABLE tasks ADD COLUMN delay_until INTEGER;
+CREATE INDEX tasks_delayed ON tasks (delay_until) WHERE queue = 4;
+UPDATE tasks SET queue = 4, delay_until = 0 WHERE queue = 0 AND reason IN ('retry-backoff', 'validate-false');
+CREATE TABLE clocks (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  delays_boot_id TEXT NOT NULL DEFAULT '',
+  look_boot_id TEXT NOT NULL DEFAULT '',
+  look_wall INTEGER NOT NULL DEFAULT 0,
+  look_since_boot INTEGER NOT NULL DEFAULT 0,
+  latest_wall INTEGER NOT NULL DEFAULT 0,
+  keep_until INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO clocks (only_row) VALUES (1);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
 
 }  // namespace
 

@@ -12,7 +12,8 @@ constexpr std::string_view kColumns =
     " retry_attempts, retry_backoff, retry_most, rerun, max_output_bytes, priority, concurrency_key, "
     "scheduled_for,"
     " status, reason, detail, add_time, sent_time, start_time, end_time, updated_at, next_run_at, run_count,"
-    " cancel_requested_at, deleted_at, result, queue, ready_at, reruns, reported FROM tasks ";
+    " cancel_requested_at, deleted_at, result, queue, ready_at, reruns, reported, "
+    "delay_until FROM tasks ";
 
 std::string encode_tags(const std::vector<std::string>& tags) {
   return encode_json(nlohmann::json(tags));
@@ -89,6 +90,7 @@ TaskRow read_row(const storage::Statement& statement) {
   row.ready_at = columns.integer();
   row.reruns = columns.integer();
   row.reported = columns.integer();
+  row.delay_until = columns.optional_integer().value_or(0);
   return row;
 }
 
@@ -151,7 +153,7 @@ void save_task(storage::Database& database, const TaskRow& row) {
       " priority = ?12, concurrency_key = ?13, scheduled_for = ?14, status = ?15, reason = ?16, detail = ?17,"
       " start_time = ?18, end_time = ?19, updated_at = ?20, next_run_at = ?21, run_count = ?22,"
       " cancel_requested_at = ?23, deleted_at = ?24, result = ?25, queue = ?26, ready_at = ?27, reruns = ?28,"
-      " reported = ?29 WHERE sequence = ?1",
+      " reported = ?29, delay_until = ?30 WHERE sequence = ?1",
       {row.sequence,
        spec.description,
        tags,
@@ -180,7 +182,8 @@ void save_task(storage::Database& database, const TaskRow& row) {
        queue_value(row.queue),
        row.ready_at,
        row.reruns,
-       row.reported});
+       row.reported,
+       row.queue == Queue::delayed ? Optional(row.delay_until) : Optional()});
 }
 
 std::vector<Run> load_runs(storage::Database& database, const TaskRow& row) {

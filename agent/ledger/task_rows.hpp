@@ -12,15 +12,17 @@
 namespace agenttask::agent {
 
 /// Where a task that has not ended waits; see schema.cpp.
-enum class Queue : std::int8_t { none = -1, timed = 0, ready = 1, no_worker = 2, key_held = 3 };
+enum class Queue : std::int8_t { none = -1, timed = 0, ready = 1, no_worker = 2, key_held = 3, delayed = 4 };
 
 struct TaskRow {
   std::int64_t sequence = 0;  ///< order of arrival; 0: not stored yet
   Task task;                  ///< without `data`
   Queue queue = Queue::none;
   UnixMilliseconds ready_at = 0;  ///< since when it has waited in its queue
-  std::int64_t reruns = 0;        ///< runs after interruptions, which count as no attempt
-  std::int64_t reported = 0;      ///< the last report about it in this epoch
+  /// The end of a wait that is a duration, on the clock since boot; counts where `queue` is `delayed`.
+  DurationMilliseconds delay_until = 0;
+  std::int64_t reruns = 0;    ///< runs after interruptions, which count as no attempt
+  std::int64_t reported = 0;  ///< the last report about it in this epoch
 };
 
 [[nodiscard]] std::optional<TaskRow> load_task(storage::Database& database, std::string_view id);

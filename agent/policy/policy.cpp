@@ -19,11 +19,7 @@ Result<std::shared_ptr<const PolicyRules>> load(const std::filesystem::path& fil
   const auto text = os::read_file(file, kMostPolicyBytes);
   if (!text) return text.error();
   auto rules = parse_policy(*text);
-  if (!rules) {
-    Error error = rules.error();
-    if (!error.field.empty()) error.message = error.field + ": " + error.message;
-    return error;
-  }
+  if (!rules) return rules.error();
   return std::shared_ptr<const PolicyRules>(std::make_shared<PolicyRules>(std::move(*rules)));
 }
 

@@ -118,7 +118,7 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker) {
                                error.field.empty() ? error.message : error.field + ": " + error.message));
   }
   if (*valid) return true;
-  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, detail, clock_.wall() + kAskAgain));
+  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, detail, kAskAgain));
 }
 
 void Runner::Body::attempt(ActiveRun& active) {

@@ -116,6 +116,7 @@ class Runner::Body {
   bool ended_ = false;
   bool recovered_ = false;
   std::optional<UnixMilliseconds> look_again_;
+  std::optional<MonotonicTime> look_again_after_;
   std::string ledger_problem_;
   std::string_view blocked_;               ///< one of `reason`, with static lifetime
   std::optional<MonotonicTime> retry_at_;  ///< when what blocks is tried again

@@ -30,7 +30,9 @@ void Runner::Body::loop() {
       const std::scoped_lock lock(mutex_);
       if (ended_) return;
       finished.swap(finished_);
-      look = look_ || is_due(look_again_, clock_.wall()) || is_due(retry_at_, clock_.monotonic());
+      const MonotonicTime now = clock_.monotonic();
+      look = look_ || is_due(look_again_, clock_.wall()) || is_due(look_again_after_, now) ||
+             is_due(retry_at_, now);
       look_ = timers_changed_ = false;
     }
     finished.clear();  // joins threads that have nothing left to do
@@ -72,6 +74,7 @@ void Runner::Body::pass() {
   {
     const std::scoped_lock lock(mutex_);
     look_again_.reset();
+    look_again_after_.reset();
     if (stopping_) return;
     if (is_due(retry_at_, clock_.monotonic())) {
       blocked_ = {};
@@ -94,6 +97,7 @@ void Runner::Body::pass() {
   {
     const std::scoped_lock lock(mutex_);
     look_again_ = plan->look_again;
+    look_again_after_ = plan->look_again_after;
   }
   purge();
 }
@@ -126,6 +130,7 @@ void Runner::Body::launch(ReadyTask task) {
 
 std::optional<MonotonicTime> Runner::Body::next_deadline() const {
   std::optional<MonotonicTime> next = retry_at_;
+  if (look_again_after_) next = std::min(*look_again_after_, next.value_or(*look_again_after_));
   for (const auto& [id, active] : active_) {
     if (active->deadline) next = std::min(*active->deadline, next.value_or(*active->deadline));
   }

@@ -63,18 +63,22 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
   const auto worth_telling = [&](const LedgerTimes& t) {
     return t.waiting_since && *t.waiting_since + kWorthTelling <= now;
   };
-  std::optional<UnixMilliseconds> tell_at;
   if (worth_telling(*times)) {
     if (auto told = ledger_.report_waits(reason, now, kToldAtOnce); !told) return told.error();
     times = ledger_.times(reason);
     if (!times) return times.error();
   }
-  if (times->waiting_since) {
-    const UnixMilliseconds worth = *times->waiting_since + kWorthTelling;
-    tell_at = worth > now ? worth : now + kWorthTelling;  // those that are left over: a second later
-  }
-  for (const auto& time : {times->due, times->expires, tell_at}) {
+  for (const auto& time : {times->due, times->expires}) {
     if (time) plan.look_again = std::min(*time, plan.look_again.value_or(*time));
+  }
+  const auto after = [&](DurationMilliseconds wait) {
+    const MonotonicTime then = clock_.monotonic() + std::chrono::milliseconds(wait);
+    plan.look_again_after = std::min(then, plan.look_again_after.value_or(then));
+  };
+  if (times->delay_ends) after(std::max<DurationMilliseconds>(*times->delay_ends - clock_.since_boot(), 0));
+  if (times->waiting_since) {
+    const DurationMilliseconds left = *times->waiting_since + kWorthTelling - now;
+    after(left > 0 ? std::min(left, kWorthTelling) : kWorthTelling);  // those left over: a second later
   }
   return plan;
 }

@@ -28,14 +28,17 @@ struct Plan {
   std::vector<ReadyTask> start;  ///< tasks to start, in this order
   /// By the wall clock; none: not before something changes.
   std::optional<UnixMilliseconds> look_again;
+  /// The same for waits that are durations, which no setting of the wall clock moves.
+  std::optional<MonotonicTime> look_again_after;
 };
 
 /// Decides what runs when. Holds nothing of its own: the ledger has the tasks, in queues with an index each,
 /// so that one plan costs the same with ten waiting tasks and with ten thousand.
 ///
 /// Order: higher priority first, then order of arrival; a task whose key is held or whose type no worker
-/// knows steps aside and delays nobody. All times are the wall clock's, read anew for each plan: one that
+/// knows steps aside and delays nobody. Times are the wall clock's, read anew for each plan: one that
 /// jumped makes tasks due or not due by what it says now, and nothing twice, as what started left the queue.
+/// Waits between attempts are durations, and go on whatever the wall clock does.
 /// Threads: one at a time.
 class Scheduler {
  public:

@@ -46,6 +46,19 @@ void StatusBoard::belongs(std::string url, std::string node_id, std::string name
   }
 }
 
+void StatusBoard::was_another(const AdoptedNode& adopted) {
+  const std::scoped_lock lock(mutex_);
+  status_.former = adopted;
+  log_.warning(
+      "this device is another node now: tasks of the former one that had not started are cancelled, and its "
+      "reports go nowhere",
+      {{"node", status_.node_id},
+       {"former_node", adopted.former_node},
+       {"cancelled", adopted.cancelled},
+       {"running", adopted.running},
+       {"unreported", adopted.unreported}});
+}
+
 void StatusBoard::contact(UnixMilliseconds server_time) {
   const std::scoped_lock lock(mutex_);
   status_.last_contact = clock_.wall();

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/ledger/ledger_types.hpp"
 #include "agent/sync/retry_timer.hpp"
 #include "agent/sync/sync_status.hpp"
 #include "platform/base/clock.hpp"
@@ -24,6 +25,8 @@ class StatusBoard {
   /// `not_enrolled`.
   void belongs(std::string url, std::string node_id, std::string name,
                std::optional<UnixMilliseconds> certificate_expires, bool enrolling);
+  /// The device was the node of another identity before.
+  void was_another(const AdoptedNode& adopted);
   /// The server answered. `server_time` 0: it did not say.
   void contact(UnixMilliseconds server_time);
   void connected();

@@ -86,10 +86,12 @@ void Streams::retry_now() {
 void Streams::step(MonotonicTime now) {
   if (!peer_) return;
   if (!adopted_ && poll_timer_.due(now)) {
-    if (const auto adopted = ledger_.adopt_node(node_id_); !adopted) {
+    const auto adopted = ledger_.adopt_node(node_id_);
+    if (!adopted) {
       poll_failed(failure_of(adopted.error()), Trouble::ledger);
       return;
     }
+    if (!adopted->former_node.empty()) board_.was_another(*adopted);
     adopted_ = true;
   }
   if (!adopted_) return;

@@ -44,6 +44,12 @@ std::string to_json(const SyncStatus& status) {
   number("nextAttempt", status.next_attempt);
   number("clockOffset", status.clock_offset);
   number("certificateExpires", status.certificate_expires);
+  if (status.former) {
+    value["formerNode"] = {{"nodeId", status.former->former_node},
+                           {"cancelled", status.former->cancelled},
+                           {"running", status.former->running},
+                           {"unreported", status.former->unreported}};
+  }
   return encode_json(value);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "agent/ledger/ledger_types.hpp"
 #include "platform/base/clock.hpp"
 
 namespace agenttask::agent {
@@ -33,11 +34,12 @@ struct SyncStatus {
   std::optional<DurationMilliseconds> clock_offset;  ///< this device's clock minus the server's
   std::optional<UnixMilliseconds> certificate_expires;
   DurationMilliseconds poll_interval = 0;  ///< 0: long poll
+  std::optional<AdoptedNode> former;       ///< since the agent's start the device became another node
 };
 
 /// As a JSON object: `state`, `url`, `nodeId`, `name`, `lastContact`, `lastError`, `lastErrorCode`,
-/// `lastErrorTime`, `nextAttempt`, `clockOffset`, `certificateExpires`, `pollInterval`, `enrolled`. What is
-/// not known is left out.
+/// `lastErrorTime`, `nextAttempt`, `clockOffset`, `certificateExpires`, `pollInterval`, `enrolled`,
+/// `formerNode`: `{nodeId, cancelled, running, unreported}`. What is not known is left out.
 [[nodiscard]] std::string to_json(const SyncStatus& status);
 
 }  // namespace agenttask::agent

@@ -36,8 +36,11 @@ class ServiceEvents {
 };
 
 /// Tells a console about Ctrl-C (and a terminate or a hang-up). Made in `main` before any thread starts; also
-/// ignores SIGPIPE. `on_interrupt` is called on a thread of the watcher with 1, then 2 and so on; it must not
-/// throw. What it does at 2 is usually `std::_Exit`. Destroying it waits for a call that is under way.
+/// ignores SIGPIPE. `on_interrupt` is called on a thread of the watcher with 1 for the first of them,
+/// whichever it is, then with 2 and so on for each Ctrl-C that a person pressed after it: one that comes
+/// within 100 ms is the same wish told twice, as timeout(1) tells a process and its group, and a repeated
+/// terminate or hang-up asks for nothing new. It must not throw. What it does at 2 is usually `std::_Exit`.
+/// Destroying it waits for a call that is under way.
 class InterruptWatcher {
  public:
   explicit InterruptWatcher(std::function<void(int count)> on_interrupt);

@@ -9,4 +9,9 @@ namespace agenttask::server {
 /// that. Stores the node.
 void replace_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now);
 
+/// The node's certificates end, and what its device was offered and did not end is `failed`, `interrupted`;
+/// what was never offered is cancelled, as nobody will fetch it. Wakes whoever waits for these tasks, and the
+/// node's own poll. Should the node be replaced later, the device's truth stands. Stores the node.
+void retire_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now);
+
 }  // namespace agenttask::server

@@ -20,6 +20,10 @@ constexpr std::size_t kBatch = 500;  // tasks in one job: other writes are not k
 
 }  // namespace
 
+DurationMilliseconds RetentionSettings::longest() const {
+  return std::max({ended_tasks, tombstones, idempotency_keys, orphans, 30 * limits::kDay});
+}
+
 std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit) {
   std::size_t count = 0;
   for (const auto& id : store.expired_tasks(now, limit)) {
@@ -56,7 +60,8 @@ Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const
       presence_(presence),
       clock_(clock),
       logger_(logger),
-      settings_(settings) {}
+      settings_(settings),
+      clock_watch_(clock, settings.longest()) {}
 
 Housekeeper::~Housekeeper() {
   {
@@ -111,11 +116,45 @@ void Housekeeper::expire_due() {
   }
 }
 
+/// Empty when the store could not be read: then this was no look.
+std::optional<ClockWatch::Look> Housekeeper::look_at_clock() {
+  std::optional<ClockRecord> stored;
+  {
+    const auto lease = store_.read();
+    if (lease) stored = (*lease)->clock_record();
+    if (const auto read = lease ? (*lease)->check() : Result<void>(lease.error()); !read) {
+      report("cannot read when the clock was last looked at", read.error());
+      return std::nullopt;
+    }
+  }
+  const auto look = clock_watch_.look(stored);
+  if (look.jumped > 0) {
+    logger_.warning(
+        "the wall clock was set ahead, or the server was away for long: nothing is removed for its age until "
+        "as much time has passed as things are kept",
+        {{"by_ms", look.jumped}, {"days", settings_.longest() / limits::kDay}});
+  }
+  if (look.to_store) {
+    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      store.set_clock_record(*look.to_store);
+      return {};
+    });
+    if (done) {
+      clock_watch_.is_stored(*look.to_store);
+    } else {
+      report("cannot store when the clock was looked at", done.error());
+    }
+  }
+  return look;
+}
+
 void Housekeeper::purge_due() {
+  const auto look = look_at_clock();
+  if (!look || !look->may_remove) return;
   std::size_t count = kBatch;
   while (count == kBatch) {
     const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
-      count = purge(store, clock_.wall(), settings_, kBatch);
+      count = purge(store, look->now, settings_, kBatch);
       return {};
     });
     if (!done) return report("cannot purge old tasks", done.error());

@@ -5,6 +5,7 @@
 
 #include "platform/base/clock.hpp"
 #include "platform/base/log.hpp"
+#include "server/store/clock_watch.hpp"
 #include "server/store/presence.hpp"
 #include "server/store/store.hpp"
 #include "server/store/writer.hpp"
@@ -16,6 +17,8 @@ struct RetentionSettings {
   DurationMilliseconds tombstones = 30 * limits::kDay;   ///< after the purge; never less than 30 days
   DurationMilliseconds idempotency_keys = 30 * limits::kDay;
   DurationMilliseconds orphans = 30 * limits::kDay;
+
+  [[nodiscard]] DurationMilliseconds longest() const;
 };
 
 /// Ends what expired and was never offered: `failed`, `expired`. At most `limit` tasks; how many it were.
@@ -47,6 +50,7 @@ class Housekeeper {
  private:
   void expire_due();
   void purge_due();
+  [[nodiscard]] std::optional<ClockWatch::Look> look_at_clock();
   void report(std::string_view what, const Error& error);
 
   Store& store_;
@@ -55,6 +59,7 @@ class Housekeeper {
   const Clock& clock_;
   Logger& logger_;
   RetentionSettings settings_;
+  ClockWatch clock_watch_;
   std::optional<MonotonicTime> flushed_;
   std::optional<MonotonicTime> purged_;
   std::mutex mutex_;

@@ -142,6 +142,12 @@ struct IdempotencyRecord {
   UnixMilliseconds time = 0;
 };
 
+/// What housekeeping remembers of the wall clock, so that a jump across a restart is seen too.
+struct ClockRecord {
+  UnixMilliseconds seen_at = 0;     ///< the last look that was stored
+  UnixMilliseconds keep_until = 0;  ///< nothing is removed for its age before
+};
+
 /// What a list of tasks shows: all that are set must fit. Deleted tasks are not listed.
 struct TaskFilter {
   std::string node_id;

@@ -68,6 +68,8 @@ class ReadStore {
   /// server alone. In order of their sequence; ids and statuses.
   [[nodiscard]] virtual std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const = 0;
+  /// All tasks of a node that have not ended, in order of their sequence.
+  [[nodiscard]] virtual std::vector<std::string> open_tasks(std::string_view node_id) const = 0;
   /// Never offered, not ended, and expired at `now`.
   [[nodiscard]] virtual std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                                std::size_t limit) const = 0;
@@ -106,6 +108,7 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                                      std::string_view key) const = 0;
+  [[nodiscard]] virtual std::optional<ClockRecord> clock_record() const = 0;
 };
 
 /// Writing, inside a transaction of the Writer. Every change is undone when the job that made it is.
@@ -159,6 +162,7 @@ class WriteStore : public virtual ReadStore {
   /// the last.
   virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                              UnixMilliseconds orphans) = 0;
+  virtual void set_clock_record(const ClockRecord& record) = 0;
 
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
   /// `operator:<id>`.

@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -121,10 +122,35 @@ def test_a_second_ctrl_c_leaves_at_once_and_prints_the_id(agent, tmp_path):
         assert program.stdout.readline() == "begun\n"
         program.send_signal(signal.SIGINT)
         assert "ancel" in program.stderr.readline()
+        time.sleep(0.15)                                       # as a person: sooner, it would be the same wish told twice
         program.send_signal(signal.SIGINT)
         assert program.wait(4) == 130                          # before the grace of 5 s is over
         assert last(agent)["id"] in program.stderr.read()
         until(lambda: last(agent)["status"] == "cancelled", "the agent goes on with the cancel")
+    finally:
+        end(program)
+
+
+@pytest.mark.parametrize("seconds", ["0.02", "0.3", "0.5", "0.7"])
+def test_timeout_signals_twice_and_cancels_once(agent, tmp_path, seconds):
+    """timeout(1) tells the console and then its whole group: that is one wish, not a second Ctrl-C."""
+    done = subprocess.run(["timeout", seconds, *agent.words(("command", "--tag", f"timeout {seconds}", "--timeout", "0", "sleep 600"))], capture_output=True, text=True, env=environment(),
+                          timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode in (124, 130) and "left task" not in done.stderr, done
+    tasks = json.loads(agent.console("list", "--tag", f"timeout {seconds}", "--json").stdout)["tasks"]
+    assert all(task["status"] == "cancelled" for task in tasks), tasks
+
+
+def test_terminates_never_count_as_a_second_ctrl_c(agent, tmp_path):
+    program = agent.console_program("command", "--timeout", "0", "trap '' TERM; " + waits(tmp_path))
+    try:
+        assert program.stdout.readline() == "begun\n"
+        program.send_signal(signal.SIGTERM)
+        assert "ancel" in program.stderr.readline()
+        program.send_signal(signal.SIGTERM)
+        program.send_signal(signal.SIGHUP)
+        assert program.wait(60) == 130
+        assert last(agent)["status"] == "cancelled"             # it stayed until the grace was over
     finally:
         end(program)
 

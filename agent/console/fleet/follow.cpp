@@ -20,7 +20,6 @@ using std::chrono::steady_clock;
 constexpr std::chrono::seconds kAskAgain{5};  ///< how often it is looked at why a silent task waits
 constexpr std::chrono::seconds kPause{1};     ///< before the server is asked again after a failure
 constexpr int kMostFailures = 10;             ///< in a row; then we leave it to the user
-constexpr int kNobodyReads = 141;             ///< 128 + SIGPIPE
 
 /// One task of the server being followed.
 class FleetFollowing {

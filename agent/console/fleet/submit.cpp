@@ -32,6 +32,11 @@ int enqueue(const Fleet& fleet, const Words& words, const std::string& type, jso
   if (!words.id.empty()) (*body)["id"] = words.id;
   ServerApi::Query headers;
   if (!words.idempotency_key.empty()) headers.emplace_back("Idempotency-Key", words.idempotency_key);
+  if (words.wait) {  // from here on a Ctrl-C has something to cancel: follow_fleet does it
+    fleet.interrupts.set_leaves_at(2);
+    fleet.interrupts.set_farewell(
+        "left before the server answered; whether it took the task: agenttask fleet list");
+  }
   const agent::Answer answer =
       fleet.api.call("POST", api_path({"nodes", words.node, "tasks"}), {}, encode_json(*body), headers);
   if (!answer.ok()) return fleet.console.fail(*answer.problem);

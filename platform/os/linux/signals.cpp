@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <poll.h>
 #include <signal.h>
 #include <stdexcept>
@@ -12,6 +13,9 @@
 
 namespace agenttask::os {
 namespace {
+
+// What follows sooner was no person's decision: timeout(1) signals a process, and then its whole group.
+constexpr std::chrono::milliseconds kSameWish{100};
 
 // Blocks the signals for this thread and those it will start, and opens a descriptor that tells of them.
 Descriptor open_signals() {
@@ -76,7 +80,14 @@ struct InterruptWatcher::State {
 InterruptWatcher::InterruptWatcher(std::function<void(int count)> on_interrupt)
     : state_(std::make_unique<State>(State{open_signals()})) {
   state_->thread = std::jthread([this, on_interrupt = std::move(on_interrupt)](const std::stop_token& stop) {
-    for (int count = 1; next_signal(state_->signals, stop); ++count) on_interrupt(count);
+    int count = 0;
+    std::chrono::steady_clock::time_point last;
+    while (const auto number = next_signal(state_->signals, stop)) {
+      const auto now = std::chrono::steady_clock::now();
+      if (count > 0 && (*number != SIGINT || now - last < kSameWish)) continue;
+      last = now;
+      on_interrupt(++count);
+    }
   });
 }
 

@@ -4,6 +4,7 @@
 #include "server/api/credentials.hpp"
 #include "server/api/handlers.hpp"
 #include "server/api/render.hpp"
+#include "server/store/enrollment.hpp"
 #include "server/store/tasks.hpp"
 
 namespace agenttask::server {
@@ -156,10 +157,7 @@ Outcome revoke_node(Call& call) {
   NodeRecord& node = *found.record;
   if (!node.revoked_at) {
     if (call.writes == nullptr) return NeedsWrite{};
-    node.revoked_at = call.now;
-    call.writes->update_node(node);
-    call.writes->revoke_certificates(node.id, call.now);
-    call.writes->touch("node:" + node.id);  // cuts its open poll
+    retire_node(*call.writes, node, call.now);
   }
   return json_response(200, render_node(call, std::move(node)));
 }

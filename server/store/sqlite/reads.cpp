@@ -169,4 +169,10 @@ std::optional<IdempotencyRecord> SqliteReads::idempotency(std::string_view opera
   return IdempotencyRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
 }
 
+std::optional<ClockRecord> SqliteReads::clock_record() const {
+  auto row = database_.query("SELECT seen_at, keep_until FROM wall_clock");
+  if (!row.step()) return std::nullopt;
+  return ClockRecord{row.integer(0), row.integer(1)};
+}
+
 }  // namespace agenttask::server::sqlite

@@ -32,6 +32,7 @@ class SqliteReads : public virtual ReadStore {
                                               std::size_t limit, WithData with_data) const override;
   [[nodiscard]] std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const override;
+  [[nodiscard]] std::vector<std::string> open_tasks(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> next_expiry() const override;
@@ -55,6 +56,7 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
   [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                              std::string_view key) const override;
+  [[nodiscard]] std::optional<ClockRecord> clock_record() const override;
 
  protected:
   storage::Database& database_;

@@ -87,7 +87,13 @@ CREATE TABLE tombstones(
 CREATE INDEX tombstones_by_time ON tombstones(purged_at);
 )sql";
 
-constexpr std::array<std::string_view, 1> kMigrations{kFirst};
+constexpr std::string_view kWallClock = R"sql(
+CREATE TABLE wall_clock(
+  only_row INTEGER PRIMARY KEY CHECK(only_row = 1), seen_at INTEGER NOT NULL, keep_until INTEGER NOT NULL) STRICT;
+CREATE INDEX certificates_by_end ON certificates(expires_at);
+)sql";
+
+constexpr std::array<std::string_view, 2> kMigrations{kFirst, kWallClock};
 
 }  // namespace
 

@@ -94,6 +94,12 @@ std::vector<std::pair<std::string, TaskStatus>> SqliteReads::tasks_for_epoch(std
   return tasks;
 }
 
+std::vector<std::string> SqliteReads::open_tasks(std::string_view node_id) const {
+  return ids(database_.query(
+      "SELECT id FROM tasks WHERE node_id = ?1 AND NOT (" + std::string(kEnded) + ") ORDER BY sequence",
+      {node_id}));
+}
+
 std::vector<std::string> SqliteReads::expired_tasks(UnixMilliseconds now, std::size_t limit) const {
   return ids(database_.query("SELECT id FROM tasks WHERE " + std::string(kToExpire) +
                                  " AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",

@@ -152,4 +152,9 @@ void SqliteWrites::forget_before(UnixMilliseconds idempotency, UnixMilliseconds 
   database_.execute("DELETE FROM enrollment_tokens WHERE expires_at < ?1", {orphans});
 }
 
+void SqliteWrites::set_clock_record(const ClockRecord& record) {
+  database_.execute("INSERT OR REPLACE INTO wall_clock(only_row, seen_at, keep_until) VALUES(1, ?1, ?2)",
+                    {record.seen_at, record.keep_until});
+}
+
 }  // namespace agenttask::server::sqlite

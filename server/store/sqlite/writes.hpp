@@ -44,6 +44,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void insert_idempotency(const IdempotencyRecord& record) override;
   void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                      UnixMilliseconds orphans) override;
+  void set_clock_record(const ClockRecord& record) override;
 
   void touch(std::string key) override { touched_.push_back(std::move(key)); }
   [[nodiscard]] std::vector<std::string>& touched() { return touched_; }

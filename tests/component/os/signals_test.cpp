@@ -1,15 +1,19 @@
 #include "platform/os/signals.hpp"
 
 #include <array>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <future>
+#include <mutex>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -56,17 +60,41 @@ TEST(ServiceEvents, WaitEndsAtAStop) {
             0);
 }
 
-TEST(InterruptWatcher, CountsInterrupts) {
-  EXPECT_EQ(in_child([] {
-              std::promise<int> first;
-              std::promise<int> second;
-              InterruptWatcher watcher([&](int count) { (count == 1 ? first : second).set_value(count); });
-              ::kill(::getpid(), SIGINT);
-              if (first.get_future().get() != 1) return 1;
-              ::kill(::getpid(), SIGINT);
-              return second.get_future().get() == 2 ? 0 : 1;
-            }),
-            0);
+// Sends each signal once the one before was counted and `apart` has passed; how many were counted.
+int count_after(const std::vector<int>& signals, std::chrono::milliseconds apart) {
+  return in_child([&] {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int counted = 0;
+    InterruptWatcher watcher([&](int count) {
+      const std::lock_guard lock(mutex);
+      counted = count;
+      changed.notify_all();
+    });
+    for (const int number : signals) {
+      ::kill(::getpid(), number);
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return counted > 0; });
+      lock.unlock();
+      std::this_thread::sleep_for(apart);
+    }
+    const std::lock_guard lock(mutex);
+    return counted;
+  });
+}
+
+TEST(InterruptWatcher, CountsWhatAPersonPressed) {
+  constexpr std::chrono::milliseconds kPerson{150};
+  EXPECT_EQ(count_after({SIGINT, SIGINT}, kPerson), 2);
+  EXPECT_EQ(count_after({SIGTERM, SIGINT}, kPerson), 2);
+  EXPECT_EQ(count_after({SIGTERM, SIGTERM}, kPerson), 1) << "a terminate twice is one wish";
+  EXPECT_EQ(count_after({SIGINT, SIGTERM, SIGHUP}, kPerson), 1);
+}
+
+TEST(InterruptWatcher, WhatIsToldTwiceAtOnceIsOneWish) {
+  constexpr std::chrono::milliseconds kProgram{1};
+  EXPECT_EQ(count_after({SIGINT, SIGINT}, kProgram), 1);
+  EXPECT_EQ(count_after({SIGTERM, SIGTERM}, kProgram), 1);
 }
 
 TEST(RunProgram, GivesArgumentsAndExitCode) {

@@ -450,6 +450,71 @@ TEST_F(DevicesApi, RevocationCutsAtOnce) {
   ok("GET", "/v1/nodes/" + device.id);
 }
 
+TEST_F(DevicesApi, RevocationEndsWhatTheDeviceWillNeverReport) {
+  const auto running = sent_task();
+  report(device, {StartedReport{running, 1, 5}});
+  const auto asked_to_stop = sent_task();
+  ok("POST", "/v1/tasks/" + asked_to_stop + "/cancel", nullptr, 202);
+  const auto done = sent_task();
+  report(device, {StartedReport{done, 1, 5}, ended(done, TaskStatus::complete)});
+  const auto waiting = add_task(device.id)["id"].get<std::string>();
+  ok("PATCH", "/v1/nodes/alpha", {{"hold", true}}, 202);
+  // Who waits for the end, and who follows the output.
+  const auto waiter =
+      request("GET", "/v1/tasks/" + running, "", {.token = admin, .query = {{"wait", "55000"}}});
+  ASSERT_TRUE(std::holds_alternative<Wait>(evaluate(waiter)));
+  auto follower = evaluate(
+      request("GET", "/v1/tasks/" + running + "/output", "", {.token = admin, .query = {{"follow", "1"}}}));
+  ASSERT_TRUE(std::holds_alternative<Stream>(follower));
+  touched.clear();
+  clock.advance(std::chrono::milliseconds(7));
+  EXPECT_FALSE(ok("DELETE", "/v1/nodes/alpha").contains("holdRequested"));
+  for (const auto& key : {"task:" + running, "output:" + running, "task:" + asked_to_stop, "task:" + waiting})
+    EXPECT_NE(std::find(touched.begin(), touched.end(), key), touched.end()) << key;
+  const auto answer = json::parse(std::get<Response>(evaluate(waiter)).body);
+  EXPECT_EQ(answer["status"], "failed");
+  EXPECT_EQ(answer["reason"], "interrupted");
+  EXPECT_EQ(answer["endTime"], clock.wall());
+  EXPECT_NE(answer["detail"].get<std::string>().find("revoked"), std::string::npos);
+  EXPECT_EQ(answer["result"]["error"]["code"], "interrupted");
+  const auto last = std::get<Stream>(follower).next(false);
+  EXPECT_TRUE(last.complete);
+  EXPECT_NE(last.bytes.find(R"("status":"failed")"), std::string::npos) << last.bytes;
+  EXPECT_EQ(task(asked_to_stop)["status"], "failed");
+  EXPECT_FALSE(task(asked_to_stop).contains("cancelRequestedAt"));
+  EXPECT_EQ(task(waiting)["status"], "cancelled");
+  EXPECT_EQ(task(done)["status"], "complete");
+  // Nothing speaks of them any more, so that they are purged like others.
+  clock.advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(store->read().value()->purgeable_tasks(clock.wall(), 10).size(), 4U);
+}
+
+TEST_F(DevicesApi, ARevokedNodeThatIsReplacedLearnsWhatItsDeviceDid) {
+  const auto id = sent_task();
+  const auto token =
+      ok("POST", "/v1/enrollment-tokens", {{"replace", "alpha"}}, 201)["token"].get<std::string>();
+  ok("DELETE", "/v1/nodes/alpha");
+  EXPECT_EQ(task(id)["status"], "failed");
+  const auto response = post_enroll(token, net::PrivateKey::generate(), "alpha");
+  ASSERT_EQ(response.status, 200) << response.body;
+  const auto certificate =
+      net::Certificate::from_pem(json::parse(response.body)["certificate"].get<std::string>()).value();
+  const EnrolledDevice again{device.id, {certificate.fingerprint(), device.id, false}};
+  const auto epoch = polled(again, poll_of(again, {}, 1)).epoch;
+  ReportBatch batch{protocol_version(), epoch, "i", {}, {}};
+  Task held;
+  held.spec.id = id;
+  held.spec.node_id = device.id;
+  held.spec.type = "echo";
+  held.state.status = TaskStatus::complete;
+  held.state.run_count = 1;
+  batch.lines = {encode(
+      Report{1, CreatedReport{held, {agenttask::Run{id, 1, RunStatus::complete, "", 5, 6, "{}"}}, true}})};
+  EXPECT_EQ(call("POST", "/v1/device/reports", encode(batch), {.certificate = again.certificate}).status,
+            200);
+  EXPECT_EQ(task(id)["status"], "complete");
+}
+
 TEST_F(DevicesApi, CertificatesAreChecked) {
   EXPECT_EQ(call("POST", "/v1/device/poll", encode(poll_of(device))).status, 401);
   auto stranger = device.certificate;

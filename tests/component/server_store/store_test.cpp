@@ -150,6 +150,93 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   EXPECT_EQ(node_row().clock_offset, 500);
 }
 
+/// A task that ended, and what the housekeeper makes of it.
+class Retention : public StoreTest {
+ protected:
+  Retention() {
+    id = add();
+    write([&](WriteStore& writes) {
+      return cancel_task(writes, writes.task(id, WithData::yes).value(), clock.wall()).answer;
+    });
+    writer = std::make_unique<Writer>(
+        std::move(session), [](const auto&) {}, quiet);
+    start();
+  }
+  void start() {
+    housekeeper.reset();
+    housekeeper = std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{});
+    housekeeper->tick();
+  }
+  /// So many days pass, and the housekeeper looks every hour.
+  void pass(int days) {
+    for (int i = 0; i < days * 24; ++i) {
+      clock.advance(std::chrono::hours(1));
+      housekeeper->tick();
+    }
+  }
+  bool is_there() {
+    return read([&](const ReadStore& reads) { return reads.task(id, WithData::no).has_value(); });
+  }
+  bool is_remembered() {
+    return read([&](const ReadStore& reads) { return reads.tombstone(id).has_value(); });
+  }
+
+  std::string id;
+  Logger quiet{LogLevel::error, LogFormat::text};
+  Presence presence{clock, quiet};
+  std::unique_ptr<Writer> writer;
+  std::unique_ptr<Housekeeper> housekeeper;
+};
+
+TEST_F(Retention, FollowsTheTimeThatPasses) {
+  pass(29);
+  EXPECT_TRUE(is_there());
+  pass(2);
+  EXPECT_FALSE(is_there());
+  pass(29);
+  EXPECT_TRUE(is_remembered());
+  pass(2);
+  EXPECT_FALSE(is_remembered());
+}
+
+TEST_F(Retention, IsNotCutShortByAClockThatIsSetAhead) {
+  constexpr auto kTenYears = 3650 * limits::kDay;
+  clock.set_wall(clock.wall() + kTenYears);
+  pass(29);
+  EXPECT_TRUE(is_there());
+  // Set back, and ahead again: it begins anew.
+  clock.set_wall(clock.wall() - kTenYears);
+  pass(1);
+  clock.set_wall(clock.wall() + kTenYears);
+  pass(29);
+  EXPECT_TRUE(is_there());
+  start();  // a restart does not end it
+  EXPECT_TRUE(is_there());
+  pass(2);
+  EXPECT_FALSE(is_there());
+  clock.set_wall(clock.wall() + kTenYears);
+  pass(29);
+  EXPECT_TRUE(is_remembered());
+}
+
+TEST_F(Retention, TakesALongAbsenceForAClockThatIsSetAhead) {
+  pass(25);
+  clock.advance(std::chrono::milliseconds(ClockWatch::kLongestAbsence + 1));
+  start();
+  EXPECT_TRUE(is_there());
+  pass(29);
+  EXPECT_TRUE(is_there());
+  pass(2);
+  EXPECT_FALSE(is_there());
+}
+
+TEST_F(Retention, AShortAbsenceIsTimeThatPassed) {
+  pass(25);
+  clock.advance(std::chrono::milliseconds(6 * limits::kDay));
+  start();
+  EXPECT_FALSE(is_there());
+}
+
 TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   const auto running = add();
   const auto alone = add();

@@ -20,10 +20,10 @@ class LedgerFixture : public testing::Test {
  protected:
   LedgerFixture() { reopen(); }
 
-  void reopen() {
+  void reopen(const std::string& boot_id = "boot-1") {
     subscription_.reset();
     ledger_.reset();
-    options_.boot_id = "boot-1";
+    options_.boot_id = boot_id;
     options_.fraction = [] { return 0.5; };
     auto opened = Ledger::open(folder_.path() / "ledger.db", clock_, options_);
     ASSERT_TRUE(opened) << opened.error().message;

@@ -84,7 +84,7 @@ TEST_F(LedgerRunning, RetryWaitsLongerEachTimeAndThenFails) {
     EXPECT_GT(*task.state.next_run_at - clock_.wall(), gap);
     gap = *task.state.next_run_at - clock_.wall();
     EXPECT_TRUE(ready_ids().empty());
-    EXPECT_EQ(task.state.next_run_at, ledger_->times("")->due);
+    EXPECT_EQ(clock_.since_boot() + gap, ledger_->times("")->delay_ends);
     pass_time(std::chrono::milliseconds(gap - 1));
     EXPECT_TRUE(ready_ids().empty());
     pass_time(std::chrono::milliseconds(1));
@@ -256,12 +256,73 @@ TEST_F(LedgerRunning, OtherWaitsAreToldAfterASecondAndAtMostSoManyAtOnce) {
 
 TEST_F(LedgerRunning, DeferredTasksAreAskedAgain) {
   const std::string id = create();
-  ASSERT_TRUE(ledger_->defer(id, reason::kValidateFalse, "later", clock_.wall() + 100));
+  ASSERT_TRUE(ledger_->defer(id, reason::kValidateFalse, "later", 100));
   EXPECT_EQ(reason::kValidateFalse, get(id).state.reason);
   EXPECT_TRUE(ready_ids().empty());
   pass_time(std::chrono::milliseconds(100));
   EXPECT_EQ(std::vector{id}, ready_ids());
   EXPECT_EQ(0, get(id).state.run_count) << "no attempt spent";
+}
+
+TEST_F(LedgerRunning, AWaitIsADurationWhateverTheWallClockDoes) {
+  for (const DurationMilliseconds jump : {-limits::kDay, limits::kDay, 10 * 366 * limits::kDay}) {
+    const std::string picky = create();
+    ASSERT_TRUE(ledger_->defer(picky, reason::kValidateFalse, "later", 5000));
+    const std::string failing =
+        create_with({60'000, {}, RetryPolicy{3, 5000, 5000}, OnInterrupt::fail, 0, 0, ""});
+    end(failing, start(failing).number, failure(reason::kExitStatus));
+    pass_time(std::chrono::milliseconds(1));
+    clock_.set_wall(clock_.wall() + jump);
+    pass_time(std::chrono::milliseconds(4998));
+    EXPECT_TRUE(ready_ids().empty()) << jump;
+    EXPECT_EQ(clock_.wall() + 1, get(picky).state.next_run_at) << "told by the clock as it is now";
+    pass_time(std::chrono::milliseconds(1));
+    EXPECT_EQ((std::vector{picky, failing}), ready_ids()) << jump;
+    for (const auto& id : {picky, failing}) end(id, start(id).number, success());
+  }
+}
+
+TEST_F(LedgerRunning, AWaitGoesOnAfterARestartAndIsNeverLongerThanItWas) {
+  const auto wait = [&] {
+    const std::string id = create();
+    EXPECT_TRUE(ledger_->defer(id, reason::kValidateFalse, "later", 5000));
+    clock_.advance(std::chrono::milliseconds(1000));
+    return id;
+  };
+  // In the same boot by the clock that nobody sets.
+  std::string id = wait();
+  clock_.set_wall(clock_.wall() - 3'600'000);
+  reopen();
+  pass_time(std::chrono::milliseconds(3999));
+  EXPECT_TRUE(ready_ids().empty());
+  pass_time(std::chrono::milliseconds(1));
+  EXPECT_EQ(std::vector{id}, ready_ids());
+  end(id, start(id).number, success());
+  // After a reboot by the wall clock, where it can be believed.
+  id = wait();
+  reopen("boot-2");
+  pass_time(std::chrono::milliseconds(3999));
+  EXPECT_TRUE(ready_ids().empty());
+  pass_time(std::chrono::milliseconds(1));
+  EXPECT_EQ(std::vector{id}, ready_ids());
+  end(id, start(id).number, success());
+  for (const DurationMilliseconds jump : {-1'001LL, 3'600'000LL}) {
+    id = wait();
+    clock_.set_wall(clock_.wall() + jump);
+    reopen("boot-" + std::to_string(jump));
+    pass_time(std::chrono::milliseconds(0));
+    EXPECT_EQ(std::vector{id}, ready_ids()) << jump;
+    end(id, start(id).number, success());
+  }
+}
+
+TEST_F(LedgerRunning, WhyATaskWaitsIsToldThoughTheClockWasSetBack) {
+  const std::string id = create();
+  clock_.set_wall(clock_.wall() - 3'600'000);
+  pass_time(std::chrono::milliseconds(0));
+  pass_time(std::chrono::milliseconds(1000));
+  EXPECT_EQ(1, *ledger_->report_waits(reason::kNoSlot, clock_.wall(), 3));
+  EXPECT_EQ(reason::kNoSlot, get(id).state.reason);
 }
 
 TEST_F(LedgerRunning, AFullOutboxDropsOutputThenRefusesStartsAndKeepsEnds) {

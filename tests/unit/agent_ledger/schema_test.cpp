@@ -21,7 +21,14 @@ TEST(LedgerSchema, EveryPastVersionIsBroughtUpToDateWithItsTasks) {
       auto database = storage::Database::open(file, past);
       ASSERT_TRUE(database) << database.error().message;
       database->execute(
-          "INSERT INTO tasks VALUES (1, '00000000-0000-7000-8000-000000000001', '', 'echo', '', '[]', '', "
+          "INSERT INTO tasks (sequence, id, node_id, type, description, tags, room_id, world_id, metadata, "
+          "timeout,"
+          " expires_at, retry_attempts, retry_backoff, retry_most, rerun, max_output_bytes, priority,"
+          " concurrency_key, scheduled_for, status, reason, detail, add_time, sent_time, start_time, "
+          "end_time,"
+          " updated_at, next_run_at, run_count, cancel_requested_at, deleted_at, result, queue, ready_at, "
+          "reruns,"
+          " reported) VALUES (1, '00000000-0000-7000-8000-000000000001', '', 'echo', '', '[]', '', "
           "'', '{}', 0,"
           " NULL, NULL, NULL, NULL, 0, 0, 0, '', NULL, 'sent', '', '', 1, 1, NULL, NULL, 1, NULL, 0, NULL, "
           "NULL, '', 1, 1,"

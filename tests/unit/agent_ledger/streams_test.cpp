@@ -351,5 +351,44 @@ TEST_F(LedgerBeforeEnrolment, AnotherNodeBeginsAnew) {
   EXPECT_TRUE(reports().empty());
 }
 
+TEST_F(LedgerBeforeEnrolment, AnotherNodeRunsNothingOfTheFormerOne) {
+  const std::string before = create();
+  meet_server();
+  const std::string local = create();
+  auto repeated = spec();
+  repeated.options.retry = RetryPolicy{5, 1000, 1000};
+  repeated.options.on_interrupt = OnInterrupt::rerun;
+  auto later = spec();
+  later.schedule.scheduled_for = clock_.wall() + 1000;
+  deliver(task(id(1)), task(id(2), repeated), task(id(3), later), task(id(4)), task(id(5)));
+  const auto running = start(id(2)).number;
+  end(id(4), start(id(4)).number, success());
+  ASSERT_TRUE(ledger_->park(std::vector{id(5)}, reason::kNoWorker, "no worker"));
+  const auto waiting = ledger_->status()->outbox_reports;
+  ASSERT_GT(waiting, 0);
+  changes_.clear();
+  const auto adopted = ledger_->adopt_node("node-2");
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ("node-1", adopted->former_node);
+  EXPECT_EQ(3, adopted->cancelled);
+  EXPECT_EQ(1, adopted->running);
+  EXPECT_EQ(waiting, adopted->unreported);
+  for (const auto& gone : {id(1), id(3), id(5)}) {
+    EXPECT_EQ(TaskStatus::cancelled, get(gone).state.status);
+    EXPECT_NE(std::string::npos, get(gone).state.detail.find("node-1")) << get(gone).state.detail;
+  }
+  EXPECT_EQ((std::vector{before, local}), ready_ids());
+  EXPECT_EQ(TaskStatus::complete, get(id(4)).state.status);
+  EXPECT_TRUE(reports().empty());
+  // What runs ends, and is not run again.
+  EXPECT_EQ(TaskStatus::running, get(id(2)).state.status);
+  EXPECT_EQ(TaskStatus::failed, end(id(2), running, failure(reason::kExitStatus)).state.status);
+  EXPECT_TRUE(reports().empty());
+  // Nothing of it happens twice, also after a crash.
+  reopen();
+  EXPECT_TRUE(ledger_->adopt_node("node-2")->former_node.empty());
+  EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status);
+}
+
 }  // namespace
 }  // namespace agenttask::agent

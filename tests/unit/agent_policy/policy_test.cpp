@@ -84,6 +84,13 @@ TEST_F(PolicyTest, MistakesAreErrors) {
   }
 }
 
+TEST_F(PolicyTest, AMistakeNamesItsFieldOnce) {
+  write(R"({"command":{"typo":true}})");
+  const std::string said = Policy(file_).describe();
+  EXPECT_NE(said.find("command.typo is not a field"), std::string::npos) << said;
+  EXPECT_EQ(said.find("command.typo"), said.rfind("command.typo")) << said;
+}
+
 TEST_F(PolicyTest, ARefusalNamesFileAndRule) {
   write(R"({"command":{"shell":false}})");
   const Policy policy(file_);

@@ -318,6 +318,20 @@ TEST_F(StreamsTest, TheClocksDifferenceIsKnown) {
   EXPECT_EQ(sync->status().certificate_expires, clock.wall() + 5 * kDay);
 }
 
+TEST_F(StreamsTest, AnotherNodeSaysWhatBecameOfTheFormerOnesTasks) {
+  be_connected();
+  answer_poll({task_line(1, "00000000-0000-7000-8000-000000000001")});
+  EXPECT_EQ(to_json(sync->status()).find("formerNode"), std::string::npos);
+  be_node("node-2");
+  step();
+  EXPECT_EQ(ledger->get("00000000-0000-7000-8000-000000000001")->state.status, TaskStatus::cancelled);
+  EXPECT_EQ(poll().epoch, 0);
+  EXPECT_NE(to_json(sync->status())
+                .find(R"("formerNode":{"cancelled":1,"nodeId":"node-1","running":0,"unreported":0})"),
+            std::string::npos)
+      << to_json(sync->status());
+}
+
 TEST_F(StreamsTest, WhatPeopleSeeOfItIsJson) {
   be_connected();
   const std::string json = to_json(sync->status());

@@ -51,14 +51,14 @@ class SyncFixture : public testing::Test {
   }
 
   /// The device is a node already, with a certificate in the middle of the first half of its life.
-  void be_node() {
+  void be_node(const std::string& node = "node-1") {
     const auto key = net::PrivateKey::generate();
-    const auto certificate = net::issue(
-        authority.certificate(), authority.key(), net::CertificateRequest::make(key, "x"),
-        {"node-1", {}, net::CertificatePurpose::client, clock.wall() - kDay, clock.wall() + 5 * kDay});
-    ASSERT_TRUE(IdentityFolder(folder.path())
-                    .keep({kUrl, "node-1", "name-1", key.to_pem(), certificate->to_pem(), authority.pem(),
-                           "digest"}));
+    const auto certificate =
+        net::issue(authority.certificate(), authority.key(), net::CertificateRequest::make(key, "x"),
+                   {node, {}, net::CertificatePurpose::client, clock.wall() - kDay, clock.wall() + 5 * kDay});
+    ASSERT_TRUE(
+        IdentityFolder(folder.path())
+            .keep({kUrl, node, "name-1", key.to_pem(), certificate->to_pem(), authority.pem(), "digest"}));
     sync->wake();
     start();
   }

@@ -75,11 +75,18 @@ TEST_F(TimeText, ReadsDurations) {
   EXPECT_EQ(parse_duration("2m").value(), 120'000);
   EXPECT_EQ(parse_duration("1h").value(), 3'600'000);
   EXPECT_EQ(parse_duration("7d").value(), 7 * limits::kDay);
-  EXPECT_EQ(parse_duration("2000").value(), 2000);
   EXPECT_EQ(parse_duration("0").value(), 0);
   for (const char* text : {"", "s", "-1s", "1.5s", "1 s", "1w", "9223372036854775807d", "NaN"}) {
     EXPECT_FALSE(parse_duration(text)) << text;
   }
+}
+
+TEST_F(TimeText, ABareNumberIsAskedBack) {
+  const auto refused = parse_duration("5");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "'5' has no unit: 5s or 5ms?");
+  EXPECT_EQ(parse_time("+5", kNow).error().message, refused.error().message);
+  EXPECT_TRUE(parse_duration("0")) << "nothing has no unit";
 }
 
 TEST_F(TimeText, FormatsForPeople) {

@@ -1,0 +1,23 @@
+#pragma once
+#include <string_view>
+
+#include "agent/ledger/ledger_write.hpp"
+
+/// What the ledger does about clocks that somebody set: waits that are durations, and what is kept for a
+/// time.
+namespace agenttask::agent {
+
+/// At each start: a wait that is a duration goes on by the clock it was measured with, within the same boot.
+/// After a reboot only the wall clock can tell how much of it is left; where that was set back meanwhile, so
+/// that more would be left than the whole wait was, it is over.
+void resume_delays(LedgerWrite& write, std::string_view boot_id);
+
+/// Ready tasks can't have waited since a time that is still to come: they wait since now.
+void wait_since_now(LedgerWrite& write);
+
+/// Remembers both clocks, and says whether what is older than `retention` by the wall clock really is. After
+/// a jump forward nobody can tell, so nothing is removed for another `retention`.
+[[nodiscard]] bool clocks_allow_purge(LedgerWrite& write, std::string_view boot_id, UnixMilliseconds wall,
+                                      DurationMilliseconds retention);
+
+}  // namespace agenttask::agent

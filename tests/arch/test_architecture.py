@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # ---- what there is
 
 PRODUCT = ("platform", "agent", "server")
+#: What others build upon, and what shows how: apart from the product, which knows neither.
+FOR_OTHERS = ("worker", "examples")
 
 
 def tracked(*suffixes):
@@ -29,6 +31,7 @@ def lines_of(path):
 
 SOURCES = tracked(".hpp", ".cpp")
 PRODUCT_SOURCES = [p for p in SOURCES if p.parts[0] in PRODUCT]
+SOURCES_FOR_OTHERS = [p for p in SOURCES if p.parts[0] in FOR_OTHERS]
 INCLUDE = re.compile(r'\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 
 
@@ -107,6 +110,19 @@ def test_rooms_of_one_floor_form_no_circle():
 def test_our_includes_are_spelt_from_the_root_of_the_repository():
     report([f"{path}:{number}: there is no {name} below the root" for path, number, name, ours in all_includes(SOURCES)
             if ours and not (ROOT / name).is_file()])
+
+
+def test_the_worker_library_stands_alone():
+    """Whoever builds a worker needs the standard library, nlohmann/json, and one header of ours; the product needs none of it."""
+    def is_allowed(path, name, ours):
+        if path.parts[0] == "worker" and ours:
+            return name.startswith("worker/")
+        if name == "agenttask/worker.hpp" or re.fullmatch(r"[a-z_]+", name) and name != "csignal":
+            return not ours
+        return path.parts[0] == "worker" and (name == "nlohmann/json.hpp" or under(path, ("worker/posix",)))
+    report([f"{path}:{number}: {name}" for path, number, name, ours in all_includes(SOURCES_FOR_OTHERS) if not is_allowed(path, name, ours)])
+    report([f"{path}:{number}: {name}" for path, number, name, _ in all_includes(PRODUCT_SOURCES)
+            if name.startswith(("worker/", "examples/", "agenttask/"))])
 
 
 # ---- third parties and the operating system
@@ -225,9 +241,9 @@ def test_files_are_short_enough_to_read():
 
 def test_programs_hold_no_tests():
     """What is shipped neither includes nor compiles anything of tests/."""
-    report([f"{path}:{number}: includes {name}" for path, number, name, ours in all_includes(PRODUCT_SOURCES)
+    report([f"{path}:{number}: includes {name}" for path, number, name, ours in all_includes(PRODUCT_SOURCES + SOURCES_FOR_OTHERS)
             if ours and name.startswith("tests/")])
-    report([f"{path}:{number}: {line.strip()}" for path in tracked(".txt") if path.parts[0] in PRODUCT
+    report([f"{path}:{number}: {line.strip()}" for path in tracked(".txt") if path.parts[0] in PRODUCT + FOR_OTHERS
             for number, line in enumerate(lines_of(path), 1) if re.search(r"\btests/|GTest::|gmock|gtest", line)])
     report([f"{path}: a test among the product's sources" for path in PRODUCT_SOURCES
             if re.search(r"(^|_)(test|tests|mock|fake|stub)(_|$)", path.stem)])
@@ -236,7 +252,7 @@ def test_programs_hold_no_tests():
 def test_each_source_is_built():
     """A .cpp that no CMakeLists.txt names is dead. The bodies of other systems are named, in their own branch."""
     problems = []
-    for path in PRODUCT_SOURCES:
+    for path in PRODUCT_SOURCES + SOURCES_FOR_OTHERS:
         if path.suffix != ".cpp":
             continue
         lists = [folder / "CMakeLists.txt" for folder in path.parents if (ROOT / folder / "CMakeLists.txt").is_file()]

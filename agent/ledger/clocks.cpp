@@ -41,18 +41,19 @@ bool jumped(const ClockLook& last, const ClockLook& now, DurationMilliseconds re
 
 }  // namespace
 
-void resume_delays(LedgerWrite& write, std::string_view boot_id) {
+bool resume_delays(LedgerWrite& write, std::string_view boot_id) {
   std::string measured_in;
   {
     auto statement = write.database.query("SELECT delays_boot_id FROM clocks");
     if (statement.step()) measured_in = statement.text(0);
   }
-  if (measured_in == boot_id && !measured_in.empty()) return;
+  if (measured_in == boot_id && !measured_in.empty()) return true;
   write.database.execute(
       "UPDATE tasks SET delay_until = CASE WHEN ?1 BETWEEN ready_at AND next_run_at"
       " THEN ?2 + next_run_at - ?1 ELSE 0 END WHERE queue = 4",
       {write.now, write.since_boot});
   write.database.execute("UPDATE clocks SET delays_boot_id = ?1", {boot_id});
+  return false;
 }
 
 void wait_since_now(LedgerWrite& write) {

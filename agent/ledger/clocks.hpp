@@ -10,7 +10,8 @@ namespace agenttask::agent {
 /// At each start: a wait that is a duration goes on by the clock it was measured with, within the same boot.
 /// After a reboot only the wall clock can tell how much of it is left; where that was set back meanwhile, so
 /// that more would be left than the whole wait was, it is over.
-void resume_delays(LedgerWrite& write, std::string_view boot_id);
+/// Says whether it is the same boot.
+[[nodiscard]] bool resume_delays(LedgerWrite& write, std::string_view boot_id);
 
 /// Ready tasks can't have waited since a time that is still to come: they wait since now.
 void wait_since_now(LedgerWrite& write);

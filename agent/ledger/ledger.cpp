@@ -6,19 +6,13 @@
 
 #include "agent/ledger/clocks.hpp"
 #include "agent/ledger/ledger_body.hpp"
+#include "agent/ledger/occurrences.hpp"
 #include "agent/ledger/schema.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_request.hpp"
 
 namespace agenttask::agent {
 namespace {
-
-/// Ids and node names play no part in whether two requests are the same.
-std::string digest_of(TaskSpec spec) {
-  spec.id.clear();
-  spec.node_id.clear();
-  return request_digest(spec);
-}
 
 Error other_request(std::string_view id) {
   return Error{ErrorCode::conflict,
@@ -70,7 +64,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, 
                            {body->incarnation(), write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
     write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
-    resume_delays(write, body->options().boot_id);
+    resume_grids(write, resume_delays(write, body->options().boot_id));
     wait_since_now(write);
     return {};
   });
@@ -95,30 +89,17 @@ Result<Created> Ledger::create(TaskSpec spec) {
   return body_->write([&](LedgerWrite& write) -> Result<Created> {
     spec.id = spec.id.empty() ? make_uuid(write.now) : normalize_uuid(spec.id);
     if (!is_uuid(spec.id)) return Error{ErrorCode::invalid, "the id of a task is a UUID", "id"};
-    const std::string digest = digest_of(spec);
+    const std::string digest = request_digest_of(spec);
     if (auto row = load_task(write.database, spec.id)) {
       if (load_digest(write.database, row->sequence) != digest) return other_request(spec.id);
       row->task.spec.data = load_data(write.database, row->sequence);
       return Created{std::move(row->task), true};
     }
-    {
-      auto statement = write.database.query("SELECT 1 FROM remembered WHERE id = ?1", {spec.id});
-      if (statement.step()) return other_request(spec.id);
-    }
+    if (write.remembers(spec.id)) return other_request(spec.id);
     TaskRow row;
     row.task.spec = std::move(spec);
-    row.task.spec.node_id = write.stream.node_id;
-    TaskState& state = row.task.state;
-    state.status = TaskStatus::sent;
-    state.add_time = state.updated_at = write.now;
-    state.sent_time = write.now;
-    write.place(row);
-    insert_task(write.database, row, digest);
-    write.database.execute("INSERT INTO local_tasks (task) VALUES (?1)", {row.sequence});
-    write.report(write.created_report(row, false), &row);
-    save_task(write.database, row);
+    write.insert_local(row, digest);
     write.stream.last_created = row.task.spec.id;
-    write.change.tasks.push_back(row.task.spec.id);
     return Created{std::move(row.task), false};
   });
 }
@@ -150,6 +131,48 @@ Result<Cancelled> Ledger::Body::cancel(std::string_view id, bool deleted) {
   });
 }
 
+Result<Task> Ledger::Body::change_task(std::string_view id,
+                                       const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action) {
+  return write([&](LedgerWrite& write) -> Result<Task> {
+    auto row = load_task(write.database, normalize_uuid(id));
+    if (!row) return unknown_task(id);
+    if (auto changed = change_row(write, *row, action); !changed) return changed.error();
+    row->task.spec.data = load_data(write.database, row->sequence);
+    return std::move(row->task);
+  });
+}
+
+Result<Task> Ledger::pause(std::string_view id) {
+  return body_->change_task(id, agent::pause);
+}
+Result<Task> Ledger::resume(std::string_view id) {
+  return body_->change_task(id, agent::resume);
+}
+Result<Task> Ledger::run_now(std::string_view id) {
+  return body_->change_task(id, agent::run_now);
+}
+
+Result<Task> Ledger::choose(std::string_view id, std::string_view option, std::string_view by) {
+  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+    auto row = load_task(write.database, normalize_uuid(id));
+    if (!row) return unknown_task(id);
+    ChoiceMade made{std::string(option), std::string(by), write.now};
+    if (auto chosen = agent::choose(write, *row, std::move(made), 0); !chosen) return chosen.error();
+    row->task.spec.data = load_data(write.database, row->sequence);
+    return std::move(row->task);
+  });
+}
+
+Result<RoomMessage> Ledger::post(RoomMessage message) {
+  return body_->write([&](LedgerWrite& write) -> Result<RoomMessage> {
+    message.id = make_uuid(write.now);
+    message.node_id = write.stream.node_id;
+    message.time = write.now;
+    write.post(message);
+    return std::move(message);
+  });
+}
+
 Result<void> Ledger::set_hold(bool hold) {
   return body_->write([&](LedgerWrite& write) -> Result<void> {
     if (write.stream.hold == hold) return {};
@@ -173,6 +196,8 @@ Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
       stream.outbox_reports = stream.outbox_bytes = 0;
       write.database.execute("DELETE FROM outbox");
       write.database.execute("UPDATE tasks SET reported = 0");
+      write.database.execute("UPDATE runs SET reported = 0");
+      write.database.execute("UPDATE messages SET reported = 0");
       leave_node(write, adopted);
     }
     write.database.execute("UPDATE tasks SET node_id = ?1", {node_id});

@@ -27,6 +27,10 @@ struct LedgerOptions {
   /// Ended tasks whose reports were acknowledged are removed after this long; their ids are remembered twice
   /// as long.
   DurationMilliseconds retention = 30 * limits::kDay;
+  /// Of one task; older ones that the server has are removed.
+  std::int64_t keep_runs = 100;
+  /// On this device; older ones that the server has are removed.
+  std::int64_t keep_messages = 10'000;
   std::optional<std::int64_t> max_page_count;  ///< a limit of the file's size, for tests of a full disk
   std::function<double()> fraction;  ///< draws from [0, 1) for the jitter of retries; empty: the system's
 };
@@ -85,6 +89,20 @@ class Ledger {
   [[nodiscard]] Result<Cancelled> cancel(std::string_view id);
   /// As cancel, and marks it deleted.
   [[nodiscard]] Result<Cancelled> remove(std::string_view id);
+  /// Starts no more of it until resume(); a run goes on. Pausing twice is once. `conflict` (field `status`)
+  /// for this and the next two when it has ended.
+  [[nodiscard]] Result<Task> pause(std::string_view id);
+  /// Goes on with the next point of its grid, or waits for its time again.
+  [[nodiscard]] Result<Task> resume(std::string_view id);
+  /// Runs it once, besides its schedule; `conflict` while it runs or waits for a choice.
+  [[nodiscard]] Result<Task> run_now(std::string_view id);
+  /// Answers its question: the first answer wins. `by` as in ChoiceMade. `invalid` (field `option`) names the
+  /// valid choices; `conflict` who was first, or why nothing is asked.
+  [[nodiscard]] Result<Task> choose(std::string_view id, std::string_view option, std::string_view by);
+  /// Posts a message; its id, node and time are filled in here.
+  [[nodiscard]] Result<RoomMessage> post(RoomMessage message);
+  /// The newest messages of a room (empty: of all), oldest first.
+  [[nodiscard]] Result<std::vector<RoomMessage>> messages(std::string_view room_id, std::size_t most);
   /// The whole task, with `data` and `result` (without the output).
   [[nodiscard]] Result<Task> get(std::string_view id);
   [[nodiscard]] Result<TaskPage> list(const TaskFilter& filter, std::optional<std::int64_t> cursor,
@@ -115,6 +133,10 @@ class Ledger {
   /// Puts a task that waits off for `wait`, for `validate-false`.
   [[nodiscard]] Result<void> defer(std::string_view id, std::string_view reason, std::string_view detail,
                                    DurationMilliseconds wait);
+  /// How far a run is, as the task's detail. Nothing happens when it has ended.
+  [[nodiscard]] Result<void> progress(std::string_view id, std::int64_t run, std::string_view text);
+  /// Workers for these types appeared: tasks that wait for them are looked at again.
+  [[nodiscard]] Result<void> workers_changed(std::span<const std::string> types);
   /// Runs that were started before this incarnation and have not ended.
   [[nodiscard]] Result<std::vector<OpenRun>> open_runs();
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,7 +35,7 @@ class Ledger::Body {
     auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
       const std::scoped_lock lock(mutex_);
       storage::Transaction transaction(database_);
-      LedgerWrite write(database_, clock_, options_.outbox_budget);
+      LedgerWrite write(database_, clock_, awake_since_, options_.outbox_budget);
       auto answer = action(write);
       // A failure of the storage explains why something seemed not to be there.
       if (!answer && !database_.failed()) return answer;
@@ -58,14 +59,22 @@ class Ledger::Body {
   }
 
   Result<Cancelled> cancel(std::string_view id, bool deleted);
+  /// One of pause, resume, run_now.
+  Result<Task> change_task(std::string_view id,
+                           const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action);
   std::shared_ptr<LedgerSubscription> subscribe(Listener listener);
   [[nodiscard]] const LedgerOptions& options() const { return options_; }
   [[nodiscard]] const Clock& clock() const { return clock_; }
   [[nodiscard]] const std::string& incarnation() const { return incarnation_; }
   /// Whether the server knows this incarnation already, as far as this process remembers.
   [[nodiscard]] std::atomic<bool>& incarnation_known() { return incarnation_known_; }
-  /// Whether the wall clock was set back since the last call. Call it within read() or write().
-  [[nodiscard]] bool wall_was_set_back();
+  /// By how much somebody set the wall clock since the last call; 0: not worth noting. Call it within read()
+  /// or write().
+  [[nodiscard]] DurationMilliseconds wall_change();
+  /// Notes a sleep of the machine that has ended since the last call.
+  void note_sleep();
+  /// Whether nobody has looked at what is due since the agent's start, or since a sleep.
+  [[nodiscard]] std::atomic<bool>& just_awoke() { return just_awoke_; }
   [[nodiscard]] double fraction() const {
     return options_.fraction ? options_.fraction() : random_fraction();
   }
@@ -82,10 +91,17 @@ class Ledger::Body {
   LedgerOptions options_;
   std::string incarnation_;
   DurationMilliseconds wall_ahead_;  ///< of the time since boot, when last looked at
+  DurationMilliseconds slept_;       ///< since boot, and some constant; when last looked at
+  std::atomic<DurationMilliseconds> awake_since_;
+  std::atomic<bool> just_awoke_ = true;
   std::atomic<bool> incarnation_known_ = false;
   std::mutex subscriptions_mutex_;
   std::vector<std::weak_ptr<LedgerSubscription>> subscriptions_;
 };
+
+/// Pauses, resumes, or lets run now a task that has not ended, and reports it.
+[[nodiscard]] Result<void> change_row(LedgerWrite& write, TaskRow& row,
+                                      const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action);
 
 /// The usual refusal of an id.
 [[nodiscard]] inline Error unknown_task(std::string_view id) {

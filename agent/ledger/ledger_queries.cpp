@@ -90,6 +90,18 @@ Result<std::vector<OutputChunk>> Ledger::kept_output(std::string_view id, std::i
   });
 }
 
+Result<std::vector<RoomMessage>> Ledger::messages(std::string_view room_id, std::size_t most) {
+  return body_->read([&](storage::Database& database) -> Result<std::vector<RoomMessage>> {
+    std::vector<RoomMessage> messages;
+    auto rows =
+        room_id.empty()
+            ? load_messages(database, "ORDER BY sequence DESC LIMIT ?1", {most})
+            : load_messages(database, "WHERE room_id = ?1 ORDER BY sequence DESC LIMIT ?2", {room_id, most});
+    for (auto row = rows.rbegin(); row != rows.rend(); ++row) messages.push_back(std::move(row->second));
+    return messages;
+  });
+}
+
 Result<std::string> Ledger::resolve(std::string_view text) {
   return body_->read([&](storage::Database& database) -> Result<std::string> {
     if (text == "@last") {

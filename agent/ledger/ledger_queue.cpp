@@ -4,6 +4,7 @@
 #include "agent/ledger/clocks.hpp"
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
+#include "agent/ledger/occurrences.hpp"
 
 namespace agenttask::agent {
 namespace {
@@ -27,6 +28,83 @@ std::optional<UnixMilliseconds> first_time(storage::Database& database, std::str
                                            std::initializer_list<storage::Value> values = {}) {
   auto statement = database.query(sql, values);
   return statement.step() ? statement.optional_integer(0) : std::nullopt;
+}
+
+bool something_is_due(storage::Database& database, UnixMilliseconds now, DurationMilliseconds since_boot) {
+  return finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
+         finds(database, "SELECT 1 FROM tasks WHERE queue = 4 AND delay_until <= ?1 LIMIT 1", {since_boot}) ||
+         finds(database, "SELECT 1 FROM tasks WHERE tick IS NOT NULL AND tick <= ?1 LIMIT 1", {since_boot}) ||
+         finds(database,
+               "SELECT 1 FROM tasks WHERE queue = 6 AND choice_due IS NOT NULL AND choice_due <= ?1 LIMIT 1",
+               {now}) ||
+         finds(database,
+               "SELECT 1 FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 "
+               "LIMIT 1",
+               {now});
+}
+
+// Each of these takes at most kAtOnce tasks, and returns how many.
+
+std::int64_t end_expired(LedgerWrite& write, UnixMilliseconds now) {
+  auto rows = load_tasks(
+      write.database,
+      "WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+      {now, kAtOnce});
+  for (TaskRow& row : rows) {
+    write.end_without_run(row, TaskStatus::failed, reason::kExpired,
+                          row.recurs() ? "options.expiresAt passed: it does not run again"
+                                       : "it had not been started when options.expiresAt passed");
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+std::int64_t end_unanswered(LedgerWrite& write, UnixMilliseconds now) {
+  auto rows = load_tasks(
+      write.database,
+      "WHERE queue = 6 AND choice_due IS NOT NULL AND choice_due <= ?1 ORDER BY choice_due LIMIT ?2",
+      {now, kAtOnce});
+  for (TaskRow& row : rows) choice_expired(write, row);
+  return static_cast<std::int64_t>(rows.size());
+}
+
+std::int64_t ready_timed(LedgerWrite& write, UnixMilliseconds now, bool just_awoke) {
+  // Those that simply run, all at once; those that ask first or begin a grid, one by one.
+  constexpr std::string_view kDue =
+      "WHERE queue = 0 AND next_run_at <= ?1 AND (question <> '' OR update_interval IS NOT NULL)"
+      " ORDER BY next_run_at LIMIT ?2";
+  auto rows = load_tasks(write.database, kDue, {now, kAtOnce});
+  for (TaskRow& row : rows) {
+    arrive(write, row, just_awoke);
+    write.save_changed(row);
+  }
+  const auto readied = write.database.execute(
+      "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL WHERE "
+      "sequence IN"
+      " (SELECT sequence FROM tasks WHERE queue = 0 AND next_run_at <= ?1 AND question = ''"
+      " AND update_interval IS NULL ORDER BY next_run_at LIMIT ?2)",
+      {now, kAtOnce});
+  return std::max(readied, static_cast<std::int64_t>(rows.size()));
+}
+
+std::int64_t ready_delayed(LedgerWrite& write, UnixMilliseconds now, DurationMilliseconds since_boot) {
+  return write.database.execute(
+      "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL,"
+      " delay_until = NULL WHERE sequence IN"
+      " (SELECT sequence FROM tasks WHERE queue = 4 AND delay_until <= ?2 ORDER BY delay_until LIMIT ?3)",
+      {now, since_boot, kAtOnce});
+}
+
+std::int64_t tick_grids(LedgerWrite& write, DurationMilliseconds since_boot) {
+  auto rows = load_tasks(write.database, "WHERE tick IS NOT NULL AND tick <= ?1 ORDER BY tick LIMIT ?2",
+                         {since_boot, kAtOnce});
+  for (TaskRow& row : rows) {
+    const TaskState before = row.task.state;
+    tick(write, row);
+    // That it is ready to run is told by its run; what it asks, and what was missed, is news.
+    const bool is_news = row.queue == Queue::choice || row.task.state.missed_count != before.missed_count;
+    is_news ? write.save_changed(row) : save_task(write.database, row);
+  }
+  return static_cast<std::int64_t>(rows.size());
 }
 
 std::string_view detail_of(std::string_view reason) {
@@ -54,45 +132,56 @@ std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view 
   return static_cast<std::int64_t>(rows.size());
 }
 
+/// Runs of tasks that go on, past their age; the last of each stays.
+void purge_runs(LedgerWrite& write, UnixMilliseconds before) {
+  constexpr std::string_view kOld =
+      "SELECT runs.task, runs.number FROM runs JOIN tasks ON tasks.sequence = runs.task"
+      " WHERE runs.end_time < ?1 AND runs.reported <= ?2 AND runs.number < tasks.run_count"
+      " AND tasks.end_time IS NULL";
+  {
+    auto statement = write.database.query(
+        "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE (task, run) IN (" + std::string(kOld) + ")",
+        {before, write.stream.acknowledged.sequence});
+    if (statement.step()) write.stream.output_bytes -= statement.integer(0);
+  }
+  write.database.execute("DELETE FROM runs WHERE (task, number) IN (" + std::string(kOld) + ")",
+                         {before, write.stream.acknowledged.sequence});
+}
+
+/// Those that the server has, past their age or their number.
+void purge_messages(LedgerWrite& write, UnixMilliseconds before, std::int64_t keep) {
+  write.database.execute(
+      "DELETE FROM messages WHERE reported <= ?1 AND (time < ?2 OR sequence <="
+      " (SELECT coalesce(max(sequence), 0) FROM messages) - ?3)",
+      {write.stream.acknowledged.sequence, before, keep});
+}
+
 }  // namespace
 
 Result<bool> Ledger::advance_time(UnixMilliseconds now) {
-  constexpr std::string_view kExpired =
-      "WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
   const DurationMilliseconds since_boot = body_->clock().since_boot();
-  bool set_back = false;
+  DurationMilliseconds wall_change = 0;
   auto something = body_->read([&](storage::Database& database) -> Result<bool> {
-    set_back = body_->wall_was_set_back();
-    return set_back ||
-           finds(database, "SELECT 1 FROM tasks WHERE queue = 0 AND next_run_at <= ?1 LIMIT 1", {now}) ||
-           finds(database, "SELECT 1 FROM tasks WHERE queue = 4 AND delay_until <= ?1 LIMIT 1",
-                 {since_boot}) ||
-           finds(database,
-                 "SELECT 1 FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL AND expires_at <= "
-                 "?1 LIMIT 1",
-                 {now});
+    body_->note_sleep();
+    wall_change = body_->wall_change();
+    return wall_change != 0 || something_is_due(database, now, since_boot);
   });
+  if (something && !*something) body_->just_awoke() = false;
   if (!something || !*something) return something;
   return body_->write([&](LedgerWrite& write) -> Result<bool> {
-    if (set_back) wait_since_now(write);
-    auto expired = load_tasks(write.database, kExpired, {now, kAtOnce});
-    for (TaskRow& row : expired) {
-      write.end_without_run(row, TaskStatus::failed, reason::kExpired,
-                            "it had not been started when options.expiresAt passed");
+    if (wall_change != 0) {
+      wait_since_now(write);
+      move_grids(write, wall_change);
     }
-    const auto readied = write.database.execute(
-        "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL WHERE "
-        "sequence IN"
-        " (SELECT sequence FROM tasks WHERE queue = 0 AND next_run_at <= ?1 ORDER BY next_run_at LIMIT ?2)",
-        {now, kAtOnce});
-    const auto resumed = write.database.execute(
-        "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL,"
-        " delay_until = NULL WHERE sequence IN"
-        " (SELECT sequence FROM tasks WHERE queue = 4 AND delay_until <= ?2 ORDER BY delay_until LIMIT ?3)",
-        {now, since_boot, kAtOnce});
+    std::int64_t most = 0;
+    for (const std::int64_t count :
+         {end_expired(write, now), end_unanswered(write, now), ready_timed(write, now, body_->just_awoke()),
+          ready_delayed(write, now, since_boot), tick_grids(write, since_boot)}) {
+      most = std::max(most, count);
+    }
     // The one who asks looks at the queue next anyway; nobody else has to be woken for it.
     write.change.work = false;
-    return readied == kAtOnce || resumed == kAtOnce || static_cast<std::int64_t>(expired.size()) == kAtOnce;
+    return most == kAtOnce;
   });
 }
 
@@ -171,6 +260,14 @@ Result<LedgerTimes> Ledger::times(std::string_view reason) {
         first_time(database,
                    "SELECT expires_at FROM tasks WHERE queue IS NOT NULL AND expires_at IS NOT NULL"
                    " ORDER BY expires_at LIMIT 1");
+    const auto choice_due =
+        first_time(database,
+                   "SELECT choice_due FROM tasks WHERE queue = 6 AND choice_due IS NOT NULL"
+                   " ORDER BY choice_due LIMIT 1");
+    if (choice_due) times.expires = std::min(*choice_due, times.expires.value_or(*choice_due));
+    const auto tick =
+        first_time(database, "SELECT tick FROM tasks WHERE tick IS NOT NULL ORDER BY tick LIMIT 1");
+    if (tick) times.delay_ends = std::min(*tick, times.delay_ends.value_or(*tick));
     const auto earlier = [&](std::optional<UnixMilliseconds> time) {
       if (time) times.waiting_since = std::min(*time, times.waiting_since.value_or(*time));
     };
@@ -216,6 +313,8 @@ Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
       write.erase(row);
     }
     write.database.execute("DELETE FROM remembered WHERE until < ?1", {now});
+    purge_runs(write, before);
+    purge_messages(write, before, body_->options().keep_messages);
     return static_cast<std::int64_t>(rows.size());
   });
 }

@@ -5,6 +5,7 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
+#include "agent/ledger/occurrences.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
@@ -40,7 +41,13 @@ class Ending {
   void apply(const RunOutcome& outcome) {
     TaskState& state = row_.task.state;
     state.updated_at = write_.now;
-    if (outcome.status == RunStatus::complete) {
+    if (row_.recurs() && !state.cancel_requested_at && !state.deleted_at && !reruns(outcome) &&
+        !retries(outcome)) {
+      state.detail = to_detail(outcome.detail);
+      after_run(write_, row_);
+    } else if (row_.recurs() && state.cancel_requested_at) {
+      finish(TaskStatus::cancelled, "", outcome.detail);
+    } else if (outcome.status == RunStatus::complete) {
       finish(TaskStatus::complete, "", outcome.detail);
     } else if (outcome.status == RunStatus::cancelled) {
       finish(TaskStatus::cancelled, "", outcome.detail);
@@ -64,7 +71,10 @@ class Ending {
            row_.task.spec.options.on_interrupt == OnInterrupt::rerun &&
            row_.reruns < limits::kRerunsAfterInterrupt;
   }
-  [[nodiscard]] std::int64_t attempts() const { return row_.task.state.run_count - row_.reruns; }
+  /// Of the present occurrence.
+  [[nodiscard]] std::int64_t attempts() const {
+    return row_.task.state.run_count - row_.base_runs - row_.reruns;
+  }
   [[nodiscard]] bool retries(const RunOutcome& outcome) const {
     const auto& retry = row_.task.spec.options.retry;
     return retry && outcome.may_rerun && is_retried(outcome.reason) && attempts() < retry->max_attempts;
@@ -102,6 +112,65 @@ class Ending {
   LedgerWrite& write_;
   TaskRow& row_;
   double fraction_;
+};
+
+/// Says in a result what the run wished and could not have.
+std::string with_notes(const std::string& result, const std::vector<std::string>& notes) {
+  auto value = parse_json(result, limits::kJsonDepth + 8);
+  if (!value || !value->is_object()) return result;
+  (*value)["notes"] = notes;
+  return encode_json(*value);
+}
+
+/// Applies what a successful run asked for. What has become impossible since it asked is noted.
+class WishGranter {
+ public:
+  WishGranter(LedgerWrite& write, TaskRow& own) : write_(write), own_(own) {}
+
+  std::vector<std::string> grant(const std::vector<Wish>& wishes) {
+    for (const Wish& wish : wishes) {
+      std::visit([&](const auto& one) { grant(one); }, wish);
+    }
+    return std::move(notes_);
+  }
+
+ private:
+  void grant(const CreateWish& wish) {
+    if (load_task(write_.database, wish.spec.id) || write_.remembers(wish.spec.id)) {
+      return note("createTask " + wish.spec.id, "another task has this id");
+    }
+    TaskRow row;
+    row.task.spec = wish.spec;
+    write_.insert_local(row, request_digest_of(wish.spec));
+  }
+  void grant(const UpdateWish& wish) {
+    const std::string what = "updateTask " + wish.task_id;
+    std::optional<TaskRow> other;
+    if (wish.task_id != own_.task.spec.id) {
+      other = load_task(write_.database, wish.task_id);
+      if (!other) return note(what, "there is no such task any more");
+    }
+    const auto updated = write_.update(other ? *other : own_, wish.changes);
+    if (!updated) note(what, updated.error().message);
+  }
+  void grant(const DeleteWish& wish) {
+    if (wish.task_id == own_.task.spec.id) {
+      own_.task.state.deleted_at = write_.now;
+      return;
+    }
+    auto other = load_task(write_.database, wish.task_id);
+    if (!other) return note("deleteTask " + wish.task_id, "there is no such task any more");
+    (void)write_.cancel(*other, true);
+  }
+  void grant(const MessageWish& wish) { write_.post(wish.message); }
+
+  void note(const std::string& what, const std::string& why) {
+    notes_.push_back(to_detail(what + " was skipped: " + why));
+  }
+
+  LedgerWrite& write_;
+  TaskRow& own_;
+  std::vector<std::string> notes_;
 };
 
 /// Stores and reports kept output as far as there is room; returns how many bytes there was none for.
@@ -143,11 +212,14 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
     ++state.run_count;
     row->queue = Queue::none;
     StartedRun run{row->task, state.run_count, make_uuid(write.now)};
+    const std::string option = state.chosen ? state.chosen->option : std::string();
     write.database.execute(
-        "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '')",
-        {row->sequence, run.number, run.run_id, body_->options().boot_id, body_->incarnation(), write.now});
-    write.report({0, StartedReport{row->task.spec.id, run.number, write.now}}, &*row);
+        "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result,"
+        " occurrence, option) VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '', ?7, ?8)",
+        {row->sequence, run.number, run.run_id, body_->options().boot_id, body_->incarnation(), write.now,
+         state.occurrence, option});
+    write.report({0, StartedReport{row->task.spec.id, run.number, write.now, state.occurrence, option}},
+                 &*row);
     save_task(write.database, *row);
     run.task.spec.data = load_data(write.database, row->sequence);
     write.change.tasks.push_back(row->task.spec.id);
@@ -166,17 +238,25 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
     }
     const std::int64_t dropped = keep_output(write, *row, run_number, output);
     std::string result = dropped > 0 ? with_dropped(outcome.result, dropped) : outcome.result;
+    if (outcome.status == RunStatus::complete && !outcome.wishes.empty()) {
+      const auto notes = WishGranter(write, *row).grant(outcome.wishes);
+      if (!notes.empty()) result = with_notes(result, notes);
+    }
     write.database.execute(
         "UPDATE runs SET status = ?3, reason = ?4, end_time = ?5, result = ?6 WHERE task = ?1 AND number = "
         "?2",
         {row->sequence, run_number, to_string(outcome.status), outcome.reason, write.now, result});
     row->task.state.result = std::move(result);
     Ending(write, *row, body_->fraction()).apply(outcome);
-    auto runs = load_runs(write.database, *row);
-    EndedReport ended{row->task.spec.id, std::nullopt, row->task.state};
-    if (!runs.empty()) ended.run = std::move(runs.back());
+    EndedReport ended{row->task.spec.id, load_run(write.database, *row, run_number), row->task.state};
+    // The next occurrence asks at once: that is a step of its own.
+    const bool asks = row->task.state.status == TaskStatus::awaiting_choice;
+    if (asks) ended.state.status = TaskStatus::sent;
     write.report({0, std::move(ended)}, &*row);
-    save_task(write.database, *row);
+    write.database.execute("UPDATE runs SET reported = ?3 WHERE task = ?1 AND number = ?2",
+                           {row->sequence, run_number, row->reported});
+    asks ? write.save_changed(*row) : save_task(write.database, *row);
+    if (row->recurs()) write.trim_runs(*row, body_->options().keep_runs);
     write.trim_output(body_->options().output_budget);
     write.release_key(row->task.spec.options.concurrency_key);
     write.change.work = true;
@@ -211,6 +291,32 @@ Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::st
     }
     write.release_key(row->task.spec.options.concurrency_key);
     write.change.work = true;
+    return {};
+  });
+}
+
+Result<void> Ledger::progress(std::string_view id, std::int64_t run, std::string_view text) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    auto row = load_task(write.database, id);
+    if (!row || row->task.state.status != TaskStatus::running || row->task.state.run_count != run) return {};
+    row->task.state.detail = to_detail(text);
+    row->task.state.updated_at = std::max(write.now, row->task.state.updated_at + 1);
+    if (write.outbox_is_full()) {
+      save_task(write.database, *row);
+    } else {
+      write.save_changed(*row);
+    }
+    return {};
+  });
+}
+
+Result<void> Ledger::workers_changed(std::span<const std::string> types) {
+  return body_->write([&](LedgerWrite& write) -> Result<void> {
+    for (const std::string& type : types) {
+      const auto woken =
+          write.database.execute("UPDATE tasks SET queue = 1 WHERE queue = 2 AND type = ?1", {type});
+      if (woken > 0) write.change.work = true;
+    }
     return {};
   });
 }

@@ -3,6 +3,7 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
+#include "agent/ledger/occurrences.hpp"
 #include "platform/protocol/message.hpp"
 
 namespace agenttask::agent {
@@ -30,9 +31,13 @@ class Receiver {
   void take(const TaskDirective& directive);
   void update(std::int64_t sequence, const UpdateDirective& directive);
   void cancel(const std::string& id, bool deleted);
+  void choose(std::int64_t sequence, const ChooseDirective& directive);
+  /// One of pause, resume, run_now.
+  void change(std::int64_t sequence, const std::string& task_id,
+              Result<void> (*action)(LedgerWrite&, TaskRow&));
   void take(const SettingsDirective& directive);
+  void refuse(std::int64_t sequence, const std::string& task_id, const Error& error);
   void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string_view message);
-  [[nodiscard]] bool remembers(const std::string& id);
 
   LedgerWrite& write_;
   DurationMilliseconds retention_;
@@ -72,28 +77,27 @@ Received Receiver::receive(const PollAnswer& answer) {
 }
 
 void Receiver::apply(const Directive& directive) {
-  std::visit(Overloaded{[&](const TaskDirective& body) { take(body); },
-                        [&](const UpdateDirective& body) { update(directive.sequence, body); },
-                        [&](const CancelDirective& body) { cancel(body.task_id, false); },
-                        [&](const DeleteDirective& body) { cancel(body.task_id, true); },
-                        [&](const SettingsDirective& body) { take(body); },
-                        [&](const UnknownMessage& body) {
-                          refuse(
-                              directive.sequence, "", "unsupported",
-                              "this agent can't read a directive of kind " + body.kind + ": " + body.problem);
-                        }},
-             directive.body);
-}
-
-bool Receiver::remembers(const std::string& id) {
-  auto statement = write_.database.query("SELECT 1 FROM remembered WHERE id = ?1", {id});
-  return statement.step();
+  std::visit(
+      Overloaded{[&](const TaskDirective& body) { take(body); },
+                 [&](const UpdateDirective& body) { update(directive.sequence, body); },
+                 [&](const CancelDirective& body) { cancel(body.task_id, false); },
+                 [&](const DeleteDirective& body) { cancel(body.task_id, true); },
+                 [&](const ChooseDirective& body) { choose(directive.sequence, body); },
+                 [&](const PauseDirective& body) { change(directive.sequence, body.task_id, pause); },
+                 [&](const ResumeDirective& body) { change(directive.sequence, body.task_id, resume); },
+                 [&](const RunDirective& body) { change(directive.sequence, body.task_id, run_now); },
+                 [&](const SettingsDirective& body) { take(body); },
+                 [&](const UnknownMessage& body) {
+                   refuse(directive.sequence, "", "unsupported",
+                          "this agent can't read a directive of kind " + body.kind + ": " + body.problem);
+                 }},
+      directive.body);
 }
 
 void Receiver::take(const TaskDirective& directive) {
   const std::string id = normalize_uuid(directive.spec.id);
   if (load_task(write_.database, id)) return;
-  if (remembers(id)) {
+  if (write_.remembers(id)) {
     write_.report_remembered(id);
     return;
   }
@@ -104,28 +108,18 @@ void Receiver::take(const TaskDirective& directive) {
   state.status = TaskStatus::sent;
   state.add_time = directive.add_time;
   state.sent_time = state.updated_at = write_.now;
-  write_.place(row);
-  TaskSpec request = row.task.spec;
-  request.id.clear();
-  request.node_id.clear();
-  insert_task(write_.database, row, request_digest(request));
+  place(write_, row);
+  insert_task(write_.database, row, request_digest_of(row.task.spec));
   write_.change.tasks.push_back(id);
-  // The server sees from its cursor that the task is here; that it waits for a time is news.
-  if (row.queue == Queue::timed) write_.save_changed(row);
+  // The server sees from its cursor that the task is here; that it waits for a time or a choice is news.
+  if (row.queue != Queue::ready) write_.save_changed(row);
 }
 
 void Receiver::update(std::int64_t sequence, const UpdateDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
   auto row = load_task(write_.database, id);
-  if (!row) {
-    refuse(sequence, id, "not-found", unknown_task(id).message);
-    return;
-  }
-  if (auto applied = write_.update(*row, directive.changes); !applied) {
-    const Error& error = applied.error();
-    refuse(sequence, id, error.code == ErrorCode::conflict ? "ended" : to_string(error.code),
-           error.field.empty() ? error.message : error.field + ": " + error.message);
-  }
+  if (!row) return refuse(sequence, id, unknown_task(id));
+  if (auto applied = write_.update(*row, directive.changes); !applied) refuse(sequence, id, applied.error());
 }
 
 void Receiver::cancel(const std::string& task_id, bool deleted) {
@@ -134,7 +128,7 @@ void Receiver::cancel(const std::string& task_id, bool deleted) {
     (void)write_.cancel(*row, deleted);
     return;
   }
-  if (remembers(id)) return;
+  if (write_.remembers(id)) return;
   // It may still come, in an answer that is under way or from a server that was restored: it must not run
   // then.
   write_.database.execute(
@@ -144,10 +138,34 @@ void Receiver::cancel(const std::string& task_id, bool deleted) {
   write_.report_remembered(id);
 }
 
+void Receiver::choose(std::int64_t sequence, const ChooseDirective& directive) {
+  const std::string id = normalize_uuid(directive.task_id);
+  auto row = load_task(write_.database, id);
+  if (!row) return refuse(sequence, id, unknown_task(id));
+  const auto chosen = agent::choose(write_, *row, directive.made, directive.occurrence);
+  if (chosen) return;
+  const bool late = chosen.error().code == ErrorCode::conflict && row->task.state.chosen;
+  refuse(sequence, id, late ? "already-chosen" : to_string(chosen.error().code), chosen.error().message);
+}
+
+void Receiver::change(std::int64_t sequence, const std::string& task_id,
+                      Result<void> (*action)(LedgerWrite&, TaskRow&)) {
+  const std::string id = normalize_uuid(task_id);
+  auto row = load_task(write_.database, id);
+  if (!row) return refuse(sequence, id, unknown_task(id));
+  if (auto changed = change_row(write_, *row, action); !changed) refuse(sequence, id, changed.error());
+}
+
 void Receiver::take(const SettingsDirective& directive) {
   if (!directive.hold || *directive.hold == write_.stream.hold) return;
   write_.stream.hold = *directive.hold;
   write_.change.hold = write_.change.work = true;
+}
+
+void Receiver::refuse(std::int64_t sequence, const std::string& task_id, const Error& error) {
+  const bool ended = error.code == ErrorCode::conflict && (error.field.empty() || error.field == "status");
+  refuse(sequence, task_id, ended ? "ended" : to_string(error.code),
+         error.field.empty() || ended ? error.message : error.field + ": " + error.message);
 }
 
 void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_view code,

@@ -15,11 +15,12 @@ namespace agenttask::agent {
 
 /// What a method of the ledger changed, told to those who subscribed after it is on disk.
 struct LedgerChange {
-  bool work = false;               ///< something may be due: the scheduler should look again
-  bool reports = false;            ///< the outbox has more to send
-  bool hold = false;               ///< the hold was switched
-  std::vector<std::string> stop;   ///< tasks that run and shall stop: somebody cancelled them
-  std::vector<std::string> tasks;  ///< tasks whose state changed
+  bool work = false;                  ///< something may be due: the scheduler should look again
+  bool reports = false;               ///< the outbox has more to send
+  bool hold = false;                  ///< the hold was switched
+  std::vector<std::string> stop;      ///< tasks that run and shall stop: somebody cancelled them
+  std::vector<std::string> replaced;  ///< tasks that run and shall stop, as their next occurrence is due
+  std::vector<std::string> tasks;     ///< tasks whose state changed
 };
 
 /// What happened to an answer to a poll.
@@ -155,7 +156,7 @@ struct ReadyTask {
 /// When the ledger itself has something to do next, by the wall clock but where said.
 struct LedgerTimes {
   std::optional<UnixMilliseconds> due;  ///< the next task becomes due
-  /// The next wait that is a duration ends, on the clock since boot.
+  /// The next wait that is a duration ends, or the next point of a grid comes, on the clock since boot.
   std::optional<DurationMilliseconds> delay_ends;
   std::optional<UnixMilliseconds> expires;  ///< the next waiting task expires
   std::optional<UnixMilliseconds>

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/ledger/detail_text.hpp"
+#include "agent/ledger/occurrences.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
 #include "platform/protocol/task_request.hpp"
@@ -20,6 +21,12 @@ OutputStream stream_of(std::int64_t value) {
 }
 
 }  // namespace
+
+std::string request_digest_of(TaskSpec spec) {
+  spec.id.clear();
+  spec.node_id.clear();
+  return request_digest(spec);
+}
 
 StreamRow load_stream(storage::Database& database) {
   StreamRow row;
@@ -41,10 +48,12 @@ StreamRow load_stream(storage::Database& database) {
   return row;
 }
 
-LedgerWrite::LedgerWrite(storage::Database& database_, const Clock& clock, std::int64_t outbox_budget)
+LedgerWrite::LedgerWrite(storage::Database& database_, const Clock& clock, DurationMilliseconds awake_since_,
+                         std::int64_t outbox_budget)
     : database(database_),
       now(clock.wall()),
       since_boot(clock.since_boot()),
+      awake_since(awake_since_),
       stream(load_stream(database_)),
       outbox_budget_(outbox_budget) {}
 
@@ -75,23 +84,6 @@ bool LedgerWrite::has_room_for_output(std::size_t bytes) const {
   return stream.outbox_bytes + static_cast<std::int64_t>(bytes) <= outbox_budget_ / 8 * 7;
 }
 
-void LedgerWrite::place(TaskRow& row) {
-  TaskState& state = row.task.state;
-  const auto due = row.task.spec.schedule.scheduled_for;
-  row.ready_at = now;
-  state.detail.clear();
-  if (due && *due > now) {
-    row.queue = Queue::timed;
-    state.next_run_at = due;
-    state.reason = reason::kNotDue;
-  } else {
-    row.queue = Queue::ready;
-    state.next_run_at.reset();
-    state.reason.clear();
-  }
-  change.work = true;
-}
-
 void LedgerWrite::delay(TaskRow& row, DurationMilliseconds wait) const {
   row.queue = Queue::delayed;
   row.ready_at = now;
@@ -106,6 +98,29 @@ void LedgerWrite::save_changed(TaskRow& row) {
   report({0, ChangedReport{std::move(told)}}, &row);
   save_task(database, row);
   change.tasks.push_back(row.task.spec.id);
+}
+
+void LedgerWrite::insert_local(TaskRow& row, std::string_view digest) {
+  row.task.spec.node_id = stream.node_id;
+  TaskState& state = row.task.state;
+  state.status = TaskStatus::sent;
+  state.add_time = state.updated_at = now;
+  state.sent_time = now;
+  place(*this, row);
+  insert_task(database, row, digest);
+  database.execute("INSERT INTO local_tasks (task) VALUES (?1)", {row.sequence});
+  report(created_report(row, false), &row);
+  save_task(database, row);
+  change.tasks.push_back(row.task.spec.id);
+}
+
+void LedgerWrite::post(const RoomMessage& message) {
+  database.execute(
+      "INSERT INTO messages (id, room_id, world_id, task_id, run, content, time, reported)"
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+      {message.id, message.room_id, message.world_id, message.task_id, message.run, message.content,
+       message.time, stream.epoch == 0 ? 0 : stream.reports.sequence + 1});
+  report({0, MessageReport{message}});
 }
 
 Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
@@ -125,8 +140,8 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   const bool was_ready = row.queue == Queue::ready;
   row.task.spec = std::move(*spec);
   // A run keeps what it started with; what waits finds its place again.
-  if (rescheduled && state.status == TaskStatus::sent) {
-    place(row);
+  if (rescheduled) {
+    place(*this, row);
   } else if (row.queue == Queue::key_held || row.queue == Queue::no_worker) {
     row.queue = Queue::ready;
   }
@@ -148,6 +163,7 @@ void LedgerWrite::end_without_run(TaskRow& row, TaskStatus status, std::string_v
   state.end_time = now;
   state.updated_at = now;
   state.next_run_at.reset();
+  row.choice_due.reset();
   row.queue = Queue::none;
   report({0, EndedReport{row.task.spec.id, std::nullopt, state}}, &row);
   save_task(database, row);
@@ -261,6 +277,31 @@ void LedgerWrite::trim_output(std::int64_t budget) {
   }
 }
 
+void LedgerWrite::trim_runs(const TaskRow& row, std::int64_t keep) {
+  // Enrolled, but the server has not asked for its snapshot yet: it knows of no run.
+  if (!stream.node_id.empty() && stream.epoch == 0) return;
+  constexpr std::string_view kOld =
+      " WHERE task = ?1 AND {} <= (SELECT max(number) FROM runs WHERE task = ?1 AND number <= ?2"
+      " AND end_time IS NOT NULL AND reported <= ?3)";
+  const auto old = [&](std::string_view column) {
+    std::string text(kOld);
+    return text.replace(text.find("{}"), 2, column);
+  };
+  const std::int64_t last = row.task.state.run_count - keep;
+  if (last < 1) return;
+  {
+    auto statement = database.query("SELECT coalesce(sum(length(bytes)), 0) FROM output" + old("run"),
+                                    {row.sequence, last, stream.acknowledged.sequence});
+    if (statement.step()) stream.output_bytes -= statement.integer(0);
+  }
+  database.execute("DELETE FROM runs" + old("number"), {row.sequence, last, stream.acknowledged.sequence});
+}
+
+bool LedgerWrite::remembers(std::string_view id) {
+  auto statement = database.query("SELECT 1 FROM remembered WHERE id = ?1", {id});
+  return statement.step();
+}
+
 void LedgerWrite::report_remembered(std::string_view id) {
   EndedReport ended;
   ended.task_id = id;
@@ -274,6 +315,21 @@ void LedgerWrite::report_remembered(std::string_view id) {
     ended.state.add_time = ended.state.updated_at = statement.integer(2);
   }
   report({0, std::move(ended)});
+}
+
+void LedgerWrite::report_messages() {
+  constexpr std::size_t kAtOnce = 100;
+  for (std::int64_t last = 0;;) {
+    const auto messages =
+        load_messages(database, "WHERE sequence > ?1 ORDER BY sequence LIMIT ?2", {last, kAtOnce});
+    for (const auto& [sequence, message] : messages) {
+      report({0, MessageReport{message}});
+      database.execute("UPDATE messages SET reported = ?2 WHERE sequence = ?1",
+                       {sequence, stream.reports.sequence});
+      last = sequence;
+    }
+    if (messages.size() < kAtOnce) return;
+  }
 }
 
 void LedgerWrite::resync(std::int64_t epoch) {
@@ -293,7 +349,10 @@ void LedgerWrite::resync(std::int64_t epoch) {
     report_kept_output(*row);
     row->reported = stream.reports.sequence;
     database.execute("UPDATE tasks SET reported = ?2 WHERE sequence = ?1", {row->sequence, row->reported});
+    database.execute("UPDATE runs SET reported = ?2 WHERE task = ?1 AND end_time IS NOT NULL",
+                     {row->sequence, row->reported});
   }
+  report_messages();
   std::vector<std::string> remembered;
   {
     auto statement = database.query("SELECT id FROM remembered ORDER BY end_time, id");

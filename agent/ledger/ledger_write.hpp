@@ -25,19 +25,25 @@ struct StreamRow {
   std::string last_created;
   std::int64_t output_bytes = 0;  ///< kept output of all tasks
 };
+/// What makes two requests the same: all but ids and the node's name.
+[[nodiscard]] std::string request_digest_of(TaskSpec spec);
+
 [[nodiscard]] StreamRow load_stream(storage::Database& database);
 
 /// What one writing transaction of the ledger works with: the steps that several methods share. Lives as long
 /// as the transaction; failures stay with the database.
 class LedgerWrite {
  public:
-  LedgerWrite(storage::Database& database, const Clock& clock, std::int64_t outbox_budget);
+  LedgerWrite(storage::Database& database, const Clock& clock, DurationMilliseconds awake_since,
+              std::int64_t outbox_budget);
 
   storage::Database& database;
   const UnixMilliseconds now;             ///< the wall clock
   const DurationMilliseconds since_boot;  ///< for waits that are durations
-  StreamRow stream;                       ///< written back by finish()
-  LedgerChange change;                    ///< told after the commit
+  const DurationMilliseconds
+      awake_since;      ///< since the boot: the agent, and the machine, were up from then on
+  StreamRow stream;     ///< written back by finish()
+  LedgerChange change;  ///< told after the commit
 
   /// Puts a report into the outbox; before the first epoch nothing, as the snapshot will tell it all.
   void report(Report report, TaskRow* about = nullptr);
@@ -45,13 +51,14 @@ class LedgerWrite {
   [[nodiscard]] bool has_room_for_output(std::size_t bytes) const;
   [[nodiscard]] bool outbox_is_full() const { return stream.outbox_bytes >= outbox_budget_; }
 
-  /// Puts a task that waits into the queue where it belongs by its schedule, and sets its reason. Does not
-  /// save.
-  void place(TaskRow& row);
   /// Puts a task off for a while, whatever happens to the wall clock meanwhile. Does not save.
   void delay(TaskRow& row, DurationMilliseconds wait) const;
   /// Saves a row and reports it as changed.
   void save_changed(TaskRow& row);
+  /// Stores a task made on this device, and reports it; `digest` is its request's.
+  void insert_local(TaskRow& row, std::string_view digest);
+  /// Stores a message and reports it.
+  void post(const RoomMessage& message);
   /// Applies an update (JSON text, as in PATCH) to a task that has not ended, and reports it.
   Result<void> update(TaskRow& row, std::string_view changes);
   /// Ends a task that does not run, and reports that.
@@ -66,12 +73,18 @@ class LedgerWrite {
   void erase(const TaskRow& row);
   /// Removes the oldest kept output that the server has, until no more than `budget` bytes are left.
   void trim_output(std::int64_t budget);
+  /// Removes the oldest runs of a task that the server has, all but `keep`.
+  void trim_runs(const TaskRow& row, std::int64_t keep);
+  /// Whether a task of this id was here and is remembered.
+  [[nodiscard]] bool remembers(std::string_view id);
   /// Reports the end of a task of which only the id is remembered.
   void report_remembered(std::string_view id);
   /// The report that tells everything about a task; runs' results are left out, oldest first, where it grew
   /// too long.
   [[nodiscard]] Report created_report(const TaskRow& row, bool snapshot);
   void report_kept_output(const TaskRow& row);
+  /// Reports all messages again; the server knows them by their ids.
+  void report_messages();
 
   void finish();
 

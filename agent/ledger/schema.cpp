@@ -9,9 +9,10 @@ namespace {
 constexpr std::int32_t kApplicationId = 0x41544C67;
 
 // `queue`: null while a task runs and after it ended; 0 it waits for next_run_at; 1 ready; 2 no worker knows
-// its type; 3 another task with its key runs; 4 it waits a while, until `delay_until`. Each kind has an index
-// of its own, so that what waits costs nothing. `reported`: the number of the last report about a task in
-// this epoch. `reason` of a waiting task is what was told.
+// its type; 3 another task with its key runs; 4 it waits a while, until `delay_until`; 5 it rests: between
+// two occurrences, or paused; 6 it waits for somebody to choose. Each kind has an index of its own, so that
+// what waits costs nothing. `reported`: the number of the last report about a task in this epoch. `reason` of
+// a waiting task is what was told.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE stream (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -164,7 +165,52 @@ CREATE TABLE clocks (
 INSERT INTO clocks (only_row) VALUES (1);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
+// Schedules, questions, messages. Of a recurring task: `first_due` where its grid begins on the wall clock;
+// `grid_due` the grid's next point in milliseconds since the boot `delays_boot_id`, and `grid_at` the same on
+// the wall clock, for after a reboot; `tick` is `grid_due` where something has to happen then;
+// `last_occurrence` the number of the last that was due, `waiting` how many of the newest wait behind the
+// active one. `base_runs`: runs before the present occurrence. `question`: choices and what belongs to them,
+// JSON. `reported` of runs and messages: the last report about them in this epoch.
+constexpr std::string_view kVersion5 = R"sql(
+ALTER TABLE tasks ADD COLUMN update_interval INTEGER;
+ALTER TABLE tasks ADD COLUMN jitter INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN overlap TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN catch_up TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN question TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN choice_due INTEGER;
+ALTER TABLE tasks ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN missed_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN last_occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN base_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN first_due INTEGER;
+ALTER TABLE tasks ADD COLUMN grid_due INTEGER;
+ALTER TABLE tasks ADD COLUMN grid_at INTEGER;
+ALTER TABLE tasks ADD COLUMN tick INTEGER;
+CREATE INDEX tasks_ticking ON tasks (tick) WHERE tick IS NOT NULL;
+CREATE INDEX tasks_to_be_chosen ON tasks (choice_due) WHERE queue = 6 AND choice_due IS NOT NULL;
+
+ALTER TABLE runs ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN option TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE messages (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  room_id TEXT NOT NULL,
+  world_id TEXT NOT NULL,
+  task_id TEXT NOT NULL,
+  run INTEGER NOT NULL,
+  content TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  reported INTEGER NOT NULL
+) STRICT;
+CREATE INDEX messages_by_room ON messages (room_id, sequence);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 }  // namespace
 

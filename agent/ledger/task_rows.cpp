@@ -1,8 +1,11 @@
 #include "agent/ledger/task_rows.hpp"
 
+#include <array>
+
 #include <nlohmann/json.hpp>
 
 #include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
 
 namespace agenttask::agent {
 namespace {
@@ -13,7 +16,9 @@ constexpr std::string_view kColumns =
     "scheduled_for,"
     " status, reason, detail, add_time, sent_time, start_time, end_time, updated_at, next_run_at, run_count,"
     " cancel_requested_at, deleted_at, result, queue, ready_at, reruns, reported, "
-    "delay_until FROM tasks ";
+    "delay_until, update_interval, jitter, overlap, catch_up, question, chosen, choice_due, paused, "
+    "missed_count,"
+    " occurrence, last_occurrence, waiting, base_runs, first_due, grid_due, grid_at FROM tasks ";
 
 std::string encode_tags(const std::vector<std::string>& tags) {
   return encode_json(nlohmann::json(tags));
@@ -27,6 +32,50 @@ std::vector<std::string> decode_tags(const std::string& text) {
     if (tag.is_string()) tags.push_back(tag.get<std::string>());
   }
   return tags;
+}
+
+/// The members of a spec that make its question.
+constexpr std::array<const char*, 4> kQuestion{"choices", "defaultChoice", "choiceExpiresAt", "chooser"};
+
+std::string encode_question(const TaskSpec& spec) {
+  if (spec.choices.empty()) return {};
+  TaskSpec bare;
+  bare.choices = spec.choices;
+  bare.default_choice = spec.default_choice;
+  bare.choice_expires_at = spec.choice_expires_at;
+  bare.chooser = spec.chooser;
+  const auto all = spec_to_json(bare);
+  nlohmann::json question = nlohmann::json::object();
+  for (const char* name : kQuestion) {
+    if (all.contains(name)) question[name] = all[name];
+  }
+  return encode_json(question);
+}
+
+void decode_question(const std::string& text, TaskSpec& spec) {
+  if (text.empty()) return;
+  auto value = parse_json(text);
+  if (!value || !value->is_object()) return;
+  (*value)["id"] = spec.id;
+  (*value)["type"] = spec.type;
+  auto question = spec_from_json(*value);
+  if (!question) return;
+  spec.choices = std::move(question->choices);
+  spec.default_choice = std::move(question->default_choice);
+  spec.choice_expires_at = question->choice_expires_at;
+  spec.chooser = question->chooser;
+}
+
+std::string encode_chosen(const TaskState& state) {
+  return state.chosen ? encode_json(choice_made_to_json(*state.chosen)) : std::string();
+}
+
+std::optional<ChoiceMade> decode_chosen(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const auto value = parse_json(text);
+  if (!value) return std::nullopt;
+  auto made = choice_made_from_json(*value);
+  return made ? std::optional(std::move(*made)) : std::nullopt;
 }
 
 /// Reads columns one after another, so that none is counted by hand.
@@ -54,6 +103,27 @@ void read_options(Columns& columns, TaskSpec& spec) {
   spec.options.priority = columns.integer();
   spec.options.concurrency_key = columns.text();
   spec.schedule.scheduled_for = columns.optional_integer();
+}
+
+void read_schedule(Columns& columns, TaskRow& row) {
+  TaskSpec& spec = row.task.spec;
+  TaskState& state = row.task.state;
+  spec.schedule.update_interval = columns.optional_integer();
+  spec.schedule.jitter = columns.integer();
+  if (const auto overlap = parse_overlap(columns.text())) spec.schedule.overlap = *overlap;
+  if (const auto catch_up = parse_catch_up(columns.text())) spec.schedule.catch_up = *catch_up;
+  decode_question(columns.text(), spec);
+  state.chosen = decode_chosen(columns.text());
+  row.choice_due = columns.optional_integer();
+  state.paused = columns.integer() != 0;
+  state.missed_count = columns.integer();
+  state.occurrence = columns.integer();
+  row.last_occurrence = columns.integer();
+  row.waiting = columns.integer();
+  row.base_runs = columns.integer();
+  row.first_due = columns.optional_integer();
+  row.grid_due = columns.optional_integer();
+  row.grid_at = columns.optional_integer().value_or(0);
 }
 
 TaskRow read_row(const storage::Statement& statement) {
@@ -91,7 +161,35 @@ TaskRow read_row(const storage::Statement& statement) {
   row.reruns = columns.integer();
   row.reported = columns.integer();
   row.delay_until = columns.optional_integer().value_or(0);
+  read_schedule(columns, row);
   return row;
+}
+
+/// When the grid's next point has to be looked at: not while an occurrence is active, as its end does that,
+/// unless the next one replaces it.
+std::optional<std::int64_t> tick_of(const TaskRow& row) {
+  if (!row.recurs() || row.task.state.paused || has_ended(row.task.state.status)) return std::nullopt;
+  const bool looked_at =
+      row.queue == Queue::resting || row.task.spec.schedule.overlap == Overlap::cancel_previous;
+  return looked_at ? row.grid_due : std::nullopt;
+}
+
+constexpr std::string_view kRunColumns =
+    "SELECT number, status, reason, start_time, end_time, result, occurrence, option FROM runs";
+
+Run read_run(const storage::Statement& statement, const TaskRow& row) {
+  Run run;
+  run.task_id = row.task.spec.id;
+  run.number = statement.integer(0);
+  const auto status = parse_run_status(statement.text(1));
+  run.status = status ? *status : RunStatus::failed;
+  run.reason = statement.text(2);
+  run.start_time = statement.integer(3);
+  run.end_time = statement.optional_integer(4);
+  run.result = statement.text(5);
+  run.occurrence = statement.integer(6);
+  run.option = statement.text(7);
+  return run;
 }
 
 std::optional<std::int64_t> queue_value(Queue queue) {
@@ -147,13 +245,20 @@ void save_task(storage::Database& database, const TaskRow& row) {
   const auto& retry = options.retry;
   using Optional = std::optional<std::int64_t>;
   const std::string tags = encode_tags(spec.tags);
+  const std::string question = encode_question(spec);
+  const std::string chosen = encode_chosen(state);
   database.execute(
       "UPDATE tasks SET description = ?2, tags = ?3, metadata = ?4, timeout = ?5, expires_at = ?6,"
       " retry_attempts = ?7, retry_backoff = ?8, retry_most = ?9, rerun = ?10, max_output_bytes = ?11,"
       " priority = ?12, concurrency_key = ?13, scheduled_for = ?14, status = ?15, reason = ?16, detail = ?17,"
       " start_time = ?18, end_time = ?19, updated_at = ?20, next_run_at = ?21, run_count = ?22,"
       " cancel_requested_at = ?23, deleted_at = ?24, result = ?25, queue = ?26, ready_at = ?27, reruns = ?28,"
-      " reported = ?29, delay_until = ?30 WHERE sequence = ?1",
+      " reported = ?29, delay_until = ?30, update_interval = ?31, jitter = ?32, overlap = ?33, catch_up = "
+      "?34,"
+      " question = ?35, chosen = ?36, choice_due = ?37, paused = ?38, missed_count = ?39, occurrence = ?40,"
+      " last_occurrence = ?41, waiting = ?42, base_runs = ?43, first_due = ?44, grid_due = ?45, grid_at = "
+      "?46,"
+      " tick = ?47 WHERE sequence = ?1",
       {row.sequence,
        spec.description,
        tags,
@@ -183,27 +288,61 @@ void save_task(storage::Database& database, const TaskRow& row) {
        row.ready_at,
        row.reruns,
        row.reported,
-       row.queue == Queue::delayed ? Optional(row.delay_until) : Optional()});
+       row.queue == Queue::delayed ? Optional(row.delay_until) : Optional(),
+       spec.schedule.update_interval,
+       spec.schedule.jitter,
+       row.recurs() ? to_string(spec.schedule.overlap) : std::string_view(),
+       row.recurs() ? to_string(spec.schedule.catch_up) : std::string_view(),
+       question,
+       chosen,
+       row.choice_due,
+       state.paused ? 1 : 0,
+       state.missed_count,
+       state.occurrence,
+       row.last_occurrence,
+       row.waiting,
+       row.base_runs,
+       row.first_due,
+       row.grid_due,
+       row.grid_due ? Optional(row.grid_at) : Optional(),
+       tick_of(row)});
+}
+
+std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(
+    storage::Database& database, std::string_view condition, std::initializer_list<storage::Value> values) {
+  std::vector<std::pair<std::int64_t, RoomMessage>> messages;
+  auto statement =
+      database.query(std::string("SELECT sequence, id, room_id, world_id, task_id, run, content, time,"
+                                 " (SELECT node_id FROM stream) FROM messages ")
+                         .append(condition),
+                     values);
+  while (statement.step()) {
+    RoomMessage message;
+    message.id = statement.text(1);
+    message.room_id = statement.text(2);
+    message.world_id = statement.text(3);
+    message.task_id = statement.text(4);
+    message.run = statement.integer(5);
+    message.content = statement.text(6);
+    message.time = statement.integer(7);
+    message.node_id = statement.text(8);
+    messages.emplace_back(statement.integer(0), std::move(message));
+  }
+  return messages;
 }
 
 std::vector<Run> load_runs(storage::Database& database, const TaskRow& row) {
   std::vector<Run> runs;
-  auto statement = database.query(
-      "SELECT number, status, reason, start_time, end_time, result FROM runs WHERE task = ?1 ORDER BY number",
-      {row.sequence});
-  while (statement.step()) {
-    Run run;
-    run.task_id = row.task.spec.id;
-    run.number = statement.integer(0);
-    const auto status = parse_run_status(statement.text(1));
-    run.status = status ? *status : RunStatus::failed;
-    run.reason = statement.text(2);
-    run.start_time = statement.integer(3);
-    run.end_time = statement.optional_integer(4);
-    run.result = statement.text(5);
-    runs.push_back(std::move(run));
-  }
+  auto statement =
+      database.query(std::string(kRunColumns) + " WHERE task = ?1 ORDER BY number", {row.sequence});
+  while (statement.step()) runs.push_back(read_run(statement, row));
   return runs;
+}
+
+std::optional<Run> load_run(storage::Database& database, const TaskRow& row, std::int64_t number) {
+  auto statement =
+      database.query(std::string(kRunColumns) + " WHERE task = ?1 AND number = ?2", {row.sequence, number});
+  return statement.step() ? std::optional(read_run(statement, row)) : std::nullopt;
 }
 
 }  // namespace agenttask::agent

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "platform/protocol/task.hpp"
@@ -12,7 +13,16 @@
 namespace agenttask::agent {
 
 /// Where a task that has not ended waits; see schema.cpp.
-enum class Queue : std::int8_t { none = -1, timed = 0, ready = 1, no_worker = 2, key_held = 3, delayed = 4 };
+enum class Queue : std::int8_t {
+  none = -1,
+  timed = 0,
+  ready = 1,
+  no_worker = 2,
+  key_held = 3,
+  delayed = 4,
+  resting = 5,
+  choice = 6,
+};
 
 struct TaskRow {
   std::int64_t sequence = 0;  ///< order of arrival; 0: not stored yet
@@ -23,6 +33,24 @@ struct TaskRow {
   DurationMilliseconds delay_until = 0;
   std::int64_t reruns = 0;    ///< runs after interruptions, which count as no attempt
   std::int64_t reported = 0;  ///< the last report about it in this epoch
+
+  // Of a task with a schedule or a question; see schema.cpp.
+  std::optional<UnixMilliseconds> first_due;
+  std::optional<DurationMilliseconds> grid_due;
+  UnixMilliseconds grid_at = 0;
+  std::int64_t last_occurrence = 0;
+  std::int64_t waiting = 0;
+  std::int64_t base_runs = 0;
+  std::optional<UnixMilliseconds> choice_due;
+
+  [[nodiscard]] bool recurs() const { return task.spec.schedule.recurs(); }
+  /// Whether an occurrence of it, or the task itself, was due and has not ended.
+  [[nodiscard]] bool is_active() const {
+    return task.state.status == TaskStatus::running ||
+           (queue != Queue::none && queue != Queue::timed && queue != Queue::resting);
+  }
+  /// Whether the present occurrence, or the task itself, was started before.
+  [[nodiscard]] bool has_run() const { return task.state.run_count > base_runs; }
 };
 
 [[nodiscard]] std::optional<TaskRow> load_task(storage::Database& database, std::string_view id);
@@ -36,6 +64,12 @@ void insert_task(storage::Database& database, TaskRow& row, std::string_view dig
 /// Stores all of a row that may change.
 void save_task(storage::Database& database, const TaskRow& row);
 
+/// Messages with their sequence; `condition` as above. Their node is whoever this device is.
+[[nodiscard]] std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(
+    storage::Database& database, std::string_view condition, std::initializer_list<storage::Value> values);
+
 [[nodiscard]] std::vector<Run> load_runs(storage::Database& database, const TaskRow& row);
+[[nodiscard]] std::optional<Run> load_run(storage::Database& database, const TaskRow& row,
+                                          std::int64_t number);
 
 }  // namespace agenttask::agent

@@ -6,6 +6,7 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt 9 REQUIRED)
 find_package(spdlog 1.10 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
+find_path(VALIJSON_HEADERS valijson/validator.hpp REQUIRED)  # headers alone; its package has no version
 find_package(Boost 1.81 REQUIRED COMPONENTS url)
 
 add_library(agenttask_precompiled STATIC ${CMAKE_SOURCE_DIR}/cmake/precompiled.cpp)

@@ -3,6 +3,7 @@
 #include <agenttask/worker.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 namespace agenttask::worker {
@@ -42,7 +43,16 @@ std::string encode(const Json& line) {
 
 }  // namespace
 
-Conversation::Conversation() : reader_([this] { read_lines(); }) {}
+Conversation::Conversation()
+    : reader_([this] {
+        try {
+          read_lines();
+        } catch (const std::exception& exception) {  // no memory
+          (void)std::fprintf(stderr, "agenttask worker: can't read the agent's lines: %s\n",
+                             exception.what());
+          end();
+        }
+      }) {}
 
 Conversation::~Conversation() {
   pipe_.wake();
@@ -88,6 +98,7 @@ void Conversation::send(const Json& line) {
 bool Conversation::print(std::string_view text) {
   if (text.empty()) return true;
   const std::lock_guard lock(output_);
+  (void)std::fflush(stdout);  // what printf wrote before goes before
   line_is_open_ = text.back() != '\n';
   return pipe_.write(text);
 }
@@ -115,9 +126,9 @@ void Conversation::read_lines() {
     std::size_t begin = 0;
     std::size_t searched = received.size();
     received += bytes;
-    for (std::size_t end; (end = received.find('\n', searched)) != std::string::npos;
-         begin = searched = end + 1)
-      take_line(std::string_view(received).substr(begin, end - begin));
+    for (std::size_t newline; (newline = received.find('\n', searched)) != std::string::npos;
+         begin = searched = newline + 1)
+      take_line(std::string_view(received).substr(begin, newline - begin));
     received.erase(0, begin);
     if (received.size() > kLongestAnswer) return end();
   }
@@ -134,8 +145,9 @@ void Conversation::take_line(std::string_view line) {
   const std::lock_guard lock(mutex_);
   if (const auto answer = said.find("answer"); answer != said.end()) {
     const auto id = answer->find("id");
-    if (id != answer->end() && id->is_number_integer())
-      answers_[id->get<std::int64_t>()] = std::move(*answer);
+    if (id == answer->end() || !id->is_number_integer()) return;
+    const auto number = id->get<std::int64_t>();  // on its own: what follows empties `answer` first
+    answers_[number] = std::move(*answer);
   } else if (!request_) {
     request_ = std::move(said);
   }

@@ -45,6 +45,8 @@ void add_all(CLI::App& root, Console& console) {
   add_release(root, console);
   add_enroll(root, console);
   add_unenroll(root, console);
+  add_workers(root, console);
+  add_worker(root, console);
   add_fleet(root, console);
   add_completion(root, console);
 }

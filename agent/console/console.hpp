@@ -76,6 +76,8 @@ void add_hold(CLI::App& root, Console& console);
 void add_release(CLI::App& root, Console& console);
 void add_enroll(CLI::App& root, Console& console);
 void add_unenroll(CLI::App& root, Console& console);
+void add_workers(CLI::App& root, Console& console);
+void add_worker(CLI::App& root, Console& console);
 void add_fleet(CLI::App& root, Console& console);
 void add_completion(CLI::App& root, Console& console);
 

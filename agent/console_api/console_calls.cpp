@@ -134,7 +134,7 @@ Result<void> ConsoleCalls::answer(std::string_view line, const Caller& caller) c
 }
 
 Result<std::string> ConsoleCalls::dispatch(std::string_view line, const Caller& caller) const {
-  static constexpr std::array<Call, 16> kCalls{{
+  static constexpr std::array<Call, 17> kCalls{{
       {"createTask", Right::run, &ConsoleCalls::create_task},
       {"getTask", Right::view, &ConsoleCalls::get_task},
       {"getTasks", Right::view, &ConsoleCalls::get_tasks},
@@ -151,6 +151,7 @@ Result<std::string> ConsoleCalls::dispatch(std::string_view line, const Caller& 
       {"enroll", Right::run, &ConsoleCalls::enroll},
       {"unenroll", Right::run, &ConsoleCalls::unenroll},
       {"diagnostics", Right::view, &ConsoleCalls::diagnostics},
+      {"getWorkers", Right::view, &ConsoleCalls::get_workers},
   }};
   const auto request = parse_json(line);
   if (!request) return with_context(request.error(), "the request is not a line of JSON");
@@ -492,6 +493,12 @@ Result<std::string> ConsoleCalls::diagnostics(const json& arguments, const Calle
                        {"openFiles", usage->open_files}};
   }
   return encode_json(answer);
+}
+
+Result<std::string> ConsoleCalls::get_workers(const json& arguments, const Caller&) const {
+  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
+  if (!controls_.workers) return Error{ErrorCode::unsupported, "this agent can't tell of its workers"};
+  return controls_.workers();
 }
 
 }  // namespace agenttask::agent

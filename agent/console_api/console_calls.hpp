@@ -58,6 +58,7 @@ class ConsoleCalls {
   [[nodiscard]] Result<std::string> enroll(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> unenroll(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> diagnostics(const nlohmann::json& arguments, const Caller& caller) const;
+  [[nodiscard]] Result<std::string> get_workers(const nlohmann::json& arguments, const Caller& caller) const;
 
   /// The task with its result, the output of a command included.
   [[nodiscard]] Result<std::string> whole_task(std::string_view id) const;

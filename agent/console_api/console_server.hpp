@@ -33,6 +33,8 @@ struct ConsoleControls {
   /// What only the agent knows about its own health, a JSON object: becomes part of the answer to
   /// `diagnostics`.
   std::function<std::string()> diagnostics;
+  /// The workers of this device, a JSON object: the answer to `getWorkers`.
+  std::function<std::string()> workers;
   /// Stores the wish to enrol with this server; sync carries it out and tries again while the server is away.
   std::function<Result<void>(const std::string& url, const std::string& token, const std::string& name)>
       enroll;

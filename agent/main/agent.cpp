@@ -12,6 +12,7 @@
 #include "agent/runner/runner.hpp"
 #include "agent/sync/sync.hpp"
 #include "agent/workers/builtin_workers.hpp"
+#include "agent/workers/workers_folder.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/paths.hpp"
 #include "platform/os/process.hpp"
@@ -54,6 +55,11 @@ Result<std::unique_ptr<Ledger>> open_ledger(const AgentOptions& options, const o
   return ledger;
 }
 
+std::filesystem::path workers_folder(const AgentOptions& options, const os::Folders& folders) {
+  return options.workers_folder.empty() ? folders.config / "workers"
+                                        : std::filesystem::absolute(options.workers_folder);
+}
+
 RunnerOptions runner_options(const AgentOptions& options, const os::Folders& folders) {
   RunnerOptions settings;
   settings.slots = options.slots;
@@ -89,6 +95,8 @@ class Agent::Body {
         ledger_(std::move(ledger)),
         policy_(policy_file(options_)),
         runner_(*ledger_, workers_, policy_, supervisor_, clock, log, runner_options(options_, folders_)),
+        workers_folder_(workers_folder(options_, folders_), workers_, supervisor_, log,
+                        [this](std::span<const std::string> types) { note_workers(types); }),
         link_(make_https_link({options_.proxy, options_.no_proxy, options_.tls_minimum})),
         sync_(
             *ledger_, *link_, IdentityFolder(folders_.state),
@@ -105,12 +113,14 @@ class Agent::Body {
 
  private:
   Result<void> add_workers();
+  void note_workers(std::span<const std::string> types);
   Result<void> enroll_unattended();
   Result<void> open_console();
   void keep_in_step(const std::stop_token& stop);
   void send_last_reports();
   void read_policy();
   [[nodiscard]] std::string diagnostics() const;
+  [[nodiscard]] std::string describe_workers() const;
 
   AgentOptions options_;
   const os::Folders folders_;
@@ -122,6 +132,7 @@ class Agent::Body {
   WorkerRegistry workers_;
   Policy policy_;
   Runner runner_;
+  WorkersFolder workers_folder_;  ///< after the runner: it wakes it
   std::unique_ptr<ServerLink> link_;
   Sync sync_;
   std::unique_ptr<ConsoleServer> console_;
@@ -135,6 +146,7 @@ Result<void> Agent::Body::start() {
   if (auto wished = enroll_unattended(); !wished) return wished;
   if (auto opened = open_console(); !opened) return opened;
   if (auto started = runner_.start(); !started) return started;
+  workers_folder_.start();
   sync_thread_ = std::jthread([this](const std::stop_token& stop) { keep_in_step(stop); });
   return {};
 }
@@ -145,6 +157,15 @@ Result<void> Agent::Body::add_workers() {
     if (auto added = workers_.add(name, std::move(worker)); !added) return added;
   }
   return {};
+}
+
+/// Tasks that waited for one of these are looked at again.
+void Agent::Body::note_workers(std::span<const std::string> types) {
+  if (const auto told = ledger_->workers_changed(types); !told) {
+    log_.error("tasks that wait for a worker could not be looked up; they are at the next change or start",
+               {{"error", told.error().message}});
+  }
+  runner_.wake();
 }
 
 /// With URL and token in the configuration a device enrols by itself; once it is enrolled they count no more.
@@ -164,6 +185,7 @@ Result<void> Agent::Body::open_console() {
   ConsoleControls controls;
   controls.server_status = [this] { return to_json(sync_.status()); };
   controls.diagnostics = [this] { return diagnostics(); };
+  controls.workers = [this] { return describe_workers(); };
   controls.enroll = [this](const std::string& url, const std::string& token, const std::string& name) {
     return sync_.enroll(url, token, name.empty() ? options_.name : name);
   };
@@ -204,6 +226,7 @@ void Agent::Body::reload(const AgentOptions& options) {
   options_.poll_wait = options.poll_wait;
   options_.poll_interval = options.poll_interval;
   read_policy();
+  workers_folder_.rescan();
   runner_.wake();
 }
 
@@ -219,6 +242,7 @@ void Agent::Body::send_last_reports() {
 }
 
 void Agent::Body::stop() {
+  workers_folder_.stop();
   runner_.stop();
   if (sync_thread_.joinable()) {
     send_last_reports();
@@ -242,6 +266,23 @@ std::string Agent::Body::diagnostics() const {
       {"policy", policy_.describe()},           {"workers", workers_.types()},
       {"proxy", !options_.proxy.empty()},       {"tlsMinimum", net::to_string(options_.tls_minimum)}};
   return encode_json(facts);
+}
+
+std::string Agent::Body::describe_workers() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& name : options_.workers) {
+    list.push_back(
+        {{"name", name}, {"builtIn", true}, {"types", {name}}, {"services", nlohmann::json::array()}});
+  }
+  for (const WorkerDescription& worker : workers_folder_.describe()) {
+    nlohmann::json one = {{"name", worker.name},      {"builtIn", false},
+                          {"types", worker.types},    {"services", worker.services},
+                          {"folder", worker.folder},  {"validate", worker.validates},
+                          {"timeout", worker.timeout}};
+    if (!worker.problem.empty()) one["problem"] = worker.problem;
+    list.push_back(std::move(one));
+  }
+  return encode_json({{"folder", workers_folder_.folder().string()}, {"workers", std::move(list)}});
 }
 
 Agent::Agent(std::unique_ptr<Body> body) : body_(std::move(body)) {}

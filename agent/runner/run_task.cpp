@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <exception>
 #include <utility>
 
@@ -5,29 +7,74 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/runner/runner_body.hpp"
+#include "agent/workers/run_wishes.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
 namespace {
 
-constexpr DurationMilliseconds kAskAgain = 5000;  ///< after validate said no
+/// After validate said no: once, twice, three times, and more.
+constexpr std::array<DurationMilliseconds, 4> kAskAgain{1'000, 5'000, 30'000, 60'000};
+constexpr std::size_t kMostRefusedChecks = 10'000;
+constexpr std::chrono::seconds kBetweenProgress{1};
 constexpr int kEndAttemptsAtShutdown = 5;
+
+/// The tasks and messages of this device, as they are.
+class LedgerReader final : public TaskReader {
+ public:
+  explicit LedgerReader(Ledger& ledger) : ledger_(ledger) {}
+  [[nodiscard]] Result<Task> get(std::string_view id) override { return ledger_.get(id); }
+  [[nodiscard]] Result<TaskPage> list(const TaskFilter& filter, std::optional<std::int64_t> cursor,
+                                      std::size_t most) override {
+    return ledger_.list(filter, cursor, most);
+  }
+  [[nodiscard]] Result<std::vector<RoomMessage>> messages(std::string_view room_id,
+                                                          std::size_t most) override {
+    return ledger_.messages(room_id, most);
+  }
+
+ private:
+  Ledger& ledger_;
+};
 
 /// What a worker sees of its run.
 class ActiveContext final : public RunContext {
  public:
-  ActiveContext(const ActiveRun& active, LiveRun& live, std::string run_id)
-      : active_(active), live_(live), run_id_(std::move(run_id)) {}
-  [[nodiscard]] const std::string& run_id() const override { return run_id_; }
+  ActiveContext(const ActiveRun& active, LiveRun& live, const StartedRun& started, Ledger& ledger,
+                const Clock& clock)
+      : active_(active),
+        live_(live),
+        started_(started),
+        ledger_(ledger),
+        clock_(clock),
+        reader_(ledger),
+        wishes_(reader_, started.task, started.number, clock) {}
+  [[nodiscard]] const std::string& run_id() const override { return started_.run_id; }
   [[nodiscard]] std::stop_token stop() const override { return active_.stop.get_token(); }
   [[nodiscard]] StopCause stop_cause() const override { return active_.cause.load(); }
   void output(OutputStream stream, std::string_view bytes) override { live_.write(stream, bytes); }
   [[nodiscard]] OutputCount count(OutputStream stream) const override { return live_.count(stream); }
+  [[nodiscard]] std::int64_t run_number() const override { return started_.number; }
+  [[nodiscard]] RunWishes& wishes() override { return wishes_; }
+  void progress(std::string_view text) override {
+    const std::scoped_lock lock(mutex_);
+    const MonotonicTime now = clock_.monotonic();
+    if (last_progress_ && now - *last_progress_ < kBetweenProgress) return;
+    last_progress_ = now;
+    // For people alone: a ledger that can't take it says so where the end of the run is stored.
+    (void)ledger_.progress(started_.task.spec.id, started_.number, to_detail(text));
+  }
 
  private:
   const ActiveRun& active_;
   LiveRun& live_;
-  std::string run_id_;
+  const StartedRun& started_;
+  Ledger& ledger_;
+  const Clock& clock_;
+  LedgerReader reader_;
+  RunWishes wishes_;
+  std::mutex mutex_;
+  std::optional<MonotonicTime> last_progress_;
 };
 
 WorkResult worker_error(std::string detail) {
@@ -39,9 +86,9 @@ WorkResult worker_error(std::string detail) {
 }
 
 /// Whatever a worker throws is its own failure.
-WorkResult work(const TaskWorker& worker, RunContext& context, const TaskSpec& spec) {
+WorkResult work(const TaskWorker& worker, RunContext& context, const Task& task) {
   try {
-    return worker.execute(context, spec);
+    return worker.execute(context, task);
   } catch (const std::exception& error) {
     return worker_error(std::string("the worker threw: ") + error.what());
   } catch (...) {
@@ -63,12 +110,13 @@ void complete_reason(WorkResult& result, StopCause cause) {
       result.reason = reason::kInterrupted;
       break;
     case StopCause::cancel:
+    case StopCause::replaced:
       result.status = RunStatus::cancelled;
       break;
   }
 }
 
-RunOutcome to_outcome(WorkResult result, StopCause cause) {
+RunOutcome to_outcome(WorkResult result, StopCause cause, RunWishes& wishes) {
   Result<nlohmann::json> data =
       Error{ErrorCode::limit, "it is larger than " + std::to_string(limits::kDataBytes) + " bytes"};
   if (result.data.size() <= limits::kDataBytes) data = parse_json(result.data, limits::kJsonDepth + 4);
@@ -78,10 +126,14 @@ RunOutcome to_outcome(WorkResult result, StopCause cause) {
   nlohmann::json value = {{"success", result.status == RunStatus::complete}};
   value["data"] = data ? std::move(*data) : nlohmann::json::object();
   if (result.status != RunStatus::complete) {
-    const std::string code = result.status == RunStatus::cancelled ? "cancelled" : result.reason;
-    value["error"] = {{"code", code}, {"message", result.detail}};
+    std::string code = result.status == RunStatus::cancelled ? "cancelled" : result.reason;
+    if (!result.code.empty()) code = result.code;
+    value["error"] = {{"code", std::move(code)}, {"message", result.detail}};
   }
-  return {result.status, result.reason, result.detail, encode_json(value), result.nothing_survives};
+  RunOutcome outcome{result.status, result.reason, result.detail, encode_json(value),
+                     result.nothing_survives};
+  if (result.status == RunStatus::complete) outcome.wishes = wishes.take();
+  return outcome;
 }
 
 }  // namespace
@@ -96,7 +148,7 @@ void Runner::Body::run(ActiveRun& active) {
   changed_.notify_all();
 }
 
-bool Runner::Body::may_start(const Task& task, const TaskWorker& worker) {
+bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop) {
   const auto settle = [&](const Result<void>& done) {
     if (!done) note_problem(done.error());
     return false;
@@ -105,20 +157,38 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker) {
     log_.warning("a task was refused by the policy", {{"task", task.spec.id}});
     return settle(ledger_.fail(task.spec.id, reason::kRejected, allowed.error().message));
   }
-  Result<bool> valid = false;
-  std::string detail = "the worker does not want to run it now";
+  Result<Validation> valid = Validation{false, ""};
   try {
-    valid = worker.validate(task.spec);
+    valid = worker.validate(task, stop);
   } catch (const std::exception& error) {
-    detail = std::string("the worker's check threw: ") + error.what();
+    valid = Validation{false, std::string("the worker's check threw: ") + error.what()};
+  } catch (...) {
+    valid = Validation{false, "the worker's check threw something that is no exception"};
   }
-  if (!valid) {
+  if (stop.stop_requested()) return false;  // it was not asked for long enough to count
+  if (!valid && valid.error().code == ErrorCode::invalid) {
     const Error& error = valid.error();
     return settle(ledger_.fail(task.spec.id, reason::kInvalid,
                                error.field.empty() ? error.message : error.field + ": " + error.message));
   }
-  if (*valid) return true;
-  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, detail, kAskAgain));
+  if (!valid) valid = Validation{false, "the worker's check failed: " + valid.error().message};
+  if (valid->may_run) {
+    const std::scoped_lock lock(mutex_);
+    refused_checks_.erase(task.spec.id);
+    return true;
+  }
+  if (valid->detail.empty()) valid->detail = "the worker does not want to run it now";
+  const auto later = clock_.wall() + ask_again_after(task.spec.id);
+  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(valid->detail), later));
+}
+
+DurationMilliseconds Runner::Body::ask_again_after(const std::string& task_id) {
+  const std::scoped_lock lock(mutex_);
+  // Tasks that ended while they waited are forgotten at some time; what is lost is a longer pause.
+  if (refused_checks_.size() >= kMostRefusedChecks && !refused_checks_.contains(task_id))
+    refused_checks_.clear();
+  const std::size_t times = refused_checks_[task_id]++;
+  return kAskAgain[std::min(times, kAskAgain.size() - 1)];
 }
 
 void Runner::Body::attempt(ActiveRun& active) {
@@ -128,8 +198,8 @@ void Runner::Body::attempt(ActiveRun& active) {
     if (task.error().code != ErrorCode::not_found) note_problem(task.error());
     return;
   }
-  const TaskWorker* worker = workers_.find(task->spec.type);
-  if (worker == nullptr || !may_start(*task, *worker)) return;
+  const auto worker = workers_.find(task->spec.type);
+  if (worker == nullptr || !may_start(*task, *worker, active.stop.get_token())) return;
   if (active.stop.stop_requested()) return;  // a shutdown: it waits for the next start of the agent
   // The files for its output come first: without room for them nothing is started.
   const std::int64_t keep = task->spec.options.max_output_bytes;
@@ -155,7 +225,7 @@ void Runner::Body::attempt(ActiveRun& active) {
     const std::scoped_lock lock(mutex_);
     active.live = std::make_shared<LiveRun>(started->run->number, std::move(*standard_output),
                                             std::move(*standard_error));
-    const DurationMilliseconds timeout = started->run->task.spec.options.timeout;
+    const DurationMilliseconds timeout = run_limit(started->run->task.spec, *worker);
     if (timeout > 0) active.deadline = clock_.monotonic() + std::chrono::milliseconds(timeout);
     timers_changed_ = true;
     wake_.notify_all();
@@ -168,14 +238,14 @@ void Runner::Body::attempt(ActiveRun& active) {
 void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
   const std::string& id = active.task.id;
   log_.info("run started", {{"task", id}, {"run", started.number}, {"type", started.task.spec.type}});
-  ActiveContext context(active, *active.live, started.run_id);
-  WorkResult result = work(worker, context, started.task.spec);
+  ActiveContext context(active, *active.live, started, ledger_, clock_);
+  WorkResult result = work(worker, context, started.task);
   {
     const std::scoped_lock lock(mutex_);
     active.deadline.reset();
   }
   reached(commit_point::kWorkEnded);
-  const RunOutcome outcome = to_outcome(std::move(result), active.cause.load());
+  const RunOutcome outcome = to_outcome(std::move(result), active.cause.load(), context.wishes());
   record_end(active, started, outcome);
   active.live->end();
 }

@@ -47,7 +47,7 @@ void Runner::set_slots(unsigned slots) {
   body_->set_slots(slots);
 }
 bool Runner::stop_run(std::string_view task_id) {
-  return body_->stop_run(task_id);
+  return body_->stop_run(task_id, StopCause::cancel);
 }
 void Runner::stop() {
   body_->stop();
@@ -103,7 +103,8 @@ void Runner::Body::set_slots(unsigned slots) {
 }
 
 void Runner::Body::on_change(const LedgerChange& change) {
-  for (const std::string& id : change.stop) (void)stop_run(id);
+  for (const std::string& id : change.stop) (void)stop_run(id, StopCause::cancel);
+  for (const std::string& id : change.replaced) (void)stop_run(id, StopCause::replaced);
   if (change.work || change.hold) {
     const std::scoped_lock lock(mutex_);
     // Reports may have left the outbox: worth another try.
@@ -117,7 +118,7 @@ void Runner::Body::on_change(const LedgerChange& change) {
   if (!change.tasks.empty()) announce_change();
 }
 
-bool Runner::Body::stop_run(std::string_view task_id) {
+bool Runner::Body::stop_run(std::string_view task_id, StopCause cause) {
   std::shared_ptr<ActiveRun> active;
   {
     const std::scoped_lock lock(mutex_);
@@ -126,7 +127,7 @@ bool Runner::Body::stop_run(std::string_view task_id) {
     active = found->second;
   }
   // Outside the lock: stop callbacks are the worker's.
-  active->ask_to_stop(StopCause::cancel);
+  active->ask_to_stop(cause);
   return true;
 }
 
@@ -183,6 +184,12 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   if (has_ended(state.status)) return say(state.reason, state.detail);
   if (state.status == TaskStatus::running) {
     return say("", state.cancel_requested_at ? "it runs, and was asked to stop" : "it runs");
+  }
+  if (state.status == TaskStatus::awaiting_choice) {
+    return say("", state.detail + " (agenttask choose ID OPTION)");
+  }
+  if (state.reason == reason::kPaused) {
+    return say(reason::kPaused, "it is paused: agenttask resume ID lets it go on");
   }
   if (state.next_run_at && *state.next_run_at > clock_.wall()) {
     std::string when = "due at " + to_text(*state.next_run_at);

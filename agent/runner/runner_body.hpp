@@ -48,7 +48,7 @@ class Runner::Body {
   Result<void> start();
   void wake();
   void set_slots(unsigned slots);
-  bool stop_run(std::string_view task_id);
+  bool stop_run(std::string_view task_id, StopCause cause);
   void stop();
   Result<Explanation> explain(std::string_view task_id);
   RunnerStatus status() const;
@@ -78,7 +78,8 @@ class Runner::Body {
   // run_task.cpp: the thread of one run
   void run(ActiveRun& active);
   void attempt(ActiveRun& active);
-  [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker);
+  [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop);
+  [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
   void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
   void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
   void reached(std::string_view point) const;
@@ -109,6 +110,7 @@ class Runner::Body {
   std::condition_variable changed_;  ///< runs ended, or the runner stops
   std::map<std::string, std::shared_ptr<ActiveRun>, std::less<>> active_;
   std::vector<std::jthread> finished_;
+  std::map<std::string, std::size_t> refused_checks_;  ///< how often each worker said no to a task
   unsigned slots_;
   bool look_ = true;
   bool timers_changed_ = false;
@@ -116,7 +118,7 @@ class Runner::Body {
   bool ended_ = false;
   bool recovered_ = false;
   std::optional<UnixMilliseconds> look_again_;
-  std::optional<MonotonicTime> look_again_after_;
+  std::optional<DurationMilliseconds> look_again_since_boot_;
   std::string ledger_problem_;
   std::string_view blocked_;               ///< one of `reason`, with static lifetime
   std::optional<MonotonicTime> retry_at_;  ///< when what blocks is tried again

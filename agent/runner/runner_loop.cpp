@@ -31,7 +31,7 @@ void Runner::Body::loop() {
       if (ended_) return;
       finished.swap(finished_);
       const MonotonicTime now = clock_.monotonic();
-      look = look_ || is_due(look_again_, clock_.wall()) || is_due(look_again_after_, now) ||
+      look = look_ || is_due(look_again_, clock_.wall()) || is_due(look_again_since_boot_, clock_.since_boot()) ||
              is_due(retry_at_, now);
       look_ = timers_changed_ = false;
     }
@@ -74,7 +74,7 @@ void Runner::Body::pass() {
   {
     const std::scoped_lock lock(mutex_);
     look_again_.reset();
-    look_again_after_.reset();
+    look_again_since_boot_.reset();
     if (stopping_) return;
     if (is_due(retry_at_, clock_.monotonic())) {
       blocked_ = {};
@@ -97,7 +97,7 @@ void Runner::Body::pass() {
   {
     const std::scoped_lock lock(mutex_);
     look_again_ = plan->look_again;
-    look_again_after_ = plan->look_again_after;
+    look_again_since_boot_ = plan->look_again_since_boot;
   }
   purge();
 }
@@ -130,7 +130,6 @@ void Runner::Body::launch(ReadyTask task) {
 
 std::optional<MonotonicTime> Runner::Body::next_deadline() const {
   std::optional<MonotonicTime> next = retry_at_;
-  if (look_again_after_) next = std::min(*look_again_after_, next.value_or(*look_again_after_));
   for (const auto& [id, active] : active_) {
     if (active->deadline) next = std::min(*active->deadline, next.value_or(*active->deadline));
   }
@@ -143,11 +142,15 @@ void Runner::Body::sleep() {
     const auto deadline = next_deadline();
     const MonotonicTime now = clock_.monotonic();
     if (deadline && *deadline <= now) return;
+    // What is due by the wall clock or since boot is waited for on the wall clock, which goes on while the
+    // machine sleeps.
     std::optional<std::chrono::milliseconds> until_due;
-    if (look_again_) {
-      until_due = std::chrono::milliseconds(*look_again_ - clock_.wall());
-      if (until_due->count() <= 0) return;
+    if (look_again_) until_due = std::chrono::milliseconds(*look_again_ - clock_.wall());
+    if (look_again_since_boot_) {
+      const std::chrono::milliseconds left(*look_again_since_boot_ - clock_.since_boot());
+      until_due = std::min(left, until_due.value_or(left));
     }
+    if (until_due && until_due->count() <= 0) return;
     if (!deadline && !until_due) {
       wake_.wait(lock);
     } else if (!deadline) {

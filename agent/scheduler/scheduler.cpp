@@ -71,11 +71,11 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
   for (const auto& time : {times->due, times->expires}) {
     if (time) plan.look_again = std::min(*time, plan.look_again.value_or(*time));
   }
+  plan.look_again_since_boot = times->delay_ends;
   const auto after = [&](DurationMilliseconds wait) {
-    const MonotonicTime then = clock_.monotonic() + std::chrono::milliseconds(wait);
-    plan.look_again_after = std::min(then, plan.look_again_after.value_or(then));
+    const DurationMilliseconds then = clock_.since_boot() + wait;
+    plan.look_again_since_boot = std::min(then, plan.look_again_since_boot.value_or(then));
   };
-  if (times->delay_ends) after(std::max<DurationMilliseconds>(*times->delay_ends - clock_.since_boot(), 0));
   if (times->waiting_since) {
     const DurationMilliseconds left = *times->waiting_since + kWorthTelling - now;
     after(left > 0 ? std::min(left, kWorthTelling) : kWorthTelling);  // those left over: a second later

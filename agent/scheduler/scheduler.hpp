@@ -28,8 +28,9 @@ struct Plan {
   std::vector<ReadyTask> start;  ///< tasks to start, in this order
   /// By the wall clock; none: not before something changes.
   std::optional<UnixMilliseconds> look_again;
-  /// The same for waits that are durations, which no setting of the wall clock moves.
-  std::optional<MonotonicTime> look_again_after;
+  /// The same in milliseconds since boot, for durations and grids, which no setting of the wall clock moves
+  /// and a sleep of the machine does not stretch.
+  std::optional<DurationMilliseconds> look_again_since_boot;
 };
 
 /// Decides what runs when. Holds nothing of its own: the ledger has the tasks, in queues with an index each,

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/workers/builtin_workers.hpp"
-#include "platform/base/encoding.hpp"
+#include "agent/workers/process_result.hpp"
 #include "platform/os/process.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_request.hpp"
@@ -17,9 +17,7 @@ class RunOutput final : public os::ProcessObserver {
   explicit RunOutput(RunContext& context) : context_(context) {}
   void started(std::int64_t) override {}
   void output(os::OutputStream stream, std::string_view bytes) override {
-    context_.output(stream == os::OutputStream::standard_output ? OutputStream::standard_output
-                                                                : OutputStream::standard_error,
-                    bytes);
+    context_.output(to_run_stream(stream), bytes);
   }
 
  private:
@@ -44,70 +42,19 @@ Result<os::ProcessSpec> to_process(const CommandData& data) {
   return process;
 }
 
-/// Puts the user's own variables under those that the task adds.
-Result<void> complete_environment(os::ProcessSpec& process) {
-  auto environment = os::clean_environment(process.run_as);
-  if (!environment) return environment.error();
-  for (auto& [name, value] : process.environment) (*environment)[name] = std::move(value);
-  process.environment = std::move(*environment);
-  return {};
-}
-
-nlohmann::json to_data(const os::ProcessOutcome& outcome, const RunContext& context, bool timed_out) {
-  const auto out = context.count(OutputStream::standard_output);
-  const auto err = context.count(OutputStream::standard_error);
-  nlohmann::json data = {{"durationMs", outcome.duration.count()},
-                         {"stdoutBytes", out.bytes},
-                         {"stderrBytes", err.bytes},
-                         {"truncated", out.truncated || err.truncated},
-                         {"timedOut", timed_out},
-                         {"survivors", nlohmann::json::array()}};
-  if (outcome.exit_code) data["exitCode"] = *outcome.exit_code;
-  if (outcome.signal_number) {
-    data["signal"] = *outcome.signal_number;
-    data["signalName"] = outcome.signal_name;
-  }
-  for (const auto& survivor : outcome.survivors) {
-    // A command line is bytes; JSON is text.
-    const auto& command = survivor.command;
-    data["survivors"].push_back(
-        {{"pid", survivor.pid},
-         {"command", is_utf8(command) ? command : "base64:" + base64_encode(command)}});
-  }
-  return data;
-}
-
-/// A run that nothing could be started for.
-WorkResult not_started(const Error& error, const RunContext& context) {
-  WorkResult result;
-  result.status = RunStatus::failed;
-  result.reason = error.code == ErrorCode::invalid || error.code == ErrorCode::unsupported
-                      ? reason::kInvalid
-                      : reason::kWorkerError;
-  result.detail = error.field.empty() ? error.message : error.field + ": " + error.message;
-  result.data = encode_json(to_data(os::ProcessOutcome{}, context, false));
-  return result;
-}
-
-std::string describe_end(const os::ProcessOutcome& outcome) {
-  if (outcome.exit_code) return "exit code " + std::to_string(*outcome.exit_code);
-  if (outcome.signal_number) return "ended by " + outcome.signal_name;
-  return "not started";
-}
-
 class CommandWorker final : public TaskWorker {
  public:
   explicit CommandWorker(os::ProcessSupervisor& supervisor) : supervisor_(supervisor) {}
 
-  [[nodiscard]] Result<bool> validate(const TaskSpec& task) const override {
-    const auto data = parse_command_data(task.data);
+  [[nodiscard]] Result<Validation> validate(const Task& task, std::stop_token) const override {
+    const auto data = parse_command_data(task.spec.data);
     if (!data) return data.error();
     if (auto process = to_process(*data); !process) return process.error();
-    return true;
+    return Validation{};
   }
 
-  [[nodiscard]] WorkResult execute(RunContext& context, const TaskSpec& task) const override {
-    const auto data = parse_command_data(task.data);
+  [[nodiscard]] WorkResult execute(RunContext& context, const Task& task) const override {
+    const auto data = parse_command_data(task.spec.data);
     if (!data) return not_started(data.error(), context);
     auto process = to_process(*data);
     if (!process) return not_started(process.error(), context);
@@ -117,36 +64,16 @@ class CommandWorker final : public TaskWorker {
     RunOutput observer(context);
     const auto outcome = supervisor_.run(*process, context.stop(), observer);
     if (!outcome) return not_started(outcome.error(), context);
-    return judge(*outcome, context, task);
+    return judge(*outcome, context, task.spec);
   }
 
  private:
-  /// What a stop means depends on why it was asked for, and counts only where it came before the process
-  /// ended.
   static WorkResult judge(const os::ProcessOutcome& outcome, const RunContext& context,
                           const TaskSpec& task) {
-    const StopCause cause = outcome.stopped ? context.stop_cause() : StopCause::none;
+    if (auto stopped = judge_stop(outcome, context, task.options.timeout)) return std::move(*stopped);
     WorkResult result;
-    result.data = encode_json(to_data(outcome, context, cause == StopCause::timeout));
+    result.data = encode_json(process_facts(outcome, context, false));
     result.nothing_survives = outcome.survivors.empty();
-    switch (cause) {
-      case StopCause::cancel:
-        result.status = RunStatus::cancelled;
-        result.detail = "stopped because it was cancelled; " + describe_end(outcome);
-        return result;
-      case StopCause::timeout:
-        result.status = RunStatus::failed;
-        result.reason = reason::kTimeout;
-        result.detail = "stopped after " + std::to_string(task.options.timeout) + " ms (options.timeout)";
-        return result;
-      case StopCause::shutdown:
-        result.status = RunStatus::failed;
-        result.reason = reason::kInterrupted;
-        result.detail = "stopped because the agent was shut down; " + describe_end(outcome);
-        return result;
-      case StopCause::none:
-        break;
-    }
     if (outcome.exit_code == 0) return result;
     result.status = RunStatus::failed;
     result.reason = reason::kExitStatus;

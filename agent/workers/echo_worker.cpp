@@ -5,10 +5,12 @@ namespace {
 
 class EchoWorker final : public TaskWorker {
  public:
-  [[nodiscard]] Result<bool> validate(const TaskSpec&) const override { return true; }
-  [[nodiscard]] WorkResult execute(RunContext&, const TaskSpec& task) const override {
+  [[nodiscard]] Result<Validation> validate(const Task&, std::stop_token) const override {
+    return Validation{};
+  }
+  [[nodiscard]] WorkResult execute(RunContext&, const Task& task) const override {
     WorkResult result;
-    result.data = task.data;
+    result.data = task.spec.data;
     return result;
   }
 };

@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
@@ -57,6 +58,7 @@ class RunContext {
 struct WorkResult {
   RunStatus status = RunStatus::complete;  ///< complete, failed or cancelled
   std::string reason;            ///< of a failure: exit-status, timeout, interrupted, worker-error, …
+  std::string code;              ///< of a failure: the worker's own name for it; empty: the reason
   std::string detail;            ///< for people
   std::string data = "{}";       ///< JSON text: `data` of the task's result
   bool nothing_survives = true;  ///< false: processes of the run could not be stopped
@@ -80,6 +82,9 @@ class TaskWorker {
   /// The most that a run may take, whatever the task says; 0: as the task says.
   [[nodiscard]] virtual DurationMilliseconds longest_run() const { return 0; }
 };
+
+/// What a run of `task` may take, by the task's timeout and the worker's own; 0: no limit.
+[[nodiscard]] DurationMilliseconds run_limit(const TaskSpec& task, const TaskWorker& worker);
 
 /// Workers by type: the built-in ones, which stay, and those of the workers folder, which come and go.
 /// Threads: any.

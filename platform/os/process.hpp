@@ -41,7 +41,8 @@ struct ProcessSpec {
   bool interactive = false;
   /// The user to run as; empty: as ourselves. Needs root.
   std::string run_as = {};
-  /// The run mark; empty: none.
+  /// The run mark; empty: none. `RUN/PART` marks a part of a run: whoever stops the run stops its parts, and
+  /// stopping a part leaves the rest of the run alone.
   std::string run_id = {};
   /// From the start of the process, on the monotonic clock; zero: no limit.
   std::chrono::milliseconds timeout{0};

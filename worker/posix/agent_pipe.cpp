@@ -53,19 +53,18 @@ void handle(int number, void (*handler)(int)) {
   ::sigaction(number, &action, nullptr);
 }
 
-/// What lies in the wake pipe: a stop counts more than a wake.
+/// The first event in the wake pipe. One at a time: a stop and a wake may lie there together.
 AgentPipe::Event read_wake_pipe() {
-  std::array<char, 64> events = {};
-  const ssize_t count = ::read(wake_pipe[0], events.data(), events.size());
-  for (ssize_t i = 0; i < count; ++i)
-    if (events.at(static_cast<std::size_t>(i)) == kSignal) return AgentPipe::Event::signal;
-  return AgentPipe::Event::woken;
+  char event = kWake;
+  return ::read(wake_pipe[0], &event, 1) == 1 && event == kSignal ? AgentPipe::Event::signal
+                                                                  : AgentPipe::Event::woken;
 }
 
 }  // namespace
 
 AgentPipe::AgentPipe() {
   open_wake_pipe();
+  if (wake_end < 0) return;  // no descriptors left: nothing is heard, and nothing is begun
   input_ = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
   output_ = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);

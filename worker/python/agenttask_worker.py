@@ -70,7 +70,7 @@ class Service:
     def __init__(self, context, name, worker):
         self._context, self.name, self.worker = context, name, worker
 
-    def call(self, method, **arguments):
+    def call(self, method, /, **arguments):
         return self._context.call("callService", name=self.name, method=method, arguments=arguments)
 
 
@@ -81,7 +81,7 @@ class Context:
     def __init__(self, agent, run_id, run):
         self._agent, self.run_id, self.run = agent, run_id, run
 
-    def call(self, name, **arguments):
+    def call(self, name, /, **arguments):
         return self._agent.call(name, arguments)
 
     def create_task(self, **request):

@@ -32,7 +32,8 @@ bool ProcessTree::carries_mark(const ProcessEntry& entry) {
   if (marks_.empty() || unmarked_.contains({entry.pid, entry.start})) return false;
   const auto mark = read_run_mark(entry.pid);
   if (!mark) return false;
-  if (marks_.contains(*mark)) return true;
+  // A part of a run (`RUN/service-1`) belongs to the run, and not the other way round.
+  if (marks_.contains(*mark) || marks_.contains(mark->substr(0, mark->find('/')))) return true;
   unmarked_.insert({entry.pid, entry.start});
   return false;
 }

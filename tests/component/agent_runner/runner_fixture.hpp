@@ -28,12 +28,15 @@ class TestWorker final : public TaskWorker {
  public:
   using Work = std::function<WorkResult(RunContext&, const TaskSpec&)>;
   explicit TestWorker(Work work) : work_(std::move(work)) {}
-  [[nodiscard]] Result<bool> validate(const TaskSpec& task) const override {
-    return check ? check(task) : true;
+  [[nodiscard]] Result<Validation> validate(const Task& task, std::stop_token) const override {
+    if (!check) return Validation{};
+    const auto valid = check(task.spec);
+    if (!valid) return valid.error();
+    return Validation{*valid, *valid ? "" : "not yet"};
   }
-  [[nodiscard]] WorkResult execute(RunContext& context, const TaskSpec& task) const override {
+  [[nodiscard]] WorkResult execute(RunContext& context, const Task& task) const override {
     ++starts;
-    return work_(context, task);
+    return work_(context, task.spec);
   }
   std::function<Result<bool>(const TaskSpec&)> check;
   mutable std::atomic<int> starts = 0;

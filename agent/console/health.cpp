@@ -64,8 +64,12 @@ std::string describe_offset(DurationMilliseconds offset) {
 void find_server_problems(const json& server, UnixMilliseconds now, std::vector<std::string>& problems) {
   const std::string state = text_of(server, "state");
   const std::string why = text_of(server, "lastError");
-  if (state == "disconnected" || state == "refused" || (state == "enrolling" && !why.empty()) ||
-      (state == "connecting" && !why.empty())) {
+  const json& wish = object_of(server, "enrollment");
+  if (const std::string error = text_of(wish, "error"); !error.empty()) {
+    problems.push_back(
+        flag_of(wish, "refused") ? error : "not enrolled with " + text_of(wish, "url") + " yet: " + error);
+  } else if (state == "disconnected" || state == "refused" || (state == "enrolling" && !why.empty()) ||
+             (state == "connecting" && !why.empty())) {
     problems.push_back((state == "refused"     ? "the server refuses this device: "
                         : state == "enrolling" ? "not enrolled yet: "
                                                : "no contact with the server: ") +

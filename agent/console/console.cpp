@@ -16,7 +16,8 @@ namespace {
 constexpr const char* kSummary =
     "Runs tasks on this device, and follows them; with fleet, on any device of a task server.";
 constexpr const char* kOverview = R"(
-IDs may be shortened to their end (at least 4 characters); @last is the task created last on this device.
+IDs may be shortened to their end (at least 4 characters); @last is the task that anybody added last on this
+device (with echo, command or add; those of a server don't count).
 Exit codes: that of the command; 124 it timed out; 128+n signal n ended it; 125 AgentTask itself failed.
 Environment: AGENTTASK_STATE_DIR (as --state-dir), NO_COLOR; AGENTTASK_SERVER, _TOKEN, _CA for fleet.
 
@@ -124,6 +125,12 @@ CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, s
   CLI::App* app = add_verb(parent, console, verb, std::move(action));
   add_state_folder(*app, console);
   return app;
+}
+
+void add_task_id(CLI::App& verb, std::string& id) {
+  verb.add_option("ID", id, "The task: its id, the end of it, or @last: the one last added on this device")
+      ->type_name("")
+      ->required();
 }
 
 void allow_only(CLI::Option& option, std::vector<std::string> words) {

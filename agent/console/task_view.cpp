@@ -142,6 +142,13 @@ std::string outcome_text(const RunResult& result, const std::string& detail) {
   return text;
 }
 
+/// What a task is about, and its tags, in a line.
+std::string summarize(const TaskSpec& spec) {
+  std::string what = describe_work(spec);
+  if (!spec.tags.empty()) what += (what.empty() ? "[" : " [") + join(spec.tags, ", ") + "]";
+  return what;
+}
+
 /// Takes the result out of a task or run: it can hold megabytes of output, more than a result on the wire
 /// may, so it is read by itself.
 RunResult take_result(json& object) {
@@ -205,7 +212,10 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                          UnixMilliseconds now) {
   std::vector<Column> columns{{"ID"}, {"TYPE", true}, {"STATUS"}, {"ADDED"}, {"RUNS", false, true}};
   if (show_node) columns.insert(columns.begin() + 1, Column{"NODE", true});
-  columns.push_back({"WHAT", true});
+  // A list without data may have nothing to say in this column.
+  const bool says_what = std::any_of(tasks.begin(), tasks.end(),
+                                     [](const TaskView& view) { return !summarize(view.task.spec).empty(); });
+  if (says_what) columns.push_back({"WHAT", true});
   Table table(std::move(columns));
   // A narrow terminal shows the end of each id, which every verb takes for it.
   const bool narrow = screen.width() != 0 && screen.width() < kWide;
@@ -218,9 +228,7 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                           format_age(now - task.state.add_time),
                           std::to_string(task.state.run_count)};
     if (show_node) row.insert(row.begin() + 1, Cell(task.spec.node_id));
-    std::string what = describe_work(task.spec);
-    if (!task.spec.tags.empty()) what += (what.empty() ? "[" : " [") + join(task.spec.tags, ", ") + "]";
-    row.emplace_back(std::move(what));
+    if (says_what) row.emplace_back(summarize(task.spec));
     table.add(std::move(row));
   }
   return table.render(screen);

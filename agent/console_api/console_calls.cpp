@@ -250,7 +250,7 @@ Result<std::string> ConsoleCalls::get_runs(const json& arguments, const Caller&)
   const auto runs = ledger_.runs(*id);
   if (!runs) return runs.error();
   json list = json::array();
-  for (const Run& run : *runs) list.push_back(run_to_json(run));
+  for (auto run = runs->rbegin(); run != runs->rend(); ++run) list.push_back(run_to_json(*run));
   return encode_json(json{{"runs", std::move(list)}});
 }
 

@@ -233,6 +233,45 @@ def test_status_and_doctor(site):
     assert isinstance(json.loads(site.agent.console("doctor", "--json").stdout), (dict, list))
 
 
+def test_a_verb_waits_for_an_agent_that_is_just_starting(yard):
+    agent = yard.agent()
+    program = agent.console_program("echo", "soon there")
+    try:
+        agent.start()
+        assert (program.wait(60), program.stdout.read()) == (0, "soon there\n"), program.stderr.read()
+    finally:
+        end(program)
+
+
+def test_an_agent_that_is_down_is_said_soon(yard):
+    agent = yard.agent()
+    for verb, most in (("list", 2.5), ("status", 1.0), ("doctor", 1.0)):
+        begin = time.monotonic()
+        done = agent.console(verb)
+        assert done.returncode != 0 and time.monotonic() - begin < most, (verb, done)
+
+
+def test_a_ledger_is_as_large_with_the_agent_down(yard):
+    agent = yard.agent().start()
+    agent.console("echo", "x" * 100_000)
+    size = json.loads(agent.console("status", "--json").stdout)["ledger"]["fileBytes"]
+    agent.kill()                                               # a log stays behind, as after a loss of power
+    log = (agent.state / "ledger.db-wal").stat().st_size
+    below = json.loads(agent.console("status", "--json").stdout)["ledger"]["fileBytes"]
+    assert log > 0 and below >= size and below == log + (agent.state / "ledger.db").stat().st_size
+    agent.start()
+
+
+def test_runs_are_in_the_same_order_here_and_there(site):
+    agent = site.agent
+    assert agent.console("command", "--attempts", "2", "--backoff", "1ms", "exit 7").returncode == 7
+    id = last(agent)["id"]
+    assert [run["run"] for run in json.loads(agent.console("runs", id, "--json").stdout)["runs"]] == [2, 1]
+    until(lambda: len(site.api.get(f"/v1/tasks/{id}/runs").json.get("runs", [])) == 2, "the server has both")
+    assert [run["run"] for run in site.api.get(f"/v1/tasks/{id}/runs").json["runs"]] == [2, 1]
+    assert [line.split()[0] for line in agent.console("runs", id).stdout.splitlines()] == ["RUN", "1", "2"]
+
+
 def test_without_an_agent_every_verb_says_what_to_do(tmp_path):
     for words in (["echo", "x"], ["list"], ["status"], ["doctor"], ["hold"]):
         done = subprocess.run([BIN / "agenttask", *words, "--state-dir", tmp_path], capture_output=True, text=True, env=environment(), timeout=60, stdin=subprocess.DEVNULL)

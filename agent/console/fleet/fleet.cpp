@@ -25,6 +25,12 @@ CLI::App* add_fleet_verb(CLI::App& parent, Console& console, const Verb& verb,
   return app;
 }
 
+void add_fleet_task_id(CLI::App& verb, std::string& id) {
+  verb.add_option("ID", id, "The task: its id, the end of it, or @last: the newest of all on the server")
+      ->type_name("")
+      ->required();
+}
+
 int print_answer(const Console& console, const agent::Answer& answer,
                  const std::function<Result<std::string>(const nlohmann::json&)>& render) {
   if (!answer.ok()) return console.fail(*answer.problem);

@@ -102,6 +102,19 @@ TEST(TaskList, FitsANarrowTerminal) {
   EXPECT_NE(text->find("\n000000000001  command"), std::string::npos) << *text;
 }
 
+TEST(TaskList, HasNoColumnThatNothingIsIn) {
+  json bare = a_task();
+  bare.erase("data");
+  const auto list = [&](const json& task) {
+    return *render_task_list(json{{"tasks", {task}}}, kPlain, false, kNow);
+  };
+  EXPECT_EQ(list(bare).find("WHAT"), std::string::npos);
+  bare["description"] = "nightly backup";
+  EXPECT_NE(list(bare).find("WHAT"), std::string::npos);
+  EXPECT_NE(list(bare).find("nightly backup"), std::string::npos);
+  EXPECT_NE(list(a_task()).find("ls"), std::string::npos);
+}
+
 TEST(TaskList, ShowsHowToGoOn) {
   const json answer{{"tasks", {a_task()}}, {"nextCursor", "17"}};
   const Screen terminal(true, true, 0, false);

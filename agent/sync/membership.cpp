@@ -148,6 +148,25 @@ void Membership::expired() {
   if (!renewing_) renewal_timer_.at(clock_.monotonic());
 }
 
+void Membership::renamed(const std::string& name) {
+  if (!identity_) return;
+  std::unique_lock lock(files_);
+  const auto present = folder_.identity();
+  if (!present || !*present || (*present)->certificate_pem != identity_->certificate_pem)
+    return;  // unenrolled meanwhile
+  Identity named = *identity_;
+  named.name = name;
+  // What can't be kept is told again after the next start.
+  if (const auto kept = folder_.keep(named); !kept) {
+    log_.warning("cannot keep the name that the server gave to this node",
+                 {{"name", name}, {"error", kept.error().message}});
+  }
+  lock.unlock();
+  log_.info("the server gave this node another name", {{"name", name}, {"before", identity_->name}});
+  identity_ = std::move(named);
+  show();
+}
+
 void Membership::step(MonotonicTime now, const std::stop_token& stop) {
   if (pending_ && !enrolling_ && !refused_ && enrollment_timer_.due(now)) start_enrollment(stop);
   if (identity_ && !renewing_ && renewal_timer_.due(now)) {

@@ -38,6 +38,8 @@ class Membership {
   void retry_now();
   /// The server says that our certificate has expired, whatever our clock says.
   void expired();
+  /// The server calls this node so from now on.
+  void renamed(const std::string& name);
   void step(MonotonicTime now, const std::stop_token& stop);
   [[nodiscard]] MonotonicTime next() const;
 

@@ -375,6 +375,7 @@ Result<PollRequest> decode_poll_request(std::string_view text) {
 std::string encode(const PollAnswer& answer) {
   json head = {{"protocol", answer.protocol}, {"epoch", answer.epoch}, {"time", answer.time}};
   if (answer.resync) head["resync"] = true;
+  if (!answer.name.empty()) head["name"] = answer.name;
   if (!answer.watch.empty()) head["watch"] = answer.watch;
   if (answer.after) head["after"] = cursor_to_json(*answer.after);
   return join_lines(encode_json(head), answer.lines);
@@ -387,6 +388,7 @@ Result<PollAnswer> decode_poll_answer(std::string_view text) {
     answer.epoch = read_epoch(reader);
     answer.resync = reader.boolean("resync").value_or(false);
     answer.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
+    answer.name = reader.text("name", limits::kNodeNameBytes).value_or("");
     answer.watch = reader.texts("watch", kMostWatched, 64).value_or(std::vector<std::string>());
     if (reader.has("after")) answer.after = read_cursor(reader, "after");
     return answer;

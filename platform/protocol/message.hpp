@@ -135,6 +135,7 @@ struct PollAnswer {
   std::int64_t epoch = 0;
   bool resync = false;  ///< adopt `epoch`, begin at sequence 0, send a snapshot
   UnixMilliseconds time = 0;
+  std::string name;                ///< what the device is called, where that is not what its poll said
   std::vector<std::string> watch;  ///< tasks whose live output somebody follows
   std::optional<Cursor>
       after;  ///< the server's cursor before the first of `lines`; the device checks its chain

@@ -1,6 +1,7 @@
 #include "server/store/presence.hpp"
 
 #include <cstdlib>
+#include <utility>
 
 namespace agenttask::server {
 
@@ -45,6 +46,12 @@ void Presence::gone(std::string_view node_id, MonotonicTime request) {
 void Presence::forget(std::string_view node_id) {
   const std::scoped_lock lock(mutex_);
   if (const auto found = entries_.find(node_id); found != entries_.end()) entries_.erase(found);
+}
+
+bool Presence::refuse_name(std::string_view node_id) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(node_id);
+  return found != entries_.end() && !std::exchange(found->second.name_refused, true);
 }
 
 bool Presence::online(std::string_view node_id) const {

@@ -33,6 +33,8 @@ class Presence {
   /// was heard of in a later request.
   void gone(std::string_view node_id, MonotonicTime request);
   void forget(std::string_view node_id);
+  /// The device asked for a name that it can't have. True the first time: then it is worth a line in the log.
+  [[nodiscard]] bool refuse_name(std::string_view node_id);
 
   [[nodiscard]] bool online(std::string_view node_id) const;
   /// What is known here, laid over what the row says.
@@ -55,6 +57,7 @@ class Presence {
     bool gone = false;
     bool changed = false;
     bool warned = false;
+    bool name_refused = false;
   };
   const Clock& clock_;
   Logger& logger_;

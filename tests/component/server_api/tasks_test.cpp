@@ -279,6 +279,8 @@ TEST_F(TasksApi, BadBodiesChangeNothing) {
 
 TEST_F(TasksApi, AnAmbiguousNameGivesTheCandidates) {
   const auto twin = enroll("alpha");
+  EXPECT_EQ(ok("GET", "/v1/nodes/" + twin.id)["name"], "alpha-2");
+  ok("PATCH", "/v1/nodes/" + twin.id, {{"name", "alpha"}});
   const auto refused = problem("POST", "/v1/nodes/alpha/tasks", {{"type", "echo"}}, 409, "ambiguous-node");
   EXPECT_EQ(refused["candidates"].size(), 2U);
   problem("GET", "/v1/tasks?node=alpha", nullptr, 409, "ambiguous-node");

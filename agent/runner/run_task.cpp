@@ -16,9 +16,14 @@ constexpr int kEndAttemptsAtShutdown = 5;
 /// What a worker sees of its run.
 class ActiveContext final : public RunContext {
  public:
-  ActiveContext(const ActiveRun& active, LiveRun& live, std::string run_id)
-      : active_(active), live_(live), run_id_(std::move(run_id)) {}
+  ActiveContext(const ActiveRun& active, LiveRun& live, std::string run_id,
+                std::filesystem::path process_record)
+      : active_(active),
+        live_(live),
+        run_id_(std::move(run_id)),
+        process_record_(std::move(process_record)) {}
   [[nodiscard]] const std::string& run_id() const override { return run_id_; }
+  [[nodiscard]] std::filesystem::path process_record() const override { return process_record_; }
   [[nodiscard]] std::stop_token stop() const override { return active_.stop.get_token(); }
   [[nodiscard]] StopCause stop_cause() const override { return active_.cause.load(); }
   void output(OutputStream stream, std::string_view bytes) override { live_.write(stream, bytes); }
@@ -28,6 +33,7 @@ class ActiveContext final : public RunContext {
   const ActiveRun& active_;
   LiveRun& live_;
   std::string run_id_;
+  std::filesystem::path process_record_;
 };
 
 WorkResult worker_error(std::string detail) {
@@ -139,6 +145,14 @@ void Runner::Body::attempt(ActiveRun& active) {
     note_problem(standard_output ? standard_error.error() : standard_output.error());
     return;
   }
+  // What an earlier run of the task noted down must not be taken for this one's.
+  std::error_code not_removed;
+  std::filesystem::remove(process_record(id), not_removed);
+  if (not_removed) {
+    note_problem(
+        {ErrorCode::io, "cannot remove " + process_record(id).string() + ": " + not_removed.message()});
+    return;
+  }
   reached(commit_point::kBeforeStart);
   auto started = ledger_.start(id);
   if (!started || !started->run) {
@@ -168,7 +182,7 @@ void Runner::Body::attempt(ActiveRun& active) {
 void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
   const std::string& id = active.task.id;
   log_.info("run started", {{"task", id}, {"run", started.number}, {"type", started.task.spec.type}});
-  ActiveContext context(active, *active.live, started.run_id);
+  ActiveContext context(active, *active.live, started.run_id, process_record(id));
   WorkResult result = work(worker, context, started.task.spec);
   {
     const std::scoped_lock lock(mutex_);

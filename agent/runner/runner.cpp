@@ -254,10 +254,15 @@ std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputS
   return options_.spool_folder / (std::string(task_id) + "." + std::string(to_string(stream)));
 }
 
+std::filesystem::path Runner::Body::process_record(std::string_view task_id) const {
+  return options_.spool_folder / (std::string(task_id) + ".processes");
+}
+
 void Runner::Body::remove_spool(std::string_view task_id) {
   std::error_code ignored;  // one that can't be removed now is overwritten by the task's next run
   std::filesystem::remove(spool_file(task_id, OutputStream::standard_output), ignored);
   std::filesystem::remove(spool_file(task_id, OutputStream::standard_error), ignored);
+  std::filesystem::remove(process_record(task_id), ignored);
 }
 
 void Runner::Body::reached(std::string_view point) const {

@@ -169,7 +169,13 @@ Result<TaskView> read_task(const json& value) {
   if (text_of(rest, "nodeId").empty() && rest.is_object()) rest.erase("nodeId");
   auto task = task_from_json(rest);
   if (!task) return with_context(task.error(), "the answer is not a task");
-  return TaskView{std::move(*task), std::move(result)};
+  TaskView view{std::move(*task), std::move(result), {}};
+  if (const auto requested = value.find("requested"); requested != value.end() && requested->is_array()) {
+    for (const auto& what : *requested) {
+      if (what.is_string()) view.requested.push_back(what.get<std::string>());
+    }
+  }
+  return view;
 }
 
 Result<RunView> read_run(const json& value) {
@@ -259,6 +265,9 @@ std::string render_task(const TaskView& view, UnixMilliseconds now) {
   fields.add("Ended", when(state.end_time, now));
   fields.add("Next run", when(state.next_run_at, now));
   fields.add("Cancel asked", when(state.cancel_requested_at, now));
+  if (!view.requested.empty()) {
+    fields.add("Asked for", join(view.requested, ", ") + "; the device has not taken it yet");
+  }
   fields.add("Runs", std::to_string(state.run_count));
   fields.add("Result", outcome_text(view.result, state.detail));
   if (!is_command) fields.add("Output", bounded(view.result.data));

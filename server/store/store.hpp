@@ -104,6 +104,10 @@ class ReadStore {
                                                                         DirectiveKind kind,
                                                                         std::string_view task_id) const = 0;
 
+  /// What was asked of the device about a task and it has not acknowledged, in order: update, cancel, delete;
+  /// each once.
+  [[nodiscard]] virtual std::vector<DirectiveKind> requests_about(std::string_view task_id) const = 0;
+
   [[nodiscard]] virtual std::int64_t orphan_count(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,

@@ -146,6 +146,21 @@ std::vector<DirectiveRecord> SqliteReads::waiting_directives(std::string_view no
              read_directive);
 }
 
+std::vector<DirectiveKind> SqliteReads::requests_about(std::string_view task_id) const {
+  auto row = database_.query(
+      "SELECT kind FROM directives WHERE task_id = ?1 AND kind <> 'task' GROUP BY kind ORDER BY "
+      "min(position)",
+      {task_id});
+  std::vector<DirectiveKind> kinds;
+  while (row.step()) {
+    const std::string name = row.text(0);
+    for (const auto kind : {DirectiveKind::update, DirectiveKind::cancel, DirectiveKind::delete_}) {
+      if (name == to_string(kind)) kinds.push_back(kind);
+    }
+  }
+  return kinds;
+}
+
 std::int64_t SqliteReads::orphan_count(std::string_view node_id) const {
   auto row = database_.query("SELECT count(*) FROM orphans WHERE node_id = ?1", {node_id});
   return row.step() ? row.integer(0) : 0;

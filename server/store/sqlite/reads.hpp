@@ -52,6 +52,7 @@ class SqliteReads : public virtual ReadStore {
                                                            std::int64_t sequence) const override;
   [[nodiscard]] std::vector<DirectiveRecord> waiting_directives(std::string_view node_id, DirectiveKind kind,
                                                                 std::string_view task_id) const override;
+  [[nodiscard]] std::vector<DirectiveKind> requests_about(std::string_view task_id) const override;
   [[nodiscard]] std::int64_t orphan_count(std::string_view node_id) const override;
   [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
   [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,

@@ -39,6 +39,16 @@ TEST(TaskView, ReadsTasksFromBeforeAnEnrolment) {
   EXPECT_TRUE(read_task(task));
 }
 
+TEST(TaskView, SaysWhatTheDeviceHasNotTakenYet) {
+  json task = a_task();
+  EXPECT_EQ(render_task(*read_task(task), kNow).find("Asked for"), std::string::npos);
+  task["requested"] = {"update", "delete", 5};
+  EXPECT_NE(render_task(*read_task(task), kNow).find("update, delete; the device has not taken it yet"),
+            std::string::npos);
+  task["requested"] = "update";
+  EXPECT_TRUE(read_task(task));
+}
+
 TEST(TaskView, RefusesWhatIsNoTask) {
   EXPECT_FALSE(read_task(json::array()));
   EXPECT_FALSE(read_task(json{{"id", 5}}));

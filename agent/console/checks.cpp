@@ -164,8 +164,9 @@ std::vector<Check> check_agent(const json& diagnostics) {
   }
   checks.push_back(check_policy(diagnostics));
   if (flag_of(diagnostics, "hold")) {
-    checks.push_back(
-        {"hold", Verdict::note, "the device starts nothing new", "go on with: agenttask release"});
+    checks.push_back({"hold", Verdict::note,
+                      describe_holder(text_of(diagnostics, "heldBy")) + ", starts nothing new",
+                      "go on with: agenttask release"});
   }
   const json* ledger = member_of(diagnostics, "ledger");
   const auto waiting = ledger != nullptr ? integer_of(*ledger, "outboxBytes") : std::nullopt;

@@ -150,12 +150,13 @@ Result<Cancelled> Ledger::Body::cancel(std::string_view id, bool deleted) {
   });
 }
 
-Result<void> Ledger::set_hold(bool hold) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
-    if (write.stream.hold == hold) return {};
-    write.stream.hold = hold;
+Result<HeldBy> Ledger::set_hold(bool hold) {
+  return body_->write([&](LedgerWrite& write) -> Result<HeldBy> {
+    const HeldBy before = write.stream.held_by;
+    if (write.stream.hold() == hold) return before;
+    write.stream.held_by = hold ? HeldBy::device : HeldBy::nobody;
     write.change.hold = write.change.work = true;
-    return {};
+    return before;
   });
 }
 

@@ -98,7 +98,9 @@ class Ledger {
   /// The id that `text` means: a whole id, the unique end of one (at least 4 characters; `conflict` names the
   /// candidates), or `@last`, the task created last on this device.
   [[nodiscard]] Result<std::string> resolve(std::string_view text);
-  [[nodiscard]] Result<void> set_hold(bool hold);
+  /// From the console of this device; lifts any hold, and leaves to an operator the one that is there.
+  /// Returns who held the device before.
+  [[nodiscard]] Result<HeldBy> set_hold(bool hold);
   [[nodiscard]] bool held();
   [[nodiscard]] Result<LedgerStatus> status();
 

@@ -145,8 +145,8 @@ void Receiver::cancel(const std::string& task_id, bool deleted) {
 }
 
 void Receiver::take(const SettingsDirective& directive) {
-  if (!directive.hold || *directive.hold == write_.stream.hold) return;
-  write_.stream.hold = *directive.hold;
+  if (!directive.hold || *directive.hold == write_.stream.hold()) return;
+  write_.stream.held_by = *directive.hold ? HeldBy::server : HeldBy::nobody;
   write_.change.hold = write_.change.work = true;
 }
 
@@ -188,7 +188,7 @@ Result<PollCursors> Ledger::poll_cursors() {
   return body_->read([&](storage::Database& database) -> Result<PollCursors> {
     const StreamRow stream = load_stream(database);
     PollCursors cursors{stream.epoch, stream.directives, stream.acknowledged, body_->incarnation(),
-                        {},           stream.hold};
+                        {},           stream.hold()};
     // The newest, and the oldest: the one that a server acknowledged last.
     auto statement = database.query(
         "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"

@@ -218,6 +218,23 @@ def test_hold_starts_nothing_new_until_release(site, tmp_path):
     assert site.api.ended(task["id"])["status"] == "complete" and lines(tmp_path / "ran") == ["x"]
 
 
+def test_who_holds_is_said(site):
+    agent = site.agent
+    status = lambda: json.loads(agent.console("status", "--json").stdout)   # noqa: E731
+    assert "not on hold" in agent.console("release").stdout
+    agent.console("hold")
+    agent.restart()
+    assert status()["heldBy"] == "device" and "held on this device" in agent.console("status").stdout
+    assert "set on it" in agent.console("release").stdout and "heldBy" not in status()
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").ok()["hold"] is False, "the server knows")
+    assert site.api.patch(f"/v1/nodes/{site.node}", {"hold": True}).status in (200, 202)
+    until(lambda: status()["hold"], "the device holds")
+    agent.console("hold")                                      # the operator's stays the operator's
+    assert status()["heldBy"] == "operator" and "by an operator" in agent.console("status").stdout and "by an operator" in agent.console("doctor").stdout
+    assert "operator" in agent.console("release").stdout
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").ok()["hold"] is False, "the server knows")
+
+
 def test_hold_from_the_server(site, tmp_path):
     assert site.api.patch(f"/v1/nodes/{site.node}", {"hold": True}).status in (200, 202)
     until(lambda: json.loads(site.agent.console("status", "--json").stdout)["hold"] is True, "the device holds")

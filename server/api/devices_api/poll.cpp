@@ -59,28 +59,25 @@ Outcome poll(Call& call) {
   const std::string name = settle_name(call, *request);
   auto watched = call.context.live.watched(call.device->id);
   std::sort(request->watching.begin(), request->watching.end());
-  const auto hold_back = [&]() -> std::optional<Wait> {
-    if (request->watching != watched) return std::nullopt;
+  if (call.device->quarantined_at) watched.clear();
+  const auto hold_back = [&](const PollAnswer& answer) -> std::optional<Wait> {
+    if (answer.resync || !answer.lines.empty() || request->watching != watched) return std::nullopt;
+    if (request->quarantined == answer.quarantined.empty()) return std::nullopt;
     return call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id});
   };
   if (call.writes != nullptr) {
     auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
     // What it acknowledged is stored; there may be nothing to say yet.
-    if (!answer.resync && answer.lines.empty()) {
-      if (auto wait = hold_back()) return *wait;
-    }
+    if (auto wait = hold_back(answer)) return *wait;
     return to_response(call, std::move(answer), std::move(watched), name);
   }
-  switch (examine_poll(call.store, *call.device, *request)) {
-    case PollNeed::write:
-      return NeedsWrite{};
-    case PollNeed::nothing:
-      if (auto wait = hold_back()) return *wait;
-      break;
-    case PollNeed::answer:
-      break;
+  const PollNeed need = examine_poll(call.store, *call.device, *request);
+  if (need == PollNeed::write) return NeedsWrite{};
+  auto answer = answer_poll(call.store, *call.device, *request);
+  if (need == PollNeed::nothing) {
+    if (auto wait = hold_back(answer)) return *wait;
   }
-  return to_response(call, answer_poll(call.store, *call.device, *request), std::move(watched), name);
+  return to_response(call, std::move(answer), std::move(watched), name);
 }
 
 }  // namespace agenttask::server

@@ -108,6 +108,14 @@ std::optional<CertificateRecord> SqliteReads::certificate(std::string_view finge
   return CertificateRecord{row.text(0), row.text(1), row.integer(2), row.integer(3), row.optional_integer(4)};
 }
 
+std::optional<UnixMilliseconds> SqliteReads::incarnation_replaced_at(std::string_view node_id,
+                                                                     std::string_view incarnation) const {
+  auto row = database_.query("SELECT replaced_at FROM past_incarnations WHERE node_id = ?1 AND id = ?2",
+                             {node_id, incarnation});
+  if (!row.step()) return std::nullopt;
+  return row.integer(0);
+}
+
 std::vector<DirectiveRecord> SqliteReads::queued_directives(std::string_view node_id,
                                                             std::size_t limit) const {
   return all(

@@ -101,9 +101,10 @@ Result<Created> Ledger::create(TaskSpec spec) {
       row->task.spec.data = load_data(write.database, row->sequence);
       return Created{std::move(row->task), true};
     }
-    {
-      auto statement = write.database.query("SELECT 1 FROM remembered WHERE id = ?1", {spec.id});
-      if (statement.step()) return other_request(spec.id);
+    if (auto removed = load_remembered(write.database, spec.id)) {
+      if (removed->digest != digest) return other_request(spec.id);
+      removed->state.detail = "it ended, and what else was known of it was removed after its retention";
+      return Created{{std::move(spec), std::move(removed->state)}, true};
     }
     TaskRow row;
     row.task.spec = std::move(spec);

@@ -77,7 +77,8 @@ class Ledger {
   // ---- what people on the device ask
 
   /// Stores a task. An empty id is made here. The same id with the same request gives the task that is there;
-  /// with another request `conflict`, also after it was removed.
+  /// with another request `conflict`. Also after it was removed: then the answer says how it ended, and
+  /// little else.
   [[nodiscard]] Result<Created> create(TaskSpec spec);
   /// `changes` is JSON text, as in PATCH. `conflict` when it has ended.
   [[nodiscard]] Result<Task> update(std::string_view id, std::string_view changes);

@@ -272,15 +272,9 @@ void LedgerWrite::trim_output(std::int64_t budget) {
 void LedgerWrite::report_remembered(std::string_view id) {
   EndedReport ended;
   ended.task_id = id;
-  {
-    auto statement = database.query("SELECT status, reason, end_time FROM remembered WHERE id = ?1", {id});
-    if (!statement.step()) return;
-    const auto status = parse_task_status(statement.text(0));
-    ended.state.status = status ? *status : TaskStatus::cancelled;
-    ended.state.reason = statement.text(1);
-    ended.state.end_time = statement.integer(2);
-    ended.state.add_time = ended.state.updated_at = statement.integer(2);
-  }
+  auto remembered = load_remembered(database, id);
+  if (!remembered) return;
+  ended.state = std::move(remembered->state);
   report({0, std::move(ended)});
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kSummary =
     "Runs tasks on this device, and follows them; with fleet, on any device of a task server.";
+constexpr const char* kVerbs = "Verbs";  ///< their title in --help
 constexpr const char* kOverview = R"(
 IDs may be shortened to their end (at least 4 characters); @last is the task that anybody added last on this
 device (with echo, command or add; those of a server don't count).
@@ -111,7 +112,7 @@ void Console::print_json(const std::string& text) const {
 }
 
 CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
-  CLI::App* app = parent.add_subcommand(verb.name, verb.summary);
+  CLI::App* app = parent.add_subcommand(verb.name, verb.summary)->group(kVerbs);
   add_json(*app, console);
   app->footer("Examples:\n" + verb.examples);
   app->callback([&console, takes_rest = verb.takes_rest, action = std::move(action)] {
@@ -119,6 +120,10 @@ CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::fu
     console.action = action;
   });
   return app;
+}
+
+CLI::App* add_verb_group(CLI::App& parent, const std::string& name, const std::string& summary) {
+  return parent.add_subcommand(name, summary)->group(kVerbs)->require_subcommand(1);
 }
 
 CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
@@ -171,7 +176,6 @@ int run(std::vector<std::string> arguments, Console& console) {
   root.require_subcommand(1);
   root.get_formatter()->column_width(32);
   root.get_formatter()->label("SUBCOMMAND", "VERB");
-  root.get_formatter()->label("Subcommands", "Verbs");
   root.get_formatter()->label("REQUIRED", "");
   root.footer(kOverview);
   add_json(root, console);

@@ -51,6 +51,9 @@ CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::fu
 /// The same for verbs that talk to the agent of this device: with --state-dir.
 CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action);
 
+/// A verb that only holds others, as fleet does: one of them has to follow.
+CLI::App* add_verb_group(CLI::App& parent, const std::string& name, const std::string& summary);
+
 /// The ID of a task of this device; the same for all verbs.
 void add_task_id(CLI::App& verb, std::string& id);
 

@@ -62,8 +62,7 @@ Result<TaskView> task_of(const agent::Answer& answer) {
 
 void add_fleet(CLI::App& root, Console& console) {
   CLI::App* fleet =
-      root.add_subcommand("fleet", "Work with any device of a task server; no agent needed here");
-  fleet->require_subcommand(1);
+      add_verb_group(root, "fleet", "Work with any device of a task server; no agent needed here");
   fleet->footer(
       "NODE is a device's id or its name. Task IDs may be shortened to their end; @last is the newest of the "
       "server.\n"

@@ -60,6 +60,13 @@ Result<void> Runner::Body::recover() {
       return {};
     }
   }
+  // No run is under way: what a crash after an end left here is nobody's any more.
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator file(options_.spool_folder, ignored), last;
+       !ignored && file != last; file.increment(ignored)) {
+    std::error_code kept;
+    if (file->is_regular_file(kept)) std::filesystem::remove(file->path(), kept);
+  }
   recovered_ = true;
   return {};
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -40,6 +41,10 @@ class Presence {
   /// What is known here, laid over what the row says.
   void fill(NodeRecord& node) const;
 
+  /// Calls `listener` when something changes and nothing had since take_changed. Before any other thread.
+  void when_changed(std::function<void()> listener) { listener_ = std::move(listener); }
+  [[nodiscard]] bool has_changed() const;
+
   struct Seen {
     std::string node_id;
     UnixMilliseconds last_seen = 0;
@@ -59,8 +64,15 @@ class Presence {
     bool warned = false;
     bool name_refused = false;
   };
+  /// True when it is the first change.
+  [[nodiscard]] bool change(Entry& entry);
+  void tell(bool first) const;
+  void compare_clocks(std::string_view node_id, Entry& entry, DurationMilliseconds offset);
+
   const Clock& clock_;
   Logger& logger_;
+  std::function<void()> listener_;
+  bool changed_ = false;
   mutable std::mutex mutex_;
   std::map<std::string, Entry, std::less<>> entries_;
 };

@@ -135,17 +135,22 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   Presence presence(clock, logger);
   Writer writer(
       std::move(session), [&](const auto&) { ++commits; }, logger);
-  Housekeeper housekeeper(*store, writer, presence, clock, logger, {});
+  Bell bell;
+  Housekeeper housekeeper(*store, writer, presence, clock, logger, {}, bell);
   housekeeper.tick();
   EXPECT_EQ(commits, 0);
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::seconds(1));  // the task's expiry
   presence.seen(node, clock.monotonic(), clock.wall() + 500);
   clock.advance(std::chrono::milliseconds(1000));
   housekeeper.tick();
   EXPECT_EQ(commits, 1);
   EXPECT_EQ(task(id).task.state.status, TaskStatus::failed);
   EXPECT_FALSE(node_row().last_seen);
+  housekeeper.tick();
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::seconds(29));  // the device was seen
   clock.advance(std::chrono::seconds(30));
   housekeeper.tick();
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::minutes(10) - std::chrono::seconds(31));  // nothing else
   EXPECT_EQ(node_row().last_seen, clock.wall() - 31'000);
   EXPECT_EQ(node_row().clock_offset, 500);
 }
@@ -164,7 +169,8 @@ class Retention : public StoreTest {
   }
   void start() {
     housekeeper.reset();
-    housekeeper = std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{});
+    housekeeper =
+        std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{}, bell);
     housekeeper->tick();
   }
   /// So many days pass, and the housekeeper looks four times a day.
@@ -184,6 +190,7 @@ class Retention : public StoreTest {
   std::string id;
   Logger quiet{LogLevel::error, LogFormat::text};
   Presence presence{clock, quiet};
+  Bell bell;
   std::unique_ptr<Writer> writer;
   std::unique_ptr<Housekeeper> housekeeper;
 };

@@ -15,7 +15,7 @@ constexpr const char* kLedgerFile = "ledger.db";    ///< in the state folder
 constexpr const char* kPolicyFile = "policy.json";  ///< in the configuration folder
 
 struct LedgerFile {
-  std::uintmax_t bytes = 0;
+  std::uintmax_t bytes = 0;  ///< with its write-ahead log
   bool is_database = false;  ///< begins as an SQLite file does
 };
 

@@ -1,6 +1,7 @@
 #include "agent/console/agent_link.hpp"
 
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -29,6 +30,19 @@ Error advise(Error error, const std::string& address) {
   return error;
 }
 
+Result<agent::ConsoleClient> connect_within(const Console& console, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds kLook{50};
+  const std::string address = folders_of(console).console_address();
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    auto client = agent::ConsoleClient::connect(address);
+    if (client) return client;
+    const bool may_come = client.error().code == ErrorCode::unavailable;
+    if (!may_come || std::chrono::steady_clock::now() >= deadline) return advise(client.error(), address);
+    std::this_thread::sleep_for(kLook);
+  }
+}
+
 }  // namespace
 
 os::Folders folders_of(const Console& console) {
@@ -39,10 +53,11 @@ os::Folders folders_of(const Console& console) {
 }
 
 Result<agent::ConsoleClient> connect(const Console& console) {
-  const std::string address = folders_of(console).console_address();
-  auto client = agent::ConsoleClient::connect(address);
-  if (!client) return advise(client.error(), address);
-  return client;
+  return connect_within(console, console.patience);
+}
+
+Result<agent::ConsoleClient> connect_at_once(const Console& console) {
+  return connect_within(console, std::chrono::milliseconds(0));
 }
 
 agent::Answer ask(const Console& console, std::string_view call, const nlohmann::json& arguments) {

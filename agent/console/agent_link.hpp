@@ -15,8 +15,10 @@ namespace agenttask::console {
 /// The folders of the agent that --state-dir or AGENTTASK_STATE_DIR names; the system's otherwise.
 [[nodiscard]] os::Folders folders_of(const Console& console);
 
-/// Connects; the error says how to get an agent, or the right to talk to it.
+/// Connects, with the console's patience; the error says how to get an agent, or the right to talk to it.
 [[nodiscard]] Result<agent::ConsoleClient> connect(const Console& console);
+/// The same without waiting, for what tells how the agent is doing now.
+[[nodiscard]] Result<agent::ConsoleClient> connect_at_once(const Console& console);
 
 /// Connects and asks one question.
 [[nodiscard]] agent::Answer ask(const Console& console, std::string_view call,

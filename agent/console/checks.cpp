@@ -164,8 +164,9 @@ std::vector<Check> check_agent(const json& diagnostics) {
   }
   checks.push_back(check_policy(diagnostics));
   if (flag_of(diagnostics, "hold")) {
-    checks.push_back(
-        {"hold", Verdict::note, "the device starts nothing new", "go on with: agenttask release"});
+    checks.push_back({"hold", Verdict::note,
+                      describe_holder(text_of(diagnostics, "heldBy")) + ", starts nothing new",
+                      "go on with: agenttask release"});
   }
   const json* ledger = member_of(diagnostics, "ledger");
   const auto waiting = ledger != nullptr ? integer_of(*ledger, "outboxBytes") : std::nullopt;
@@ -232,12 +233,16 @@ std::vector<Check> check_membership(const Membership& membership, UnixMillisecon
                       "to be managed from one: agenttask enroll URL TOKEN"});
     return checks;
   }
+  if (!membership.enrolled && membership.link_state == "refused") {
+    checks.push_back({"enrolment", Verdict::failed, membership.last_error,
+                      "it is not tried again with this token: agenttask enroll URL TOKEN"});
+    return checks;
+  }
   if (!membership.enrolled) {
     checks.push_back(
         {"enrolment", membership.last_error.empty() ? Verdict::warning : Verdict::failed,
          "waits for " + membership.url + (membership.last_error.empty() ? "" : ": " + membership.last_error),
-         "it is tried again by itself; a wrong or spent token needs a new one: "
-         "agenttask enroll URL TOKEN"});
+         "it is tried again by itself; see below which link is broken"});
     return checks;
   }
   checks.push_back({"enrolment", Verdict::good, membership.name + " at " + membership.url});

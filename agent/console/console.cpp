@@ -15,8 +15,10 @@ namespace {
 
 constexpr const char* kSummary =
     "Runs tasks on this device, and follows them; with fleet, on any device of a task server.";
+constexpr const char* kVerbs = "Verbs";  ///< their title in --help
 constexpr const char* kOverview = R"(
-IDs may be shortened to their end (at least 4 characters); @last is the task created last on this device.
+IDs may be shortened to their end (at least 4 characters); @last is the task that anybody added last on this
+device (with echo, command or add; those of a server don't count).
 Exit codes: that of the command; 124 it timed out; 128+n signal n ended it; 125 AgentTask itself failed.
 Environment: AGENTTASK_STATE_DIR (as --state-dir), NO_COLOR; AGENTTASK_SERVER, _TOKEN, _CA for fleet.
 
@@ -112,7 +114,7 @@ void Console::print_json(const std::string& text) const {
 }
 
 CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
-  CLI::App* app = parent.add_subcommand(verb.name, verb.summary);
+  CLI::App* app = parent.add_subcommand(verb.name, verb.summary)->group(kVerbs);
   add_json(*app, console);
   app->footer("Examples:\n" + verb.examples);
   app->callback([&console, takes_rest = verb.takes_rest, action = std::move(action)] {
@@ -122,10 +124,20 @@ CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::fu
   return app;
 }
 
+CLI::App* add_verb_group(CLI::App& parent, const std::string& name, const std::string& summary) {
+  return parent.add_subcommand(name, summary)->group(kVerbs)->require_subcommand(1);
+}
+
 CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action) {
   CLI::App* app = add_verb(parent, console, verb, std::move(action));
   add_state_folder(*app, console);
   return app;
+}
+
+void add_task_id(CLI::App& verb, std::string& id) {
+  verb.add_option("ID", id, "The task: its id, the end of it, or @last: the one last added on this device")
+      ->type_name("")
+      ->required();
 }
 
 void allow_only(CLI::Option& option, std::vector<std::string> words) {
@@ -166,7 +178,6 @@ int run(std::vector<std::string> arguments, Console& console) {
   root.require_subcommand(1);
   root.get_formatter()->column_width(32);
   root.get_formatter()->label("SUBCOMMAND", "VERB");
-  root.get_formatter()->label("Subcommands", "Verbs");
   root.get_formatter()->label("REQUIRED", "");
   root.footer(kOverview);
   add_json(root, console);

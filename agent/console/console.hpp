@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,7 +28,9 @@ struct Console {
   std::string state_folder;  ///< --state-dir, AGENTTASK_STATE_DIR; empty: the system's agent
   /// The words after `--`, which the parser of the command line never sees.
   std::optional<std::vector<std::string>> rest;
-  bool takes_rest = false;      ///< the verb chosen reads `rest`
+  bool takes_rest = false;  ///< the verb chosen reads `rest`
+  /// How long a verb waits for an agent that does not listen: it may be just starting.
+  std::chrono::milliseconds patience{1500};
   std::function<int()> action;  ///< of the verb chosen; returns the exit code
 
   /// Prints the problem (with --json as its object) on standard error. Returns kFailure.
@@ -47,6 +50,12 @@ struct Verb {
 CLI::App* add_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action);
 /// The same for verbs that talk to the agent of this device: with --state-dir.
 CLI::App* add_agent_verb(CLI::App& parent, Console& console, const Verb& verb, std::function<int()> action);
+
+/// A verb that only holds others, as fleet does: one of them has to follow.
+CLI::App* add_verb_group(CLI::App& parent, const std::string& name, const std::string& summary);
+
+/// The ID of a task of this device; the same for all verbs.
+void add_task_id(CLI::App& verb, std::string& id);
 
 /// Restricts what an option takes, with a message that names what is allowed.
 void allow_only(CLI::Option& option, std::vector<std::string> words);

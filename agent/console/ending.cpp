@@ -26,7 +26,7 @@ std::string verdict(const Task& task) {
 }  // namespace
 
 void add_ending_options(CLI::App& verb, EndingWords& words) {
-  verb.add_option("ID", words.id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(verb, words.id);
   verb.add_flag("--no-wait", words.no_wait, "Ask a running task to stop, and don't wait until it has");
 }
 

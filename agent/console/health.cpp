@@ -64,8 +64,12 @@ std::string describe_offset(DurationMilliseconds offset) {
 void find_server_problems(const json& server, UnixMilliseconds now, std::vector<std::string>& problems) {
   const std::string state = text_of(server, "state");
   const std::string why = text_of(server, "lastError");
-  if (state == "disconnected" || state == "refused" || (state == "enrolling" && !why.empty()) ||
-      (state == "connecting" && !why.empty())) {
+  const json& wish = object_of(server, "enrollment");
+  if (const std::string error = text_of(wish, "error"); !error.empty()) {
+    problems.push_back(
+        flag_of(wish, "refused") ? error : "not enrolled with " + text_of(wish, "url") + " yet: " + error);
+  } else if (state == "disconnected" || state == "refused" || (state == "enrolling" && !why.empty()) ||
+             (state == "connecting" && !why.empty())) {
     problems.push_back((state == "refused"     ? "the server refuses this device: "
                         : state == "enrolling" ? "not enrolled yet: "
                                                : "no contact with the server: ") +
@@ -83,6 +87,12 @@ void find_server_problems(const json& server, UnixMilliseconds now, std::vector<
 }
 
 }  // namespace
+
+std::string describe_holder(const std::string& held_by) {
+  if (held_by == "device") return "held on this device";
+  if (held_by == "operator") return "held by an operator of the server";
+  return "held";
+}
 
 Health read_status(const json& answer, UnixMilliseconds now) {
   const json& agent = object_of(answer, "agent");
@@ -108,7 +118,10 @@ Health read_status(const json& answer, UnixMilliseconds now) {
                           std::to_string(integer_of(agent, "pid").value_or(0)) + ", as user " +
                           text_of(agent, "user") + ", for " +
                           format_duration(now - integer_of(agent, "startedAt").value_or(now)));
-  if (flag_of(answer, "hold")) fields.add("Hold", "starts nothing new; go on with: agenttask release");
+  if (flag_of(answer, "hold")) {
+    fields.add("Hold", describe_holder(text_of(answer, "heldBy")) +
+                           ", starts nothing new; go on with: agenttask release");
+  }
   std::string node = text_of(server, "name");
   if (const std::string id = text_of(answer, "nodeId"); !id.empty())
     node += node.empty() ? id : " (" + id + ")";

@@ -9,6 +9,9 @@
 /// What the agent's answer to `status` says about its health.
 namespace agenttask::console {
 
+/// Who holds the device, as the agent names it: `device` is somebody at this console.
+[[nodiscard]] std::string describe_holder(const std::string& held_by);
+
 // Exit codes of `status`.
 constexpr int kHealthy = 0;
 constexpr int kDegraded = 1;

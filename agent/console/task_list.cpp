@@ -1,5 +1,6 @@
 #include "agent/console/task_list.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,8 @@ Result<std::string> render_run_list(const json& answer, const Screen& screen, Un
     if (!view) return view.error();
     runs.push_back(std::move(*view));
   }
+  std::sort(runs.begin(), runs.end(),
+            [](const RunView& one, const RunView& other) { return one.run.number < other.run.number; });
   return render_runs(runs, screen, now);
 }
 

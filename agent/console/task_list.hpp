@@ -13,7 +13,7 @@ namespace agenttask::console {
 /// `{"tasks":[…],"nextCursor":…}` as a table, and how to see more.
 [[nodiscard]] Result<std::string> render_task_list(const nlohmann::json& answer, const Screen& screen,
                                                    bool show_node, UnixMilliseconds now);
-/// `{"runs":[…]}` as a table.
+/// `{"runs":[…]}`, in whatever order, as a table with the newest last: next to the prompt.
 [[nodiscard]] Result<std::string> render_run_list(const nlohmann::json& answer, const Screen& screen,
                                                   UnixMilliseconds now);
 

@@ -142,6 +142,13 @@ std::string outcome_text(const RunResult& result, const std::string& detail) {
   return text;
 }
 
+/// What a task is about, and its tags, in a line.
+std::string summarize(const TaskSpec& spec) {
+  std::string what = describe_work(spec);
+  if (!spec.tags.empty()) what += (what.empty() ? "[" : " [") + join(spec.tags, ", ") + "]";
+  return what;
+}
+
 /// Takes the result out of a task or run: it can hold megabytes of output, more than a result on the wire
 /// may, so it is read by itself.
 RunResult take_result(json& object) {
@@ -162,7 +169,13 @@ Result<TaskView> read_task(const json& value) {
   if (text_of(rest, "nodeId").empty() && rest.is_object()) rest.erase("nodeId");
   auto task = task_from_json(rest);
   if (!task) return with_context(task.error(), "the answer is not a task");
-  return TaskView{std::move(*task), std::move(result)};
+  TaskView view{std::move(*task), std::move(result), {}};
+  if (const auto requested = value.find("requested"); requested != value.end() && requested->is_array()) {
+    for (const auto& what : *requested) {
+      if (what.is_string()) view.requested.push_back(what.get<std::string>());
+    }
+  }
+  return view;
 }
 
 Result<RunView> read_run(const json& value) {
@@ -205,7 +218,10 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                          UnixMilliseconds now) {
   std::vector<Column> columns{{"ID"}, {"TYPE", true}, {"STATUS"}, {"ADDED"}, {"RUNS", false, true}};
   if (show_node) columns.insert(columns.begin() + 1, Column{"NODE", true});
-  columns.push_back({"WHAT", true});
+  // A list without data may have nothing to say in this column.
+  const bool says_what = std::any_of(tasks.begin(), tasks.end(),
+                                     [](const TaskView& view) { return !summarize(view.task.spec).empty(); });
+  if (says_what) columns.push_back({"WHAT", true});
   Table table(std::move(columns));
   // A narrow terminal shows the end of each id, which every verb takes for it.
   const bool narrow = screen.width() != 0 && screen.width() < kWide;
@@ -218,9 +234,7 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                           format_age(now - task.state.add_time),
                           std::to_string(task.state.run_count)};
     if (show_node) row.insert(row.begin() + 1, Cell(task.spec.node_id));
-    std::string what = describe_work(task.spec);
-    if (!task.spec.tags.empty()) what += (what.empty() ? "[" : " [") + join(task.spec.tags, ", ") + "]";
-    row.emplace_back(std::move(what));
+    if (says_what) row.emplace_back(summarize(task.spec));
     table.add(std::move(row));
   }
   return table.render(screen);
@@ -251,6 +265,9 @@ std::string render_task(const TaskView& view, UnixMilliseconds now) {
   fields.add("Ended", when(state.end_time, now));
   fields.add("Next run", when(state.next_run_at, now));
   fields.add("Cancel asked", when(state.cancel_requested_at, now));
+  if (!view.requested.empty()) {
+    fields.add("Asked for", join(view.requested, ", ") + "; the device has not taken it yet");
+  }
   fields.add("Runs", std::to_string(state.run_count));
   fields.add("Result", outcome_text(view.result, state.detail));
   if (!is_command) fields.add("Output", bounded(view.result.data));

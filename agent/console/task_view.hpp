@@ -37,6 +37,7 @@ struct RunResult {
 struct TaskView {
   Task task;  ///< without its result
   RunResult result;
+  std::vector<std::string> requested;  ///< what the server asked of the device, which has not taken it yet
 };
 
 struct RunView {

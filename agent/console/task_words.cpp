@@ -109,11 +109,13 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
       ->type_name("N")
       ->group(kGroup);
   text("--backoff", words.backoff, "Before the second attempt; doubles (default 1s)", "TIME");
-  allow_only(*verb.add_option("--on-interrupt", words.on_interrupt,
-                              "After a crash in the middle: fail (default) or rerun")
-                  ->type_name("WHAT")
-                  ->group(kGroup),
-             {"fail", "rerun"});
+  allow_only(
+      *verb.add_option(
+               "--on-interrupt", words.on_interrupt,
+               "After a crash in the middle: fail (default) or rerun, at most 3 times and beside --retry")
+           ->type_name("WHAT")
+           ->group(kGroup),
+      {"fail", "rerun"});
   add_list_option(verb, "--tag", words.tags, "A label; may be given several times", "TAG")->group(kGroup);
   text("--description", words.description, "What it is for", "TEXT");
   text("--metadata", words.metadata, "A JSON object of your own, @FILE or -", "JSON");

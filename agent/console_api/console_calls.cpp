@@ -101,6 +101,20 @@ Problem as_over_https(Problem problem) {
   return problem;
 }
 
+/// `device` or `operator`; empty where nobody holds, or it is not known who.
+std::string_view name_of(HeldBy held_by) {
+  switch (held_by) {
+    case HeldBy::device:
+      return "device";
+    case HeldBy::server:
+      return "operator";
+    case HeldBy::nobody:
+    case HeldBy::unknown:
+      break;
+  }
+  return {};
+}
+
 /// What a watcher was told last: a new one is told only when something of it changed.
 struct SeenState {
   std::string status, reason, detail;
@@ -251,7 +265,7 @@ Result<std::string> ConsoleCalls::get_runs(const json& arguments, const Caller&)
   const auto runs = ledger_.runs(*id);
   if (!runs) return runs.error();
   json list = json::array();
-  for (const Run& run : *runs) list.push_back(run_to_json(run));
+  for (auto run = runs->rbegin(); run != runs->rend(); ++run) list.push_back(run_to_json(*run));
   return encode_json(json{{"runs", std::move(list)}});
 }
 
@@ -424,7 +438,8 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     json counts = json::object();
     for (const auto& [status, count] : ledger->tasks) counts[std::string(to_string(status))] = count;
     answer["tasks"] = std::move(counts);
-    answer["hold"] = ledger->hold;
+    answer["hold"] = ledger->held_by != HeldBy::nobody;
+    if (const auto name = name_of(ledger->held_by); !name.empty()) answer["heldBy"] = name;
     answer["nodeId"] = ledger->node_id;  // without a link to ask, the last node that the tasks belonged to
     answer["ledger"] = {{"fileBytes", ledger->file_bytes},
                         {"outboxReports", ledger->outbox_reports},
@@ -445,16 +460,21 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
   return encode_json(answer);
 }
 
-Result<std::string> ConsoleCalls::hold(const json& arguments, const Caller&) const {
+Result<std::string> ConsoleCalls::switch_hold(const json& arguments, bool hold) const {
   if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  if (const auto done = ledger_.set_hold(true); !done) return done.error();
-  return encode_json(json{{"hold", true}, {"running", runner_.status().running}});
+  const auto before = ledger_.set_hold(hold);
+  if (!before) return before.error();
+  json answer{{"hold", hold}, {"running", runner_.status().running}, {"wasHeld", *before != HeldBy::nobody}};
+  if (const auto name = name_of(*before); !name.empty()) answer["wasHeldBy"] = name;
+  return encode_json(answer);
+}
+
+Result<std::string> ConsoleCalls::hold(const json& arguments, const Caller&) const {
+  return switch_hold(arguments, true);
 }
 
 Result<std::string> ConsoleCalls::release(const json& arguments, const Caller&) const {
-  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  if (const auto done = ledger_.set_hold(false); !done) return done.error();
-  return encode_json(json{{"hold", false}, {"running", runner_.status().running}});
+  return switch_hold(arguments, false);
 }
 
 Result<std::string> ConsoleCalls::enroll(const json& arguments, const Caller&) const {

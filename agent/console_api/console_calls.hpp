@@ -53,6 +53,7 @@ class ConsoleCalls {
   [[nodiscard]] Result<std::string> cancel_task(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> watch(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> status(const nlohmann::json& arguments, const Caller& caller) const;
+  [[nodiscard]] Result<std::string> switch_hold(const nlohmann::json& arguments, bool hold) const;
   [[nodiscard]] Result<std::string> hold(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> release(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> enroll(const nlohmann::json& arguments, const Caller& caller) const;

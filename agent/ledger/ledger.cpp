@@ -95,7 +95,11 @@ Result<Created> Ledger::create(TaskSpec spec) {
       row->task.spec.data = load_data(write.database, row->sequence);
       return Created{std::move(row->task), true};
     }
-    if (write.remembers(spec.id)) return other_request(spec.id);
+    if (auto removed = load_remembered(write.database, spec.id)) {
+      if (removed->digest != digest) return other_request(spec.id);
+      removed->state.detail = "it ended, and what else was known of it was removed after its retention";
+      return Created{{std::move(spec), std::move(removed->state)}, true};
+    }
     TaskRow row;
     row.task.spec = std::move(spec);
     write.insert_local(row, digest);
@@ -173,12 +177,13 @@ Result<RoomMessage> Ledger::post(RoomMessage message) {
   });
 }
 
-Result<void> Ledger::set_hold(bool hold) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
-    if (write.stream.hold == hold) return {};
-    write.stream.hold = hold;
+Result<HeldBy> Ledger::set_hold(bool hold) {
+  return body_->write([&](LedgerWrite& write) -> Result<HeldBy> {
+    const HeldBy before = write.stream.held_by;
+    if (write.stream.hold() == hold) return before;
+    write.stream.held_by = hold ? HeldBy::device : HeldBy::nobody;
     write.change.hold = write.change.work = true;
-    return {};
+    return before;
   });
 }
 

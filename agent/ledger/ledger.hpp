@@ -81,7 +81,8 @@ class Ledger {
   // ---- what people on the device ask
 
   /// Stores a task. An empty id is made here. The same id with the same request gives the task that is there;
-  /// with another request `conflict`, also after it was removed.
+  /// with another request `conflict`. Also after it was removed: then the answer says how it ended, and
+  /// little else.
   [[nodiscard]] Result<Created> create(TaskSpec spec);
   /// `changes` is JSON text, as in PATCH. `conflict` when it has ended.
   [[nodiscard]] Result<Task> update(std::string_view id, std::string_view changes);
@@ -116,7 +117,9 @@ class Ledger {
   /// The id that `text` means: a whole id, the unique end of one (at least 4 characters; `conflict` names the
   /// candidates), or `@last`, the task created last on this device.
   [[nodiscard]] Result<std::string> resolve(std::string_view text);
-  [[nodiscard]] Result<void> set_hold(bool hold);
+  /// From the console of this device; lifts any hold, and leaves to an operator the one that is there.
+  /// Returns who held the device before.
+  [[nodiscard]] Result<HeldBy> set_hold(bool hold);
   [[nodiscard]] bool held();
   [[nodiscard]] Result<LedgerStatus> status();
 

@@ -107,7 +107,10 @@ Result<std::string> Ledger::resolve(std::string_view text) {
     if (text == "@last") {
       std::string last = load_stream(database).last_created;
       if (!last.empty()) return last;
-      return Error{ErrorCode::not_found, "no task was created on this device yet", "id"};
+      return Error{
+          ErrorCode::not_found,
+          "nobody added a task on this device yet (tasks of a server don't count); agenttask list shows all",
+          "id"};
     }
     const std::string end = normalize_uuid(text);
     const bool plain = std::all_of(end.begin(), end.end(), [](char c) {
@@ -131,7 +134,7 @@ Result<std::string> Ledger::resolve(std::string_view text) {
 
 bool Ledger::held() {
   const auto hold =
-      body_->read([](storage::Database& database) -> Result<bool> { return load_stream(database).hold; });
+      body_->read([](storage::Database& database) -> Result<bool> { return load_stream(database).hold(); });
   return hold && *hold;
 }
 
@@ -154,7 +157,7 @@ Result<LedgerStatus> Ledger::status() {
     status.directives = stream.directives;
     status.reports = stream.reports;
     status.acknowledged = stream.acknowledged;
-    status.hold = stream.hold;
+    status.held_by = stream.held_by;
     status.last_created = stream.last_created;
     status.node_id = stream.node_id;
     return status;

@@ -201,7 +201,7 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
     if (!row || row->queue != Queue::ready) return StartAnswer{};
     const auto expires = row->task.spec.options.expires_at;
     if (expires && *expires <= write.now) return StartAnswer{};
-    if (write.stream.hold) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
+    if (write.stream.hold()) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
     if (write.outbox_is_full()) return StartAnswer{std::nullopt, std::string(reason::kOutboxFull)};
     TaskState& state = row->task.state;
     state.status = TaskStatus::running;

@@ -157,8 +157,8 @@ void Receiver::change(std::int64_t sequence, const std::string& task_id,
 }
 
 void Receiver::take(const SettingsDirective& directive) {
-  if (!directive.hold || *directive.hold == write_.stream.hold) return;
-  write_.stream.hold = *directive.hold;
+  if (!directive.hold || *directive.hold == write_.stream.hold()) return;
+  write_.stream.held_by = *directive.hold ? HeldBy::server : HeldBy::nobody;
   write_.change.hold = write_.change.work = true;
 }
 
@@ -206,7 +206,7 @@ Result<PollCursors> Ledger::poll_cursors() {
   return body_->read([&](storage::Database& database) -> Result<PollCursors> {
     const StreamRow stream = load_stream(database);
     PollCursors cursors{stream.epoch, stream.directives, stream.acknowledged, body_->incarnation(),
-                        {},           stream.hold};
+                        {},           stream.hold()};
     // The newest, and the oldest: the one that a server acknowledged last.
     auto statement = database.query(
         "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"

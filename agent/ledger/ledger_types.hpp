@@ -31,6 +31,14 @@ struct Received {
   std::string ignored;       ///< why the answer, or its rest, was dropped; empty when it was not
 };
 
+/// Who set the hold under which a device starts nothing new. The numbers are stored.
+enum class HeldBy : std::uint8_t {
+  nobody = 0,
+  unknown = 1,  ///< set by a version that did not note it
+  device = 2,   ///< somebody at the console
+  server = 3    ///< somebody at the server
+};
+
 /// Everything that a poll says about this device's past.
 struct PollCursors {
   std::int64_t epoch = 0;
@@ -84,7 +92,7 @@ struct LedgerStatus {
   Cursor directives;  ///< applied
   Cursor reports;     ///< written; those after `acknowledged` wait
   Cursor acknowledged;
-  bool hold = false;
+  HeldBy held_by = HeldBy::nobody;
   std::string last_created;  ///< id of the task created last on this device; empty: none yet
   std::string node_id;       ///< empty before enrolment
 };

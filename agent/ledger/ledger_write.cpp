@@ -20,6 +20,13 @@ OutputStream stream_of(std::int64_t value) {
   return value == 0 ? OutputStream::standard_output : OutputStream::standard_error;
 }
 
+HeldBy held_by_of(std::int64_t value) {
+  if (value == 0) return HeldBy::nobody;
+  if (value == static_cast<std::int64_t>(HeldBy::device)) return HeldBy::device;
+  if (value == static_cast<std::int64_t>(HeldBy::server)) return HeldBy::server;
+  return HeldBy::unknown;
+}
+
 }  // namespace
 
 std::string request_digest_of(TaskSpec spec) {
@@ -36,7 +43,7 @@ StreamRow load_stream(storage::Database& database) {
       "FROM stream");
   if (!statement.step()) return row;
   row.node_id = statement.text(0);
-  row.hold = statement.integer(1) != 0;
+  row.held_by = held_by_of(statement.integer(1));
   row.epoch = statement.integer(2);
   row.directives = {statement.integer(3), statement.text(4)};
   row.reports = {statement.integer(5), statement.text(6)};
@@ -62,9 +69,10 @@ void LedgerWrite::finish() {
       "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
       " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
       " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13",
-      {stream.node_id, stream.hold ? 1 : 0, stream.epoch, stream.directives.sequence, stream.directives.chain,
-       stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence, stream.acknowledged.chain,
-       stream.outbox_reports, stream.outbox_bytes, stream.last_created, stream.output_bytes});
+      {stream.node_id, static_cast<std::int64_t>(stream.held_by), stream.epoch, stream.directives.sequence,
+       stream.directives.chain, stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence,
+       stream.acknowledged.chain, stream.outbox_reports, stream.outbox_bytes, stream.last_created,
+       stream.output_bytes});
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
@@ -305,15 +313,9 @@ bool LedgerWrite::remembers(std::string_view id) {
 void LedgerWrite::report_remembered(std::string_view id) {
   EndedReport ended;
   ended.task_id = id;
-  {
-    auto statement = database.query("SELECT status, reason, end_time FROM remembered WHERE id = ?1", {id});
-    if (!statement.step()) return;
-    const auto status = parse_task_status(statement.text(0));
-    ended.state.status = status ? *status : TaskStatus::cancelled;
-    ended.state.reason = statement.text(1);
-    ended.state.end_time = statement.integer(2);
-    ended.state.add_time = ended.state.updated_at = statement.integer(2);
-  }
+  auto remembered = load_remembered(database, id);
+  if (!remembered) return;
+  ended.state = std::move(remembered->state);
   report({0, std::move(ended)});
 }
 

@@ -15,7 +15,7 @@ namespace agenttask::agent {
 /// The one row of `stream`: both cursors, the outbox's size, the hold.
 struct StreamRow {
   std::string node_id;
-  bool hold = false;
+  HeldBy held_by = HeldBy::nobody;
   std::int64_t epoch = 0;
   Cursor directives;
   Cursor reports;
@@ -24,6 +24,7 @@ struct StreamRow {
   std::int64_t outbox_bytes = 0;
   std::string last_created;
   std::int64_t output_bytes = 0;  ///< kept output of all tasks
+  [[nodiscard]] bool hold() const { return held_by != HeldBy::nobody; }
 };
 /// What makes two requests the same: all but ids and the node's name.
 [[nodiscard]] std::string request_digest_of(TaskSpec spec);

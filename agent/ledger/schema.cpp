@@ -12,7 +12,8 @@ constexpr std::int32_t kApplicationId = 0x41544C67;
 // its type; 3 another task with its key runs; 4 it waits a while, until `delay_until`; 5 it rests: between
 // two occurrences, or paused; 6 it waits for somebody to choose. Each kind has an index of its own, so that
 // what waits costs nothing. `reported`: the number of the last report about a task in this epoch. `reason` of
-// a waiting task is what was told.
+// a waiting task is what was told. `hold`: 0 none,
+// otherwise who set it (HeldBy).
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE stream (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),

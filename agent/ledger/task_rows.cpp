@@ -221,6 +221,20 @@ std::string load_digest(storage::Database& database, std::int64_t sequence) {
   return statement.step() ? statement.text(0) : std::string();
 }
 
+std::optional<RememberedTask> load_remembered(storage::Database& database, std::string_view id) {
+  auto statement =
+      database.query("SELECT digest, status, reason, end_time FROM remembered WHERE id = ?1", {id});
+  if (!statement.step()) return std::nullopt;
+  RememberedTask remembered;
+  remembered.digest = statement.text(0);
+  TaskState& state = remembered.state;
+  const auto status = parse_task_status(statement.text(1));
+  state.status = status ? *status : TaskStatus::cancelled;
+  state.reason = statement.text(2);
+  state.end_time = state.add_time = state.updated_at = statement.integer(3);
+  return remembered;
+}
+
 void insert_task(storage::Database& database, TaskRow& row, std::string_view digest) {
   const TaskSpec& spec = row.task.spec;
   // The columns that never change go in here, all others with save_task().

@@ -59,6 +59,12 @@ struct TaskRow {
                                               std::initializer_list<storage::Value> values);
 [[nodiscard]] std::string load_data(storage::Database& database, std::int64_t sequence);
 [[nodiscard]] std::string load_digest(storage::Database& database, std::int64_t sequence);
+/// What is remembered of a task that was removed; an empty digest where it was cancelled before it came.
+struct RememberedTask {
+  std::string digest;
+  TaskState state;  ///< only how it ended, and when
+};
+[[nodiscard]] std::optional<RememberedTask> load_remembered(storage::Database& database, std::string_view id);
 /// Stores a new row with its `data`; fills in `sequence`.
 void insert_task(storage::Database& database, TaskRow& row, std::string_view digest);
 /// Stores all of a row that may change.

@@ -109,6 +109,7 @@ class Agent::Body {
   Result<void> start();
   void reload(const AgentOptions& options);
   void stop();
+  void look_alive() const;
   [[nodiscard]] std::string summary() const;
 
  private:
@@ -253,6 +254,13 @@ void Agent::Body::stop() {
   console_.reset();
 }
 
+/// Their locks are held for moments only. The ledger's is not tried: one that waits for a slow disk is no
+/// reason to kill what runs.
+void Agent::Body::look_alive() const {
+  (void)runner_.status();
+  (void)sync_.status();
+}
+
 std::string Agent::Body::summary() const {
   const SyncStatus status = sync_.status();
   return std::string(to_string(status.state)) + (status.url.empty() ? "" : " " + status.url);
@@ -304,6 +312,9 @@ void Agent::reload(const AgentOptions& options) {
 }
 void Agent::stop() {
   body_->stop();
+}
+void Agent::look_alive() const {
+  body_->look_alive();
 }
 std::string Agent::summary() const {
   return body_->summary();

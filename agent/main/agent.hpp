@@ -27,6 +27,8 @@ class Agent {
   /// Starts nothing new, lets running tasks end for the drain time, then stops them; tells the server what
   /// happened, if it listens; closes the console.
   void stop();
+  /// Returns when the parts that run and report tasks answer; hangs when one of them does.
+  void look_alive() const;
   [[nodiscard]] std::string summary() const;  ///< one line for the service manager
 
  private:

@@ -6,6 +6,7 @@
 
 #include "agent/main/agent.hpp"
 #include "agent/main/options.hpp"
+#include "agent/main/watchdog.hpp"
 #include "agent/policy/policy.hpp"
 #include "platform/os/service.hpp"
 #include "platform/os/signals.hpp"
@@ -46,6 +47,8 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
   if (!agent) return fail(agent.error(), kFailed);
   log.info("agenttaskd runs", {{"version", AGENTTASK_VERSION}, {"slots", options.slots}});
   notifier.ready((*agent)->summary());
+  const Watchdog watchdog(
+      notifier.watchdog_time(), [&] { (*agent)->look_alive(); }, [&] { notifier.alive(); });
   while (const auto event = events.wait({})) {
     if (*event != os::ServiceEvent::reload) break;
     notifier.reloading();

@@ -41,15 +41,17 @@ class LedgerReader final : public TaskReader {
 class ActiveContext final : public RunContext {
  public:
   ActiveContext(const ActiveRun& active, LiveRun& live, const StartedRun& started, Ledger& ledger,
-                const Clock& clock)
+                const Clock& clock, std::filesystem::path process_record)
       : active_(active),
         live_(live),
         started_(started),
         ledger_(ledger),
         clock_(clock),
         reader_(ledger),
-        wishes_(reader_, started.task, started.number, clock) {}
+        wishes_(reader_, started.task, started.number, clock),
+        process_record_(std::move(process_record)) {}
   [[nodiscard]] const std::string& run_id() const override { return started_.run_id; }
+  [[nodiscard]] std::filesystem::path process_record() const override { return process_record_; }
   [[nodiscard]] std::stop_token stop() const override { return active_.stop.get_token(); }
   [[nodiscard]] StopCause stop_cause() const override { return active_.cause.load(); }
   void output(OutputStream stream, std::string_view bytes) override { live_.write(stream, bytes); }
@@ -73,6 +75,7 @@ class ActiveContext final : public RunContext {
   const Clock& clock_;
   LedgerReader reader_;
   RunWishes wishes_;
+  std::filesystem::path process_record_;
   std::mutex mutex_;
   std::optional<MonotonicTime> last_progress_;
 };
@@ -209,6 +212,14 @@ void Runner::Body::attempt(ActiveRun& active) {
     note_problem(standard_output ? standard_error.error() : standard_output.error());
     return;
   }
+  // What an earlier run of the task noted down must not be taken for this one's.
+  std::error_code not_removed;
+  std::filesystem::remove(process_record(id), not_removed);
+  if (not_removed) {
+    note_problem(
+        {ErrorCode::io, "cannot remove " + process_record(id).string() + ": " + not_removed.message()});
+    return;
+  }
   reached(commit_point::kBeforeStart);
   auto started = ledger_.start(id);
   if (!started || !started->run) {
@@ -238,7 +249,7 @@ void Runner::Body::attempt(ActiveRun& active) {
 void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
   const std::string& id = active.task.id;
   log_.info("run started", {{"task", id}, {"run", started.number}, {"type", started.task.spec.type}});
-  ActiveContext context(active, *active.live, started, ledger_, clock_);
+  ActiveContext context(active, *active.live, started, ledger_, clock_, process_record(id));
   WorkResult result = work(worker, context, started.task);
   {
     const std::scoped_lock lock(mutex_);

@@ -196,6 +196,10 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
     if (!state.detail.empty()) when += "; " + state.detail;
     return say(state.reason.empty() ? std::string_view(reason::kNotDue) : state.reason, when);
   }
+  if (const auto status = ledger_.status(); status && !status->quarantine.empty())
+    return say(
+        reason::kQuarantined,
+        "the server holds this device in quarantine until an operator releases it: " + status->quarantine);
   if (ledger_.held())
     return say(reason::kHeld, "this device starts nothing new: agenttask release ends that");
   if (workers_.find(spec.type) == nullptr) {
@@ -261,10 +265,15 @@ std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputS
   return options_.spool_folder / (std::string(task_id) + "." + std::string(to_string(stream)));
 }
 
+std::filesystem::path Runner::Body::process_record(std::string_view task_id) const {
+  return options_.spool_folder / (std::string(task_id) + ".processes");
+}
+
 void Runner::Body::remove_spool(std::string_view task_id) {
   std::error_code ignored;  // one that can't be removed now is overwritten by the task's next run
   std::filesystem::remove(spool_file(task_id, OutputStream::standard_output), ignored);
   std::filesystem::remove(spool_file(task_id, OutputStream::standard_error), ignored);
+  std::filesystem::remove(process_record(task_id), ignored);
 }
 
 void Runner::Body::reached(std::string_view point) const {

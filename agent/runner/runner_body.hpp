@@ -13,6 +13,7 @@
 #include "agent/runner/runner.hpp"
 #include "agent/scheduler/scheduler.hpp"
 #include "platform/base/backoff.hpp"
+#include "platform/os/process.hpp"
 
 namespace agenttask::agent {
 
@@ -85,7 +86,7 @@ class Runner::Body {
   void reached(std::string_view point) const;
 
   // recovery.cpp
-  Result<void> end_interrupted(const OpenRun& run, const std::vector<std::string>& survivors);
+  Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);
 
   void on_change(const LedgerChange& change);
   void announce_change();
@@ -94,6 +95,8 @@ class Runner::Body {
   void clear_problem();
   void block(std::string_view reason);
   [[nodiscard]] std::filesystem::path spool_file(std::string_view task_id, OutputStream stream) const;
+  /// Where a run's processes are noted down, beside its output.
+  [[nodiscard]] std::filesystem::path process_record(std::string_view task_id) const;
   void remove_spool(std::string_view task_id);
 
   Ledger& ledger_;

@@ -31,8 +31,8 @@ void Runner::Body::loop() {
       if (ended_) return;
       finished.swap(finished_);
       const MonotonicTime now = clock_.monotonic();
-      look = look_ || is_due(look_again_, clock_.wall()) || is_due(look_again_since_boot_, clock_.since_boot()) ||
-             is_due(retry_at_, now);
+      look = look_ || is_due(look_again_, clock_.wall()) ||
+             is_due(look_again_since_boot_, clock_.since_boot()) || is_due(retry_at_, now);
       look_ = timers_changed_ = false;
     }
     finished.clear();  // joins threads that have nothing left to do

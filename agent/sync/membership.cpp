@@ -9,6 +9,7 @@
 #include "platform/net/enrollment_token.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
+#include "platform/protocol/problem.hpp"
 
 namespace agenttask::agent {
 namespace {
@@ -18,6 +19,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAnswerTime{30'000};
 constexpr milliseconds kLongestSleep = std::chrono::hours(1);  ///< clocks are looked at again after this
 constexpr milliseconds kShortestRenewal{1'000};
+constexpr std::string_view kRefusedToken = "enrollment-refused";  ///< the server's last word about a token
 
 Result<net::EnrollmentToken> read_token(std::string_view text) {
   auto token = net::parse_enrollment_token(text);
@@ -87,7 +89,9 @@ Result<void> Membership::enroll(std::string_view url, std::string_view token, st
   } else {
     wish.key_pem = net::PrivateKey::generate().to_pem();
   }
-  return folder_.keep(wish);
+  if (auto kept = folder_.keep(wish); !kept) return kept;
+  board_.wishes(wish.server_url);  // at once: who asked may look before the owner has read the file
+  return {};
 }
 
 Result<void> Membership::unenroll() {
@@ -108,9 +112,9 @@ void Membership::load() {
   identity_ = identity ? *identity : std::nullopt;
   pending_ = pending ? *pending : std::nullopt;
   link_.abandon(ServerCall::enroll);
-  enrolling_ = false;
+  enrolling_ = refused_ = false;
   enrollment_timer_.reset();
-  if (!pending_) board_.fine(Trouble::enrollment);
+  board_.wishes(pending_ ? std::optional(pending_->server_url) : std::nullopt);
   show();
   if (before == (identity_ ? identity_->certificate_pem : "")) return;
   link_.abandon(ServerCall::renew);
@@ -144,8 +148,27 @@ void Membership::expired() {
   if (!renewing_) renewal_timer_.at(clock_.monotonic());
 }
 
+void Membership::renamed(const std::string& name) {
+  if (!identity_) return;
+  std::unique_lock lock(files_);
+  const auto present = folder_.identity();
+  if (!present || !*present || (*present)->certificate_pem != identity_->certificate_pem)
+    return;  // unenrolled meanwhile
+  Identity named = *identity_;
+  named.name = name;
+  // What can't be kept is told again after the next start.
+  if (const auto kept = folder_.keep(named); !kept) {
+    log_.warning("cannot keep the name that the server gave to this node",
+                 {{"name", name}, {"error", kept.error().message}});
+  }
+  lock.unlock();
+  log_.info("the server gave this node another name", {{"name", name}, {"before", identity_->name}});
+  identity_ = std::move(named);
+  show();
+}
+
 void Membership::step(MonotonicTime now, const std::stop_token& stop) {
-  if (pending_ && !enrolling_ && enrollment_timer_.due(now)) start_enrollment(stop);
+  if (pending_ && !enrolling_ && !refused_ && enrollment_timer_.due(now)) start_enrollment(stop);
   if (identity_ && !renewing_ && renewal_timer_.due(now)) {
     if (renewal_due()) {
       start_renewal();
@@ -157,7 +180,7 @@ void Membership::step(MonotonicTime now, const std::stop_token& stop) {
 
 MonotonicTime Membership::next() const {
   MonotonicTime next = MonotonicTime::max();
-  if (pending_ && !enrolling_) next = std::min(next, enrollment_timer_.next());
+  if (pending_ && !enrolling_ && !refused_) next = std::min(next, enrollment_timer_.next());
   if (identity_ && !renewing_) next = std::min(next, renewal_timer_.next());
   return next;
 }
@@ -167,7 +190,7 @@ void Membership::start_enrollment(const std::stop_token& stop) {
   const auto server = net::parse_server_url(pending_->server_url);
   const auto key = net::PrivateKey::from_pem(pending_->key_pem);
   if (!token || !server || !key) {
-    return enrollment_failed(
+    return enrollment_refused(
         {.code = "corrupt",
          .message = "the stored wish to enrol is damaged; enrol again with: agenttask enroll URL TOKEN",
          .refused = true});
@@ -222,7 +245,13 @@ Result<void> Membership::become(const Identity& identity) {
 
 void Membership::enrollment_done(const net::HttpResult& result) {
   enrolling_ = false;
-  if (const auto failure = failure_of(result, clock_.wall())) return enrollment_failed(*failure);
+  if (auto failure = failure_of(result, clock_.wall())) {
+    if (failure->code != kRefusedToken) return enrollment_failed(*failure);
+    failure->message =
+        "the server refuses to enrol this device: " + decode_problem(result->status, result->body).detail +
+        " (agenttask-server token create), then: agenttask enroll URL TOKEN";
+    return enrollment_refused(*failure);
+  }
   const auto identity = identity_from(result->body);
   if (!identity) return enrollment_failed(failure_of(identity.error()));
   if (const auto kept = become(*identity); !kept) return enrollment_failed(failure_of(kept.error()));
@@ -234,6 +263,11 @@ void Membership::enrollment_done(const net::HttpResult& result) {
 void Membership::enrollment_failed(const CallFailure& failure) {
   enrollment_timer_.failed(clock_.monotonic(), failure);
   board_.trouble(Trouble::enrollment, failure, enrollment_timer_.next());
+}
+
+void Membership::enrollment_refused(const CallFailure& failure) {
+  refused_ = true;
+  board_.trouble(Trouble::enrollment, failure, std::nullopt);
 }
 
 bool Membership::renewal_due() const {

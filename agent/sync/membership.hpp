@@ -38,6 +38,8 @@ class Membership {
   void retry_now();
   /// The server says that our certificate has expired, whatever our clock says.
   void expired();
+  /// The server calls this node so from now on.
+  void renamed(const std::string& name);
   void step(MonotonicTime now, const std::stop_token& stop);
   [[nodiscard]] MonotonicTime next() const;
 
@@ -45,6 +47,7 @@ class Membership {
   void start_enrollment(const std::stop_token& stop);
   void enrollment_done(const net::HttpResult& result);
   void enrollment_failed(const CallFailure& failure);
+  void enrollment_refused(const CallFailure& failure);
   [[nodiscard]] Result<Identity> identity_from(const std::string& answer) const;
   [[nodiscard]] Result<void> become(const Identity& identity);
   void start_renewal();
@@ -66,6 +69,7 @@ class Membership {
   std::optional<Identity> identity_;
   std::optional<PendingEnrollment> pending_;
   bool enrolling_ = false;
+  bool refused_ = false;  ///< the server does not take the token: only a new wish, or a start, tries again
   bool renewing_ = false;
   bool expired_ = false;
   RetryTimer enrollment_timer_;

@@ -59,6 +59,13 @@ void StatusBoard::was_another(const AdoptedNode& adopted) {
        {"unreported", adopted.unreported}});
 }
 
+void StatusBoard::wishes(std::optional<std::string> url) {
+  const std::scoped_lock lock(mutex_);
+  troubles_[static_cast<std::size_t>(Trouble::enrollment)].reset();
+  status_.enrollment.reset();
+  if (url) status_.enrollment = EnrollmentStatus{.url = std::move(*url)};
+}
+
 void StatusBoard::contact(UnixMilliseconds server_time) {
   const std::scoped_lock lock(mutex_);
   status_.last_contact = clock_.wall();
@@ -86,6 +93,11 @@ void StatusBoard::trouble(Trouble which, const CallFailure& failure,
   }
   if (which == Trouble::poll || which == Trouble::ledger) {
     status_.state = failure.refused ? LinkState::refused : LinkState::disconnected;
+  }
+  if (which == Trouble::enrollment && status_.enrollment) {
+    status_.enrollment->error = failure.message;
+    status_.enrollment->refused = !next_attempt;
+    if (!next_attempt && status_.node_id.empty()) status_.state = LinkState::refused;
   }
   log_.write(known ? LogLevel::debug : LogLevel::warning, "trouble with the server",
              {{"with", name_of(which)},

@@ -27,9 +27,12 @@ class StatusBoard {
                std::optional<UnixMilliseconds> certificate_expires, bool enrolling);
   /// The device was the node of another identity before.
   void was_another(const AdoptedNode& adopted);
+  /// Somebody wishes to enrol there: what came of an earlier wish is forgotten. None: the wish is gone.
+  void wishes(std::optional<std::string> url);
   /// The server answered. `server_time` 0: it did not say.
   void contact(UnixMilliseconds server_time);
   void connected();
+  /// No `next_attempt`: it is not tried again.
   void trouble(Trouble which, const CallFailure& failure, std::optional<MonotonicTime> next_attempt);
   void fine(Trouble which);
   void polls_every(DurationMilliseconds interval);

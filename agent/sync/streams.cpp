@@ -177,6 +177,10 @@ std::optional<CallFailure> Streams::take(const PollAnswer& answer, MonotonicTime
     poll_timer_.at(clock_.monotonic() + kAfterDropped);
     return std::nullopt;
   }
+  if (!answer.name.empty() && answer.name != name_) {
+    name_ = answer.name;
+    events_.renamed(name_);
+  }
   auto watch = answer.watch;
   if (watch.size() > kWatchedTasks) watch.resize(kWatchedTasks);
   const bool other_watch = watch != watching_;

@@ -20,6 +20,7 @@ class Streams {
   struct Events {
     std::function<void()> certificate_expired;
     std::function<void(const std::vector<std::string>& watch)> watch;
+    std::function<void(const std::string& name)> renamed;  ///< the server calls this node so
   };
 
   Streams(Ledger& ledger, ServerLink& link, const Clock& clock, Logger& log, StatusBoard& board,

@@ -40,7 +40,8 @@ class Sync::Body {
         live_(std::move(follow), link, clock),
         streams_(ledger, link, clock, log, board_, options_,
                  {.certificate_expired = [this] { membership_.expired(); },
-                  .watch = [this](const std::vector<std::string>& tasks) { live_.watch(tasks); }}),
+                  .watch = [this](const std::vector<std::string>& tasks) { live_.watch(tasks); },
+                  .renamed = [this](const std::string& name) { membership_.renamed(name); }}),
         membership_(
             std::move(folder), link, clock, log, board_, options_,
             {.identity = [this](const Identity* identity, bool renewed) { belongs(identity, renewed); }}),

@@ -1,5 +1,7 @@
 #include "agent/sync/sync_status.hpp"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "platform/protocol/json.hpp"
@@ -49,6 +51,11 @@ std::string to_json(const SyncStatus& status) {
                            {"cancelled", status.former->cancelled},
                            {"running", status.former->running},
                            {"unreported", status.former->unreported}};
+  }
+  if (status.enrollment) {
+    nlohmann::json wish = {{"url", status.enrollment->url}, {"refused", status.enrollment->refused}};
+    if (!status.enrollment->error.empty()) wish["error"] = status.enrollment->error;
+    value["enrollment"] = std::move(wish);
   }
   return encode_json(value);
 }

@@ -15,9 +15,17 @@ enum class LinkState : std::uint8_t {
   connecting,    ///< enrolled, and no answer yet since the start
   connected,     ///< the last exchange succeeded
   disconnected,  ///< the last one failed; tried again by itself
-  refused,       ///< the server knows us no more, or speaks another protocol; tried again slowly
+  refused,  ///< the server knows us no more, or speaks another protocol: tried again slowly; or it does not
+            ///< take the enrolment token: not tried again
 };
 [[nodiscard]] std::string_view to_string(LinkState state);  ///< `not-enrolled`
+
+/// A wish to enrol that was not granted yet.
+struct EnrollmentStatus {
+  std::string url = {};
+  std::string error = {};  ///< of the last attempt; empty before the first has ended
+  bool refused = false;    ///< for good: another token is needed
+};
 
 /// How the link to the server is doing, for `agenttask status` and `doctor`. Times are of this device's wall
 /// clock.
@@ -33,13 +41,15 @@ struct SyncStatus {
   std::optional<UnixMilliseconds> next_attempt;      ///< while it is disconnected or refused
   std::optional<DurationMilliseconds> clock_offset;  ///< this device's clock minus the server's
   std::optional<UnixMilliseconds> certificate_expires;
-  DurationMilliseconds poll_interval = 0;  ///< 0: long poll
-  std::optional<AdoptedNode> former;       ///< since the agent's start the device became another node
+  DurationMilliseconds poll_interval = 0;      ///< 0: long poll
+  std::optional<EnrollmentStatus> enrollment;  ///< besides a server that we may belong to already
+  std::optional<AdoptedNode> former;           ///< since the agent's start the device became another node
 };
 
 /// As a JSON object: `state`, `url`, `nodeId`, `name`, `lastContact`, `lastError`, `lastErrorCode`,
 /// `lastErrorTime`, `nextAttempt`, `clockOffset`, `certificateExpires`, `pollInterval`, `enrolled`,
-/// `formerNode`: `{nodeId, cancelled, running, unreported}`. What is not known is left out.
+/// `enrollment`: `{url, error, refused}`, `formerNode`: `{nodeId, cancelled, running, unreported}`. What is
+/// not known is left out.
 [[nodiscard]] std::string to_json(const SyncStatus& status);
 
 }  // namespace agenttask::agent

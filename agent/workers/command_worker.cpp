@@ -61,6 +61,7 @@ class CommandWorker final : public TaskWorker {
     if (auto completed = complete_environment(*process); !completed)
       return not_started(completed.error(), context);
     process->run_id = context.run_id();
+    process->record = context.process_record();
     RunOutput observer(context);
     const auto outcome = supervisor_.run(*process, context.stop(), observer);
     if (!outcome) return not_started(outcome.error(), context);

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,6 +36,8 @@ class RunContext {
   /// Marks every process that the run starts, so that they are found after a crash of the agent.
   [[nodiscard]] virtual const std::string& run_id() const = 0;
   /// Requested at the timeout, on cancel and on shutdown: end soon, with what there is so far.
+  /// The file in which the run's processes are noted down (see os::ProcessSpec::record); empty: none is kept.
+  [[nodiscard]] virtual std::filesystem::path process_record() const { return {}; }
   [[nodiscard]] virtual std::stop_token stop() const = 0;
   [[nodiscard]] virtual StopCause stop_cause() const = 0;
   /// Takes output of the run: kept up to a bound, all of it counted, never blocks on who watches.

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,9 @@ struct ProcessSpec {
   /// The run mark; empty: none. `RUN/PART` marks a part of a run: whoever stops the run stops its parts, and
   /// stopping a part leaves the rest of the run alone.
   std::string run_id = {};
+  /// A file to which the process adds a line about itself before the program's first instruction; empty:
+  /// none. It outlives us, so that `stop_marked` finds the process in it after a crash of ours.
+  std::filesystem::path record = {};
   /// From the start of the process, on the monotonic clock; zero: no limit.
   std::chrono::milliseconds timeout{0};
   /// Between the polite stop and the kill.
@@ -108,6 +112,9 @@ struct StopReport {
 /// Starts processes, watches them and stops their whole trees. One for each program, made before it starts
 /// children by other means (it should not), and passed by reference to whoever runs something.
 ///
+/// A run's mark is the variable above and, where the system has such a thing, a limit that no program
+/// has a use for and that everything started by the run inherits whatever else it sheds.
+///
 /// Children get: a session and process group of their own, no descriptor of ours but the three streams,
 /// default signals and an empty signal mask, umask 022, and exactly the environment of the spec with the run
 /// mark.
@@ -139,9 +146,15 @@ class ProcessSupervisor {
   [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, const std::stop_token& stop,
                                            ProcessObserver& observer);
 
-  /// Finds by their mark what is left of runs that an earlier start of the agent began, asks it to end, and
-  /// kills it after `grace`. Returns at once when there is nothing. Blocks at most `grace` and two seconds.
-  [[nodiscard]] StopReport stop_marked(std::span<const std::string> run_ids, std::chrono::milliseconds grace);
+  /// Finds what is left of runs that an earlier start of the agent began, asks it to end, and kills it after
+  /// `grace`. Returns at once when there is nothing. Blocks at most `grace` and two seconds.
+  ///
+  /// What belongs to them: whoever carries their mark; the processes in `records` (files of `ProcessSpec`,
+  /// written in the present boot), whose number and start both agree, and their group and session while
+  /// they are there; and the descendants of all these. Others in a group or session that has the number
+  /// of a recorded process that is gone are survivors, left alone: the number may be somebody else's now.
+  [[nodiscard]] StopReport stop_marked(std::span<const std::string> run_ids, std::chrono::milliseconds grace,
+                                       std::span<const std::filesystem::path> records = {});
 
   /// Collects background processes that were left by ended runs and have ended since. `run` does it at its
   /// start and end; a program that lives long calls it now and then (each poll is enough). Cheap.

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -13,9 +14,9 @@ namespace agenttask::os {
 /// the service manager also speaks with it.
 int run_program(int argc, char** argv, const std::function<int(std::vector<std::string> arguments)>& body);
 
-/// Tells the service manager where we are: systemd's NOTIFY_SOCKET; silent where nobody asked. Failures are
-/// ignored: the manager has its own timeouts. Threads: any. The variable is taken out of our environment at
-/// construction, which therefore belongs before the first thread.
+/// Tells the service manager where we are: systemd's NOTIFY_SOCKET and WATCHDOG_USEC; silent where nobody
+/// asked. Failures are ignored: the manager has its own timeouts. Threads: any. The variables are taken out
+/// of our environment at construction, which therefore belongs before the first thread.
 class ServiceNotifier {
  public:
   ServiceNotifier();
@@ -24,10 +25,14 @@ class ServiceNotifier {
   void reloading() const;  ///< follow it by `ready`
   void stopping(std::string_view status) const;
   void status(std::string_view status) const;
+  /// How long the manager waits for a sign of life before it takes us for dead; zero: it does not.
+  [[nodiscard]] std::chrono::microseconds watchdog_time() const { return watchdog_time_; }
+  void alive() const;  ///< a sign of life
 
  private:
   void send(std::string_view state, std::string_view status) const;
   std::string address_;
+  std::chrono::microseconds watchdog_time_{0};
 };
 
 }  // namespace agenttask::os

@@ -19,6 +19,7 @@ using Unknown = ObjectReader::Unknown;
 constexpr std::size_t kSmallText = 256;
 constexpr std::size_t kProblemText = 4096;
 constexpr std::size_t kMostPredecessors = 10'000;
+constexpr std::size_t kMostReason = 1024;
 constexpr std::size_t kMostWatched = 1000;
 
 template <class... Bodies>
@@ -370,19 +371,21 @@ Result<Report> decode_report(std::string_view line) {
 }
 
 std::string encode(const PollRequest& request) {
-  return encode_json({{"protocol", request.protocol},
-                      {"version", request.version},
-                      {"platform", request.platform},
-                      {"name", request.name},
-                      {"epoch", request.epoch},
-                      {"directives", cursor_to_json(request.directives)},
-                      {"reports", cursor_to_json(request.reports)},
-                      {"incarnation", request.incarnation},
-                      {"predecessors", request.predecessors},
-                      {"wait", request.wait},
-                      {"time", request.time},
-                      {"hold", request.hold},
-                      {"watching", request.watching}});
+  json value = {{"protocol", request.protocol},
+                {"version", request.version},
+                {"platform", request.platform},
+                {"name", request.name},
+                {"epoch", request.epoch},
+                {"directives", cursor_to_json(request.directives)},
+                {"reports", cursor_to_json(request.reports)},
+                {"incarnation", request.incarnation},
+                {"predecessors", request.predecessors},
+                {"wait", request.wait},
+                {"time", request.time},
+                {"hold", request.hold},
+                {"watching", request.watching}};
+  if (request.quarantined) value["quarantined"] = true;
+  return encode_json(value);
 }
 
 Result<PollRequest> decode_poll_request(std::string_view text) {
@@ -405,6 +408,7 @@ Result<PollRequest> decode_poll_request(std::string_view text) {
   request.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
   request.hold = reader.boolean("hold").value_or(false);
   request.watching = reader.texts("watching", kMostWatched, 64).value_or(std::vector<std::string>());
+  request.quarantined = reader.boolean("quarantined").value_or(false);
   if (auto error = reader.finish()) return *error;
   return request;
 }
@@ -412,6 +416,8 @@ Result<PollRequest> decode_poll_request(std::string_view text) {
 std::string encode(const PollAnswer& answer) {
   json head = {{"protocol", answer.protocol}, {"epoch", answer.epoch}, {"time", answer.time}};
   if (answer.resync) head["resync"] = true;
+  if (!answer.quarantined.empty()) head["quarantined"] = answer.quarantined;
+  if (!answer.name.empty()) head["name"] = answer.name;
   if (!answer.watch.empty()) head["watch"] = answer.watch;
   if (answer.after) head["after"] = cursor_to_json(*answer.after);
   return join_lines(encode_json(head), answer.lines);
@@ -423,7 +429,9 @@ Result<PollAnswer> decode_poll_answer(std::string_view text) {
     answer.protocol = read_protocol(reader);
     answer.epoch = read_epoch(reader);
     answer.resync = reader.boolean("resync").value_or(false);
+    answer.quarantined = reader.text("quarantined", kMostReason).value_or("");
     answer.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
+    answer.name = reader.text("name", limits::kNodeNameBytes).value_or("");
     answer.watch = reader.texts("watch", kMostWatched, 64).value_or(std::vector<std::string>());
     if (reader.has("after")) answer.after = read_cursor(reader, "after");
     return answer;

@@ -152,6 +152,7 @@ struct PollRequest {
   UnixMilliseconds time = 0;          ///< the device's wall clock, for `clockOffset`
   bool hold = false;                  ///< whether the device starts nothing new
   std::vector<std::string> watching;  ///< tasks whose live output the device is sending
+  bool quarantined = false;           ///< whether the device knows that it is in quarantine
 };
 [[nodiscard]] std::string encode(const PollRequest& request);
 [[nodiscard]] Result<PollRequest> decode_poll_request(std::string_view text);
@@ -160,8 +161,10 @@ struct PollRequest {
 struct PollAnswer {
   std::string protocol;
   std::int64_t epoch = 0;
-  bool resync = false;  ///< adopt `epoch`, begin at sequence 0, send a snapshot
+  bool resync = false;      ///< adopt `epoch`, begin at sequence 0, send a snapshot
+  std::string quarantined;  ///< not empty: start nothing until an answer no longer says so; the reason
   UnixMilliseconds time = 0;
+  std::string name;                ///< what the device is called, where that is not what its poll said
   std::vector<std::string> watch;  ///< tasks whose live output somebody follows
   std::optional<Cursor>
       after;  ///< the server's cursor before the first of `lines`; the device checks its chain

@@ -22,6 +22,8 @@ Outcome list_nodes(Call& call);
 Outcome get_node(Call& call);
 Outcome change_node(Call& call);
 Outcome revoke_node(Call& call);
+// operators_api/release.cpp
+Outcome release_node(Call& call);
 // operators_api/administration.cpp
 Outcome add_enrollment_token(Call& call);
 Outcome list_enrollment_tokens(Call& call);

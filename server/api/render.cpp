@@ -10,7 +10,7 @@ using nlohmann::json;
 
 void TaskRenderer::explain_wait(Task& task) {
   TaskState& state = task.state;
-  if (state.status != TaskStatus::pending) return;
+  if (state.status != TaskStatus::pending && state.status != TaskStatus::sent) return;
   const auto [found, fresh] = nodes_.try_emplace(task.spec.node_id);
   if (fresh) found->second = call_.store.node(task.spec.node_id);
   if (!found->second) return;
@@ -19,9 +19,10 @@ void TaskRenderer::explain_wait(Task& task) {
     state.reason = why;
     state.detail = std::move(detail);
   };
-  if (node.revoked_at) return wait(reason::kDeviceOffline, "the device was revoked and cannot connect");
-  if (node.quarantined_at)
+  if (node.quarantined_at && !node.revoked_at)
     return wait(reason::kQuarantined, "the device is in quarantine: " + node.quarantine_reason);
+  if (state.status != TaskStatus::pending) return;
+  if (node.revoked_at) return wait(reason::kDeviceOffline, "the device was revoked and cannot connect");
   if (!call_.context.presence.online(node.id)) {
     return wait(reason::kDeviceOffline, "the device is not connected; the task goes out when it comes");
   }
@@ -33,6 +34,11 @@ void TaskRenderer::explain_wait(Task& task) {
 json TaskRenderer::render(TaskRecord record, Detail detail) {
   explain_wait(record.task);
   json value = task_to_json(record.task, detail);
+  if (record.offered && !has_ended(record.task.state.status)) {
+    json asked = json::array();
+    for (const auto kind : call_.store.requests_about(record.task.spec.id)) asked.push_back(to_string(kind));
+    if (!asked.empty()) value["requested"] = std::move(asked);
+  }
   const auto result = value.find("result");
   if (record.task.spec.type == "command" && result != value.end() && result->is_object() &&
       result->contains("data") && (*result)["data"].is_object()) {

@@ -12,7 +12,7 @@
 namespace agenttask::server {
 namespace {
 
-constexpr std::array<RouteInfo, 28> kRoutes{{
+constexpr std::array<RouteInfo, 29> kRoutes{{
     {"GET", "/healthz", Access::open, Effect::reads, ""},
     {"GET", "/readyz", Access::open, Effect::reads, ""},
     {"GET", "/openapi.json", Access::open, Effect::reads, ""},
@@ -31,6 +31,7 @@ constexpr std::array<RouteInfo, 28> kRoutes{{
     {"GET", "/v1/nodes/{node}", Access::viewer, Effect::reads, ""},
     {"PATCH", "/v1/nodes/{node}", Access::operator_, Effect::may_write, ""},
     {"DELETE", "/v1/nodes/{node}", Access::admin, Effect::may_write, ""},
+    {"POST", "/v1/nodes/{node}/release", Access::operator_, Effect::may_write, ""},
     {"POST", "/v1/enrollment-tokens", Access::admin, Effect::may_write, ""},
     {"GET", "/v1/enrollment-tokens", Access::admin, Effect::reads, ""},
     {"DELETE", "/v1/enrollment-tokens/{id}", Access::admin, Effect::may_write, ""},
@@ -62,6 +63,7 @@ constexpr std::array<Handler, kRoutes.size()> kHandlers{get_health,
                                                         get_node,
                                                         change_node,
                                                         revoke_node,
+                                                        release_node,
                                                         add_enrollment_token,
                                                         list_enrollment_tokens,
                                                         remove_enrollment_token,

@@ -23,7 +23,9 @@ Service::Service(const ServerSettings& settings, const StateFolder& state, const
       logger_(logger),
       mailboxes_(clock),
       live_(make_live_output(mailboxes_)),
-      presence_(clock, logger) {}
+      presence_(clock, logger) {
+  presence_.when_changed([this] { bell_.ring(); });
+}
 
 Result<std::unique_ptr<Service>> Service::start(const ServerSettings& settings, const StateFolder& state,
                                                 const Clock& clock, Logger& logger) {
@@ -52,7 +54,12 @@ Result<void> Service::open() {
   auto session = store_->write_session();
   if (!session) return session.error();
   writer_ = std::make_unique<Writer>(
-      std::move(*session), [this](const std::vector<std::string>& keys) { mailboxes_.touch(keys); }, logger_);
+      std::move(*session),
+      [this](const std::vector<std::string>& keys) {
+        mailboxes_.touch(keys);
+        bell_.ring();
+      },
+      logger_);
   router_ = std::make_unique<Router>(ApiContext{.store = *store_,
                                                 .presence = presence_,
                                                 .live = *live_,
@@ -84,7 +91,8 @@ Result<void> Service::listen() {
   http_ = std::move(*http);
   RetentionSettings retention;
   retention.ended_tasks = settings_.retention;
-  housekeeper_ = std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention);
+  housekeeper_ =
+      std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention, bell_);
   housekeeper_->start();
   maintenance_ = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};

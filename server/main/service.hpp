@@ -69,6 +69,7 @@ class Service {
   Mailboxes mailboxes_;
   std::unique_ptr<LiveOutput> live_;
   Presence presence_;
+  Bell bell_;  ///< of the housekeeper
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;

@@ -17,4 +17,11 @@ void save_state(WriteStore& store, TaskRecord& record, UnixMilliseconds now);
 void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::string_view why,
                std::string detail, UnixMilliseconds now);
 
+/// Ends as `failed`, `interrupted` what the device may have started and can't account for, runs included. A
+/// snapshot of the right ledger may correct it.
+void end_interrupted(WriteStore& store, TaskRecord& record, std::string detail, UnixMilliseconds now);
+
+/// The runs of a task that has ended are over too.
+void close_runs(WriteStore& store, const std::string& task_id, UnixMilliseconds now);
+
 }  // namespace agenttask::server

@@ -16,6 +16,8 @@ using namespace std::chrono_literals;
 constexpr auto kTick = 1s;
 constexpr auto kFlushEvery = 30s;
 constexpr auto kPurgeEvery = 10min;
+constexpr auto kClockCheck =
+    1min;  // what waits for a wall time is looked at again after this: clocks are set
 constexpr std::size_t kBatch = 500;  // tasks in one job: other writes are not kept waiting for long
 
 }  // namespace
@@ -54,13 +56,14 @@ std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettin
 }
 
 Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
-                         RetentionSettings settings)
+                         RetentionSettings settings, Bell& bell)
     : store_(store),
       writer_(writer),
       presence_(presence),
       clock_(clock),
       logger_(logger),
       settings_(settings),
+      bell_(bell),
       clock_watch_(clock, settings.longest()) {}
 
 Housekeeper::~Housekeeper() {
@@ -69,6 +72,7 @@ Housekeeper::~Housekeeper() {
     stopping_ = true;
   }
   wake_.notify_one();
+  bell_.ring();
   if (thread_.joinable()) thread_.join();
   flush_presence();
 }
@@ -76,9 +80,12 @@ Housekeeper::~Housekeeper() {
 void Housekeeper::start() {
   thread_ = std::thread([this] {
     for (;;) {
+      const auto looked = clock_.monotonic();
       tick();
+      bell_.wait_until(clock_.monotonic() + next_wait());
+      // However often it rings, once a second is enough.
       std::unique_lock lock(mutex_);
-      if (wake_.wait_for(lock, kTick, [this] { return stopping_; })) return;
+      if (wake_.wait_until(lock, looked + kTick, [this] { return stopping_; })) return;
     }
   });
 }
@@ -96,6 +103,17 @@ void Housekeeper::tick() {
   }
 }
 
+std::chrono::milliseconds Housekeeper::next_wait() const {
+  const auto now = clock_.monotonic();
+  MonotonicTime next = purged_.value_or(now) + kPurgeEvery;
+  if (presence_.has_changed()) next = std::min(next, flushed_.value_or(now) + kFlushEvery);
+  if (next_expiry_) {
+    const std::chrono::milliseconds left(*next_expiry_ - clock_.wall());
+    next = std::min(next, now + std::min<std::chrono::milliseconds>(left, kClockCheck));
+  }
+  return std::max<std::chrono::milliseconds>(std::chrono::ceil<std::chrono::milliseconds>(next - now), kTick);
+}
+
 void Housekeeper::expire_due() {
   const auto now = clock_.wall();
   {
@@ -104,6 +122,7 @@ void Housekeeper::expire_due() {
     const auto due = (*lease)->next_expiry();
     if (const auto read = (*lease)->check(); !read)
       return report("cannot look for expired tasks", read.error());
+    next_expiry_ = due;
     if (!due || *due > now) return;
   }
   std::size_t count = kBatch;

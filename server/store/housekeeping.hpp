@@ -5,6 +5,7 @@
 
 #include "platform/base/clock.hpp"
 #include "platform/base/log.hpp"
+#include "server/store/bell.hpp"
 #include "server/store/clock_watch.hpp"
 #include "server/store/presence.hpp"
 #include "server/store/store.hpp"
@@ -31,12 +32,14 @@ std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettin
                   std::size_t limit);
 
 /// What the server does by itself: expiry when it is due (within a second), presence every 30 s, retention
-/// every 10 minutes. One thread that sleeps in between and reads before it writes: an idle server writes
-/// nothing. Threads: construct and destroy on one; `tick` is what the thread does, public for tests.
+/// every 10 minutes. One thread that sleeps until something is due or the bell rings (after commits, and when
+/// devices were seen), and reads before it writes: an idle server wakes every 10 minutes, and writes once an
+/// hour when it looked at the clock. Threads: construct and destroy on one; `tick` is what the thread does,
+/// public for tests.
 class Housekeeper {
  public:
   Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
-              RetentionSettings settings);
+              RetentionSettings settings, Bell& bell);
   ~Housekeeper();  ///< stops, and flushes presence once more while the writer still runs
   Housekeeper(const Housekeeper&) = delete;
   Housekeeper& operator=(const Housekeeper&) = delete;
@@ -45,6 +48,8 @@ class Housekeeper {
   void start();
   /// One round: does what is due by the clock and waits for its commit.
   void tick();
+  /// After a tick: how long nothing is due unless the bell rings; at least a second.
+  [[nodiscard]] std::chrono::milliseconds next_wait() const;
   void flush_presence();
 
  private:
@@ -59,6 +64,8 @@ class Housekeeper {
   const Clock& clock_;
   Logger& logger_;
   RetentionSettings settings_;
+  Bell& bell_;
+  std::optional<UnixMilliseconds> next_expiry_;
   ClockWatch clock_watch_;
   std::optional<MonotonicTime> flushed_;
   std::optional<MonotonicTime> purged_;

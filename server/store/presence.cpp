@@ -1,13 +1,14 @@
 #include "server/store/presence.hpp"
 
 #include <cstdlib>
+#include <utility>
 
 namespace agenttask::server {
 
 void Presence::seen(std::string_view node_id, MonotonicTime request,
                     std::optional<UnixMilliseconds> device_time) {
   const UnixMilliseconds now = clock_.wall();
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   Entry& entry = entries_.try_emplace(std::string(node_id)).first->second;
   entry.last_seen = now;
   entry.last_heard = clock_.monotonic();
@@ -15,9 +16,14 @@ void Presence::seen(std::string_view node_id, MonotonicTime request,
     entry.request = request;
     entry.gone = false;
   }
-  entry.changed = true;
-  if (!device_time) return;
-  entry.clock_offset = *device_time - now;
+  const bool first = change(entry);
+  if (device_time) compare_clocks(node_id, entry, *device_time - now);
+  lock.unlock();
+  tell(first);
+}
+
+void Presence::compare_clocks(std::string_view node_id, Entry& entry, DurationMilliseconds offset) {
+  entry.clock_offset = offset;
   const bool differs = std::abs(*entry.clock_offset) > kOffsetWarning;
   if (differs && !entry.warned) {
     logger_.warning(
@@ -29,11 +35,13 @@ void Presence::seen(std::string_view node_id, MonotonicTime request,
 
 void Presence::heard(std::string_view node_id) {
   const UnixMilliseconds now = clock_.wall();
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   Entry& entry = entries_.try_emplace(std::string(node_id)).first->second;
   entry.last_seen = now;
   entry.last_heard = clock_.monotonic();
-  entry.changed = true;
+  const bool first = change(entry);
+  lock.unlock();
+  tell(first);
 }
 
 void Presence::gone(std::string_view node_id, MonotonicTime request) {
@@ -45,6 +53,12 @@ void Presence::gone(std::string_view node_id, MonotonicTime request) {
 void Presence::forget(std::string_view node_id) {
   const std::scoped_lock lock(mutex_);
   if (const auto found = entries_.find(node_id); found != entries_.end()) entries_.erase(found);
+}
+
+bool Presence::refuse_name(std::string_view node_id) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(node_id);
+  return found != entries_.end() && !std::exchange(found->second.name_refused, true);
 }
 
 bool Presence::online(std::string_view node_id) const {
@@ -62,9 +76,24 @@ void Presence::fill(NodeRecord& node) const {
   if (found->second.clock_offset) node.clock_offset = found->second.clock_offset;
 }
 
+bool Presence::change(Entry& entry) {
+  entry.changed = true;
+  return !std::exchange(changed_, true);
+}
+
+void Presence::tell(bool first) const {
+  if (first && listener_) listener_();
+}
+
+bool Presence::has_changed() const {
+  const std::scoped_lock lock(mutex_);
+  return changed_;
+}
+
 std::vector<Presence::Seen> Presence::take_changed() {
   std::vector<Seen> changed;
   const std::scoped_lock lock(mutex_);
+  changed_ = false;
   for (auto& [node_id, entry] : entries_) {
     if (!std::exchange(entry.changed, false)) continue;
     changed.push_back({node_id, entry.last_seen, entry.clock_offset});

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -33,10 +34,16 @@ class Presence {
   /// was heard of in a later request.
   void gone(std::string_view node_id, MonotonicTime request);
   void forget(std::string_view node_id);
+  /// The device asked for a name that it can't have. True the first time: then it is worth a line in the log.
+  [[nodiscard]] bool refuse_name(std::string_view node_id);
 
   [[nodiscard]] bool online(std::string_view node_id) const;
   /// What is known here, laid over what the row says.
   void fill(NodeRecord& node) const;
+
+  /// Calls `listener` when something changes and nothing had since take_changed. Before any other thread.
+  void when_changed(std::function<void()> listener) { listener_ = std::move(listener); }
+  [[nodiscard]] bool has_changed() const;
 
   struct Seen {
     std::string node_id;
@@ -55,9 +62,17 @@ class Presence {
     bool gone = false;
     bool changed = false;
     bool warned = false;
+    bool name_refused = false;
   };
+  /// True when it is the first change.
+  [[nodiscard]] bool change(Entry& entry);
+  void tell(bool first) const;
+  void compare_clocks(std::string_view node_id, Entry& entry, DurationMilliseconds offset);
+
   const Clock& clock_;
   Logger& logger_;
+  std::function<void()> listener_;
+  bool changed_ = false;
   mutable std::mutex mutex_;
   std::map<std::string, Entry, std::less<>> entries_;
 };

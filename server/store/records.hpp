@@ -72,6 +72,11 @@ struct NodeRecord {
   std::string incarnation;  ///< the last that was acknowledged
   std::optional<UnixMilliseconds> quarantined_at;
   std::string quarantine_reason;
+  bool released = false;  ///< an operator ended the quarantine: the next start of an agent is taken as it is
+  /// The epoch began with a ledger that is not, or not wholly, the one that took the tasks. Until its
+  /// snapshot is complete, the device is offered nothing and starts nothing.
+  bool ledger_lost = false;
+  UnixMilliseconds progressed_at = 0;  ///< when the device last moved on in this epoch
 
   std::int64_t epoch = 1;
   bool forked =
@@ -99,6 +104,7 @@ struct TaskRecord {
   std::string created_by;  ///< operator's id; `device` for tasks made there
   bool offered = false;  ///< its directive was numbered, or may have been in a lost time: the device decides
   bool decided_alone = false;  ///< the server ended it without the device
+  bool in_doubt = false;       ///< offered to a ledger that may be lost: ends unless the snapshot has it
   std::int64_t directive = 0;  ///< number of its task directive in this epoch; 0: none
 };
 

@@ -70,9 +70,11 @@ class Applier {
   }
 
   /// Whether an end that the server has may give way: only one that it decided alone or that a snapshot
-  /// corrects, and only after the pasts of both were found to differ.
+  /// corrects, and only after the pasts of both were found to differ. What another ledger has reported stands
+  /// against an older one.
   [[nodiscard]] bool end_may_change(const TaskRecord& record) const {
-    return node_.forked && (record.decided_alone || node_.snapshot);
+    if (!node_.forked) return false;
+    return record.decided_alone || (node_.snapshot && !node_.ledger_lost);
   }
 
   /// Takes over what the device says of a task's state. `status` was checked by the caller.
@@ -96,6 +98,7 @@ class Applier {
     }
     record.offered = true;
     record.decided_alone = false;
+    record.in_doubt = false;
   }
 
   void take(const StartedReport& report) {
@@ -145,11 +148,17 @@ class Applier {
       // The same end, unless the server decided alone and the device ran it: then there is more to know.
       if (from == to && !(record->decided_alone && report.run)) return confirm(*record);
       if (!end_may_change(*record) || !has_ended(to)) return ignore(report.task_id);
+      // What the device was told to cancel as it may have run already was not cancelled in time.
+      if (record->decided_alone && record->task.state.reason == reason::kInterrupted && !report.run &&
+          to == TaskStatus::cancelled && !node_.snapshot) {
+        return ignore(report.task_id);
+      }
     } else {
       if (from == TaskStatus::pending) from = TaskStatus::sent;
       if (report.run && from == TaskStatus::sent) from = TaskStatus::running;
-      const bool fits =
-          to != TaskStatus::pending && to != TaskStatus::running && (to == from || may_become(from, to));
+      const bool fits = to != TaskStatus::pending && to != TaskStatus::running &&
+                        (to == from || may_become(from, to) ||
+                         (node_.forked && node_.snapshot && !report.run && has_ended(to)));
       if (!fits) return ignore(report.task_id);
     }
     adopt(*record, report.state);
@@ -207,16 +216,48 @@ class Applier {
     if (!record) return insert(report);
     if (record->task.spec.node_id != node_.id) return count(foreign_, foreign_example_, id);
     if (!report.snapshot || !node_.snapshot) return;  // known already
-    const bool ended = has_ended(report.task.state.status);
-    if (has_ended(record->task.state.status)) {
-      if (!ended || !node_.forked) return;
-      if (record->task.state.status == report.task.state.status && !record->decided_alone) return;
+    const TaskState& reported = report.task.state;
+    if (!has_ended(reported.status) && has_begun_elsewhere(*record, reported)) {
+      return end_elsewhere(*record);
     }
-    adopt(*record, report.task.state);
+    if (has_ended(record->task.state.status)) {
+      if (!snapshot_corrects(*record, reported)) return;
+    }
+    adopt(*record, reported);
     if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
     adopt_spec(*record, report.task.spec);
     put_runs(id, report.runs);
+    if (has_ended(reported.status)) close_runs(store_, id, now_);
     save_state(store_, *record, now_);
+  }
+
+  /// A later ledger than this one has started it, or seen its end: it must not run again.
+  static bool has_begun_elsewhere(const TaskRecord& record, const TaskState& reported) {
+    const TaskState& state = record.task.state;
+    if (has_ended(state.status) && !record.decided_alone) return true;
+    return state.run_count > reported.run_count;
+  }
+
+  void end_elsewhere(TaskRecord& record) {
+    const std::string id = record.task.spec.id;
+    if (!has_ended(record.task.state.status)) {
+      end_interrupted(store_, record,
+                      "it was started, and the device's ledger was put back to a time before that", now_);
+    }
+    if (!store_.waiting_directives(node_.id, DirectiveKind::cancel, id).empty()) return;
+    store_.append_directive({0, node_.id, DirectiveKind::cancel, id, {}, 0, {}});
+    store_.touch("node:" + node_.id);
+  }
+
+  /// Whether the end that the server has gives way to what a snapshot says.
+  [[nodiscard]] bool snapshot_corrects(const TaskRecord& record, const TaskState& reported) const {
+    const TaskStatus known = record.task.state.status;
+    if (!end_may_change(record)) return false;
+    if (!has_ended(reported.status)) {
+      // A cancel is on its way to it; what was only given up for lost goes on.
+      return record.decided_alone && known == TaskStatus::failed;
+    }
+    return known != reported.status || record.decided_alone;
   }
 
   void insert(const CreatedReport& report) {
@@ -243,7 +284,17 @@ class Applier {
     }
   }
 
-  void take(const SnapshotEndReport&) { node_.snapshot = false; }
+  void take(const SnapshotEndReport&) {
+    node_.snapshot = false;
+    node_.ledger_lost = false;
+    for (const auto& id : store_.tasks_in_doubt(node_.id)) {
+      auto record = store_.task(id, WithData::no);
+      if (!record || has_ended(record->task.state.status)) continue;
+      end_interrupted(store_, *record,
+                      "the device's ledger no longer has this task; whether it ran there is not known", now_);
+    }
+    store_.touch("node:" + node_.id);
+  }
 
   void take(const RefusedReport& report) {
     count(refused_, refused_example_, report.task_id + " " + report.code + ": " + report.message);
@@ -279,6 +330,11 @@ ReportAnswer resync(const NodeRecord& node) {
   return {node.epoch, true, node.reports};
 }
 
+/// The device keeps them.
+ReportAnswer nothing_taken(const ReportBatch& batch) {
+  return {batch.epoch, false, batch.after};
+}
+
 ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, Logger& logger) {
   logger.warning(
       "a device's reports do not follow those that the server has (was a database restored?): opening a new "
@@ -292,8 +348,13 @@ ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, L
 
 Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
                                    UnixMilliseconds now, Logger& logger) {
-  if (batch.epoch < node.epoch) return resync(node);
   const Cursor& after = batch.after;
+  // Its poll decides first whether this start of the agent is the device's.
+  const bool known_agent = node.incarnation.empty() || batch.incarnation == node.incarnation;
+  if (node.quarantined_at || !known_agent) return nothing_taken(batch);
+  if (batch.epoch < node.epoch) {
+    return node.acknowledged.sequence > 0 || node.reports.sequence > 0 ? nothing_taken(batch) : resync(node);
+  }
   if (batch.epoch > node.epoch || after.sequence > node.reports.sequence ||
       (after.sequence == node.reports.sequence && after.chain != node.reports.chain)) {
     return open_for(store, node, batch.epoch, logger);
@@ -318,7 +379,10 @@ Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const Rep
     }
   }
   applier.log(logger);
-  if (node.reports.sequence != known.sequence) store.update_node(node);
+  if (node.reports.sequence != known.sequence) {
+    if (known.sequence == 0) node.progressed_at = now;
+    store.update_node(node);
+  }
   return ReportAnswer{node.epoch, false, node.reports};
 }
 

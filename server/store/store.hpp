@@ -59,15 +59,21 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                                       std::string_view name, const Labels& labels) const = 0;
   [[nodiscard]] virtual std::optional<CertificateRecord> certificate(std::string_view fingerprint) const = 0;
+  /// When a start of the node's agent gave way to one that follows it; empty for the last and for unknown
+  /// ones.
+  [[nodiscard]] virtual std::optional<UnixMilliseconds> incarnation_replaced_at(
+      std::string_view node_id, std::string_view incarnation) const = 0;
 
   [[nodiscard]] virtual std::optional<TaskRecord> task(std::string_view id, WithData with_data) const = 0;
   /// Newest first: tasks with a sequence below `before` (0: from the newest).
   [[nodiscard]] virtual std::vector<TaskRecord> tasks(const TaskFilter& filter, std::int64_t before,
                                                       std::size_t limit, WithData with_data) const = 0;
-  /// All tasks of a node that a new epoch concerns: those that have not ended, then those cancelled by the
-  /// server alone. In order of their sequence; ids and statuses.
+  /// All tasks of a node that a new epoch concerns: those that have not ended and are not in doubt, and
+  /// those cancelled by the server alone. In order of their sequence; ids and statuses.
   [[nodiscard]] virtual std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const = 0;
+  /// Offered to a ledger that may be lost, and not found in a snapshot since.
+  [[nodiscard]] virtual std::vector<std::string> tasks_in_doubt(std::string_view node_id) const = 0;
   /// All tasks of a node that have not ended, in order of their sequence.
   [[nodiscard]] virtual std::vector<std::string> open_tasks(std::string_view node_id) const = 0;
   /// Never offered, not ended, and expired at `now`.
@@ -104,6 +110,10 @@ class ReadStore {
                                                                         DirectiveKind kind,
                                                                         std::string_view task_id) const = 0;
 
+  /// What was asked of the device about a task and it has not acknowledged, in order: update, cancel, delete;
+  /// each once.
+  [[nodiscard]] virtual std::vector<DirectiveKind> requests_about(std::string_view task_id) const = 0;
+
   [[nodiscard]] virtual std::int64_t orphan_count(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
@@ -129,6 +139,10 @@ class WriteStore : public virtual ReadStore {
                              std::optional<DurationMilliseconds> clock_offset) = 0;
   virtual void insert_certificate(const CertificateRecord& record) = 0;
   virtual void revoke_certificates(std::string_view node_id, UnixMilliseconds now) = 0;
+  /// Keeps a past incarnation; the oldest are forgotten.
+  virtual void insert_past_incarnation(std::string_view node_id, std::string_view incarnation,
+                                       UnixMilliseconds replaced_at) = 0;
+  virtual void remove_past_incarnations(std::string_view node_id) = 0;
 
   /// Its id must be free. Returns its sequence.
   virtual std::int64_t insert_task(const TaskRecord& record) = 0;
@@ -139,6 +153,11 @@ class WriteStore : public virtual ReadStore {
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
   /// From now on the device decides about all tasks of the node; their directives have no numbers yet.
   virtual void mark_all_offered(std::string_view node_id) = 0;
+  /// The same without the offer.
+  virtual void clear_directive_numbers(std::string_view node_id) = 0;
+  /// All tasks of the node that the device acknowledged and that have not ended; with `also_offered` those
+  /// that it may have got, too.
+  virtual void mark_in_doubt(std::string_view node_id, bool also_offered) = 0;
   /// The task with its tags, runs and output.
   virtual void remove_task(std::string_view id) = 0;
   virtual void insert_tombstone(const TombstoneRecord& record) = 0;
@@ -162,6 +181,7 @@ class WriteStore : public virtual ReadStore {
   /// the last.
   virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                              UnixMilliseconds orphans) = 0;
+
   virtual void set_clock_record(const ClockRecord& record) = 0;
 
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,

@@ -8,6 +8,7 @@
 
 #include "platform/protocol/json.hpp"
 #include "server/store/changes.hpp"
+#include "server/store/lineage.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -18,13 +19,12 @@ constexpr std::size_t kAnswerBytes = 2 * 1024 * 1024;
 constexpr std::size_t kAll = 1'000'000'000;
 
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {
-  return node.incarnation != request.incarnation || node.version != request.version ||
-         node.platform != request.platform || node.hold_reported != request.hold ||
+  return node.version != request.version || node.platform != request.platform ||
+         node.hold_reported != request.hold ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
 }
 
 void store_facts(NodeRecord& node, const PollRequest& request) {
-  node.incarnation = request.incarnation;
   node.version = request.version;
   node.platform = request.platform;
   node.hold_reported = request.hold;
@@ -38,14 +38,19 @@ bool pasts_differ(const ReadStore& store, const NodeRecord& node, const PollRequ
       request.reports.sequence > node.reports.sequence) {
     return true;
   }
-  if (cursor.sequence < node.acknowledged.sequence)
-    return false;  // late: what was there is not known any more
   if (cursor.sequence == node.acknowledged.sequence) return cursor.chain != node.acknowledged.chain;
   const auto chain = store.directive_chain(node.id, cursor.sequence);
   return !chain || *chain != cursor.chain;
 }
 
-bool is_late(const NodeRecord& node, const PollRequest& request) {
+/// Whether anything of this epoch is acknowledged.
+bool has_moved(const NodeRecord& node) {
+  return node.acknowledged.sequence > 0 || node.reports.sequence > 0;
+}
+
+/// The device has been further already: the poll is late, or the ledger was put back.
+bool is_behind(const NodeRecord& node, const PollRequest& request) {
+  if (request.epoch != node.epoch) return request.epoch < node.epoch && has_moved(node);
   return request.directives.sequence < node.acknowledged.sequence;
 }
 
@@ -54,6 +59,11 @@ PollAnswer head(const NodeRecord& node, bool resync) {
   answer.protocol = protocol_version();
   answer.epoch = node.epoch;
   answer.resync = resync;
+  if (node.quarantined_at) {
+    answer.quarantined = node.quarantine_reason;
+  } else if (node.ledger_lost) {
+    answer.quarantined = "the server waits for the snapshot of the device's ledger";
+  }
   return answer;
 }
 
@@ -70,6 +80,7 @@ void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, Unix
   }
   store.remove_acknowledged(node.id, cursor.sequence);
   node.acknowledged = cursor;
+  node.progressed_at = now;
 }
 
 std::size_t add_offered(const ReadStore& store, const NodeRecord& node, PollAnswer& answer) {
@@ -117,6 +128,37 @@ std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const N
   return requests;
 }
 
+/// An agent whose start does not follow the last one. Empty: it is taken nevertheless.
+std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, const PollRequest& request,
+                                        Lineage line, UnixMilliseconds now, Logger& logger) {
+  if (node.released) {
+    logger.info("a released device is taken with the ledger that it has: opening a new epoch",
+                {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    node.released = false;
+    store.remove_past_incarnations(node.id);
+    node.incarnation = request.incarnation;
+    store_facts(node, request);
+    open_epoch(store, node, request.epoch, Doubt::offered_tasks);
+    return head(node, true);
+  }
+  if (line == Lineage::past) return head(node, false);
+  if (line == Lineage::unknown && request.epoch >= node.epoch && !is_behind(node, request)) {
+    // It knows a server that acknowledged starts which this one never saw: the server was put back.
+    logger.warning("a device was heard by this server in a time that its database lost: opening a new epoch",
+                   {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    follow(store, node, request, now);
+    store_facts(node, request);
+    open_epoch(store, node, request.epoch);
+    return head(node, true);
+  }
+  quarantine(store, node,
+             line == Lineage::copied
+                 ? "two ledgers of this device exist (a copied disk, or a ledger from a backup)"
+                 : "the device's ledger was lost or is an old one: it knows nothing of its last contact",
+             now, logger);
+  return head(node, false);
+}
+
 }  // namespace
 
 std::string directive_line(const ReadStore& store, const DirectiveRecord& directive) {
@@ -149,11 +191,16 @@ std::string directive_line(const ReadStore& store, const DirectiveRecord& direct
 }
 
 PollNeed examine_poll(const ReadStore& store, const NodeRecord& node, const PollRequest& request) {
-  if (request.epoch < node.epoch) return facts_changed(node, request) ? PollNeed::write : PollNeed::answer;
-  if (pasts_differ(store, node, request)) return PollNeed::write;
-  if (is_late(node, request)) return PollNeed::answer;
+  if (node.quarantined_at) return PollNeed::nothing;
+  if (node.released || request.incarnation != node.incarnation) return PollNeed::write;
+  if (request.epoch < node.epoch) {
+    if (has_moved(node)) return PollNeed::write;
+    return facts_changed(node, request) ? PollNeed::write : PollNeed::answer;
+  }
+  if (is_behind(node, request) || pasts_differ(store, node, request)) return PollNeed::write;
   if (request.directives.sequence > node.acknowledged.sequence || facts_changed(node, request))
     return PollNeed::write;
+  if (node.ledger_lost) return PollNeed::nothing;
   if (node.offered.sequence > request.directives.sequence) {
     // What is on its way goes first: numbering more can wait for the next poll, unless this one can take it
     // too.
@@ -166,31 +213,47 @@ PollNeed examine_poll(const ReadStore& store, const NodeRecord& node, const Poll
 }
 
 PollAnswer answer_poll(const ReadStore& store, const NodeRecord& node, const PollRequest& request) {
+  if (node.quarantined_at) return head(node, false);
   if (request.epoch < node.epoch) return head(node, true);
   PollAnswer answer = head(node, false);
-  if (is_late(node, request)) return answer;
   answer.after = request.directives;
-  add_offered(store, node, answer);
+  if (!node.ledger_lost) add_offered(store, node, answer);
   return answer;
 }
 
 PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request, UnixMilliseconds now,
                       Logger& logger) {
-  if (request.epoch >= node.epoch && pasts_differ(store, node, request)) {
+  if (node.quarantined_at) return head(node, false);
+  const Lineage line = lineage(store, node, request, now);
+  if (line != Lineage::same && line != Lineage::follows) {
+    if (auto answer = take_stranger(store, node, request, line, now, logger)) return *answer;
+  }
+  node.released = false;
+  const bool behind = is_behind(node, request);
+  // A start that the server has not seen is no late message: its ledger has lost what the server knows of.
+  if (behind && line == Lineage::same && may_be_late(node.progressed_at, now)) return head(node, false);
+  const bool differ = !behind && request.epoch >= node.epoch && pasts_differ(store, node, request);
+  follow(store, node, request, now);
+  store_facts(node, request);
+  if (behind) {
+    logger.warning("a device's ledger is older than what it acknowledged: opening a new epoch",
+                   {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    open_epoch(store, node, request.epoch,
+               line == Lineage::same ? Doubt::acknowledged_tasks : Doubt::offered_tasks);
+    return head(node, true);
+  }
+  if (differ) {
     logger.warning("a device's past is not the server's (was a database restored?): opening a new epoch",
                    {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
-    store_facts(node, request);
     open_epoch(store, node, request.epoch);
     return head(node, true);
   }
-  if (request.epoch >= node.epoch && is_late(node, request)) return head(node, false);
-  store_facts(node, request);
   PollAnswer answer = head(node, request.epoch < node.epoch);
   if (!answer.resync) {
     if (request.directives.sequence > node.acknowledged.sequence)
       acknowledge(store, node, request.directives, now);
     answer.after = request.directives;
-    offer(store, node, answer);
+    if (!node.ledger_lost) offer(store, node, answer);
     if (node.hold_wanted && store.waiting_directives(node.id, DirectiveKind::settings, "").empty())
       node.hold_wanted.reset();
   }
@@ -198,10 +261,16 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   return answer;
 }
 
-void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above) {
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt) {
   const auto requests = unanswered_requests(store, node);
   store.remove_directives(node.id);
-  store.mark_all_offered(node.id);
+  if (doubt != Doubt::none) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);
+  if (doubt == Doubt::offered_tasks) {
+    store.clear_directive_numbers(node.id);
+  } else {
+    store.mark_all_offered(node.id);
+  }
+  node.ledger_lost = doubt != Doubt::none;
   node.epoch = std::max(node.epoch, above) + 1;
   node.forked = true;
   node.snapshot = true;

@@ -16,20 +16,21 @@ namespace agenttask::server {
 
 /// What a poll asks for, as far as reading can tell.
 enum class PollNeed : std::uint8_t {
-  nothing,  ///< nothing to acknowledge and nothing to say: it may wait
+  nothing,  ///< nothing to acknowledge, and nothing to say but what the device knows already: it may wait
   answer,   ///< `answer_poll` gives the whole answer without writing
   write,    ///< `apply_poll` has to
 };
 [[nodiscard]] PollNeed examine_poll(const ReadStore& store, const NodeRecord& node,
                                     const PollRequest& request);
 
-/// The answer to a poll that needs no writing: resync, or directives that were offered before and not applied
-/// yet.
+/// The answer to a poll that needs no writing: resync, quarantine, or directives that were offered before and
+/// not applied yet.
 [[nodiscard]] PollAnswer answer_poll(const ReadStore& store, const NodeRecord& node,
                                      const PollRequest& request);
 
 /// Acknowledges, numbers what is queued, and answers; opens a new epoch where the device's past is not the
-/// server's. Also stores what the poll says of the device (version, platform, name, hold, incarnation).
+/// server's, and quarantines the node where its agent follows another than the last (lineage.hpp). Also
+/// stores what the poll says of the device (version, platform, name, hold, incarnation).
 [[nodiscard]] PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request,
                                     UnixMilliseconds now, Logger& logger);
 
@@ -41,9 +42,17 @@ enum class PollNeed : std::uint8_t {
 /// The line of an offered directive: the same bytes whenever it is made.
 [[nodiscard]] std::string directive_line(const ReadStore& store, const DirectiveRecord& directive);
 
-/// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended is
-/// queued again, a cancel for what the server cancelled alone, and requests that the device did not
-/// acknowledge. From now on the device's truth stands. Stores the node.
-void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above);
+/// Which tasks a device may have lost together with its ledger. They are not queued again, as they may have
+/// been started: what the snapshot does not have ends as `failed`, `interrupted`.
+enum class Doubt : std::uint8_t {
+  none,                ///< the ledger is the one that took them
+  acknowledged_tasks,  ///< those that the device acknowledged
+  offered_tasks,       ///< those that were offered: it may have got them without a word
+};
+
+/// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended and is
+/// not in doubt is queued again, a cancel for what the server cancelled alone, and requests that the device
+/// did not acknowledge. From now on the device's truth stands. Stores the node.
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
 
 }  // namespace agenttask::server

@@ -49,8 +49,25 @@ void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::st
   state.end_time = now;
   state.next_run_at.reset();
   record.decided_alone = true;
+  record.in_doubt = false;
   store.remove_queued(record.task.spec.id);
   save_state(store, record, now);
+}
+
+void end_interrupted(WriteStore& store, TaskRecord& record, std::string detail, UnixMilliseconds now) {
+  record.task.state.cancel_requested_at.reset();
+  close_runs(store, record.task.spec.id, now);
+  end_alone(store, record, TaskStatus::failed, reason::kInterrupted, std::move(detail), now);
+}
+
+void close_runs(WriteStore& store, const std::string& task_id, UnixMilliseconds now) {
+  for (auto& run : store.runs(task_id)) {
+    if (run.status != RunStatus::running) continue;
+    run.status = RunStatus::failed;
+    run.reason = reason::kInterrupted;
+    run.end_time = std::max(now, run.start_time);
+    store.put_run(run);
+  }
 }
 
 void touch_task(WriteStore& store, const std::string& task_id) {

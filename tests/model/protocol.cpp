@@ -132,7 +132,9 @@ bool Protocol::knows(const Server& server, Position directives) {
 
 Answer Protocol::take_poll(Server& server, const Poll& poll) {
   const auto resync = [&] { return Answer{.epoch = server.epoch, .resync = true}; };
-  if (poll.epoch < server.epoch) return resync();
+  // In an epoch that the device has moved on in, an older one can only be late.
+  const bool moved = server.acknowledged.sequence > 0 || server.reports.sequence > 0;
+  if (poll.epoch < server.epoch) return moved ? Answer{.epoch = server.epoch} : resync();
   const bool early = poll.epoch == server.epoch && poll.directives.sequence < server.acknowledged.sequence;
   const bool reports_are_ahead =
       parts_.reports_cursor_in_poll && poll.reports.sequence > server.reports.sequence;
@@ -160,7 +162,11 @@ Answer Protocol::take_poll(Server& server, const Poll& poll) {
 }
 
 Answer Protocol::take_batch(Server& server, const Batch& batch) {
-  if (batch.epoch < server.epoch) return {.epoch = server.epoch, .resync = true};
+  if (batch.epoch < server.epoch) {
+    const bool moved = server.acknowledged.sequence > 0 || server.reports.sequence > 0;
+    if (moved) return {.epoch = batch.epoch, .reports = batch.after};
+    return {.epoch = server.epoch, .resync = true};
+  }
   const bool ahead = batch.after.sequence > server.reports.sequence ||
                      (batch.after.sequence == server.reports.sequence && !same(batch.after, server.reports));
   if (batch.epoch > server.epoch || (ahead && parts_.reports_follow_a_cursor)) {

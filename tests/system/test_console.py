@@ -218,6 +218,23 @@ def test_hold_starts_nothing_new_until_release(site, tmp_path):
     assert site.api.ended(task["id"])["status"] == "complete" and lines(tmp_path / "ran") == ["x"]
 
 
+def test_who_holds_is_said(site):
+    agent = site.agent
+    status = lambda: json.loads(agent.console("status", "--json").stdout)   # noqa: E731
+    assert "not on hold" in agent.console("release").stdout
+    agent.console("hold")
+    agent.restart()
+    assert status()["heldBy"] == "device" and "held on this device" in agent.console("status").stdout
+    assert "set on it" in agent.console("release").stdout and "heldBy" not in status()
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").ok()["hold"] is False, "the server knows")
+    assert site.api.patch(f"/v1/nodes/{site.node}", {"hold": True}).status in (200, 202)
+    until(lambda: status()["hold"], "the device holds")
+    agent.console("hold")                                      # the operator's stays the operator's
+    assert status()["heldBy"] == "operator" and "by an operator" in agent.console("status").stdout and "by an operator" in agent.console("doctor").stdout
+    assert "operator" in agent.console("release").stdout
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").ok()["hold"] is False, "the server knows")
+
+
 def test_hold_from_the_server(site, tmp_path):
     assert site.api.patch(f"/v1/nodes/{site.node}", {"hold": True}).status in (200, 202)
     until(lambda: json.loads(site.agent.console("status", "--json").stdout)["hold"] is True, "the device holds")
@@ -231,6 +248,45 @@ def test_status_and_doctor(site):
     doctor = site.agent.console("doctor")
     assert doctor.returncode == 0, doctor
     assert isinstance(json.loads(site.agent.console("doctor", "--json").stdout), (dict, list))
+
+
+def test_a_verb_waits_for_an_agent_that_is_just_starting(yard):
+    agent = yard.agent()
+    program = agent.console_program("echo", "soon there")
+    try:
+        agent.start()
+        assert (program.wait(60), program.stdout.read()) == (0, "soon there\n"), program.stderr.read()
+    finally:
+        end(program)
+
+
+def test_an_agent_that_is_down_is_said_soon(yard):
+    agent = yard.agent()
+    for verb, most in (("list", 2.5), ("status", 1.0), ("doctor", 1.0)):
+        begin = time.monotonic()
+        done = agent.console(verb)
+        assert done.returncode != 0 and time.monotonic() - begin < most, (verb, done)
+
+
+def test_a_ledger_is_as_large_with_the_agent_down(yard):
+    agent = yard.agent().start()
+    agent.console("echo", "x" * 100_000)
+    size = json.loads(agent.console("status", "--json").stdout)["ledger"]["fileBytes"]
+    agent.kill()                                               # a log stays behind, as after a loss of power
+    log = (agent.state / "ledger.db-wal").stat().st_size
+    below = json.loads(agent.console("status", "--json").stdout)["ledger"]["fileBytes"]
+    assert log > 0 and below >= size and below == log + (agent.state / "ledger.db").stat().st_size
+    agent.start()
+
+
+def test_runs_are_in_the_same_order_here_and_there(site):
+    agent = site.agent
+    assert agent.console("command", "--attempts", "2", "--backoff", "1ms", "exit 7").returncode == 7
+    id = last(agent)["id"]
+    assert [run["run"] for run in json.loads(agent.console("runs", id, "--json").stdout)["runs"]] == [2, 1]
+    until(lambda: len(site.api.get(f"/v1/tasks/{id}/runs").json.get("runs", [])) == 2, "the server has both")
+    assert [run["run"] for run in site.api.get(f"/v1/tasks/{id}/runs").json["runs"]] == [2, 1]
+    assert [line.split()[0] for line in agent.console("runs", id).stdout.splitlines()] == ["RUN", "1", "2"]
 
 
 def test_without_an_agent_every_verb_says_what_to_do(tmp_path):

@@ -1,6 +1,7 @@
 """Bad days: kills, restarts, damaged files (contract section 3: nothing is lost and nothing lies; acceptance J1)."""
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,32 @@ def test_a_killed_agent_runs_again_only_what_asked_for_it(yard, tmp_path):
     (tmp_path / "go").touch()
     ended = site.api.ended(task["id"])
     assert ended["status"] == "complete" and ended["runCount"] == 2 and ended["result"]["data"]["stdout"] == "begun\ndone\n"
+
+
+def test_what_sheds_its_environment_and_session_does_not_survive_a_killed_agent(yard, tmp_path):
+    site = yard.site()
+    sleeps = [f"env -i setsid sleep 10{n}" for n in (1, 2)] + [f"(env -i setsid sleep 10{n} >/dev/null 2>&1 </dev/null &)" for n in (3, 4)] + ["env -i sleep 105"]
+    task = site.api.run(site.node, " & ".join(sleeps) + " & wait", options={"timeout": 0})
+    pids = until(lambda: sleeping(range(101, 106), 5), "all of them sleep")
+    site.agent.kill()
+    assert all(map(is_alive, pids))
+    site.agent.start()
+    ended = site.api.ended(task["id"])
+    assert ended["reason"] == "interrupted" and ended["result"]["data"]["survivors"] == []
+    assert not any(map(is_alive, pids))
+
+
+def sleeping(seconds, count):
+    """The ids of processes that are `sleep N`, when there are `count` of them."""
+    wanted = {f"sleep\0{n}\0".encode() for n in seconds}
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes() in wanted:
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found if len(found) == count else None
 
 
 def test_an_agent_killed_again_and_again_loses_nothing_and_repeats_nothing(yard, tmp_path):

@@ -2,7 +2,7 @@
 import json
 import subprocess
 
-from programs import BIN, environment
+from programs import BIN, environment, until
 
 
 def fleet(site, *words, home, check=True, **extra):
@@ -57,6 +57,23 @@ def test_fleet_login_keeps_a_profile_that_only_its_user_reads(site, tmp_path):
     assert site.node in as_user("nodes", "--json").stdout
     # A token that is set is the one that counts: the login's is not used in its place.
     assert as_user("nodes", token="agt_wrong", check=False).returncode == 125
+
+
+def test_fleet_list_says_what_it_lists_and_which_node_it_does_not_know(site, tmp_path):
+    fleet(site, "command", site.node, "--wait", "--tag", "what", "echo said", home=tmp_path)
+    assert "echo said" not in fleet(site, "list", "--node", site.node, "--tag", "what", home=tmp_path).stdout
+    assert "echo said [what]" in fleet(site, "list", "--node", site.node, "--tag", "what", "--full", home=tmp_path).stdout
+    none = fleet(site, "list", "--node", "bogus", home=tmp_path)
+    assert none.stdout == "no tasks\n" and "no node bogus is known" in none.stderr, none
+    assert fleet(site, "list", "--node", site.node, "--tag", "no-such", home=tmp_path).stderr == ""
+
+
+def test_a_task_behind_a_key_says_so_in_the_list(site, tmp_path):
+    first = fleet(site, "command", site.node, "--key", "door", "sleep 30", home=tmp_path).stdout.strip()
+    second = fleet(site, "command", site.node, "--key", "door", "--tag", "behind", "true", home=tmp_path).stdout.strip()
+    until(lambda: "sent (key-held)" in fleet(site, "list", "--tag", "behind", home=tmp_path).stdout, "the device told why it waits")
+    fleet(site, "cancel", first, home=tmp_path)
+    assert site.api.ended(second)["status"] == "complete"
 
 
 def test_fleet_administers(site, tmp_path):

@@ -248,6 +248,26 @@ def test_an_expired_enrolment_token_is_refused(site, tmp_path):
     site.server.api(token=None).post("/v1/enroll", body).problem(403)
 
 
+def test_a_refused_token_ends_the_attempts_and_a_new_one_enrols(yard):
+    server = yard.server().start()
+    used = server.enrollment_token()
+    assert yard.agent(server).start().console("enroll", server.url, used).returncode == 0
+    agent = yard.agent(server).start()
+    done = agent.console("enroll", server.url, used)
+    assert done.returncode == 125 and "used up" in done.stderr and "agenttask enroll URL TOKEN" in done.stderr and "by itself" not in done.stderr, done
+    told = json.loads(agent.console("status", "--json").stdout)["server"]
+    assert told["state"] == "refused" and told["enrollment"]["refused"] is True and "nextAttempt" not in told, told
+    assert "used up" in agent.console("status").stdout and "used up" in agent.console("doctor").stdout
+    done = agent.console("enroll", server.url, server.enrollment_token())
+    assert done.returncode == 0 and not done.stderr, done      # nothing of the former attempt
+    assert agent.console("status").returncode == 0
+    # Enrolled, and asked to enrol again with a token that is not taken: that is said, and what there was goes on.
+    done = agent.console("enroll", server.url, used)
+    assert done.returncode == 125 and "used up" in done.stderr, done
+    told = json.loads(agent.console("status", "--json").stdout)["server"]
+    assert told["state"] == "connected" and told["enrollment"]["refused"] is True, told
+
+
 def test_a_token_with_uses_and_labels(site, tmp_path):
     token = site.server.enrollment_token("--uses", "2", "--label", "room=7")
     first = HandMadeDevice(site.server, tmp_path / "a", token=token)

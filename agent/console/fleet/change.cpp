@@ -66,15 +66,11 @@ int update(const Fleet& fleet, const Words& words) {
 
 void add_fleet_change(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
-  const auto add_id = [&](CLI::App& verb) {
-    verb.add_option("ID", words->id, "The task: its id, the end of it, or @last")->type_name("")->required();
-  };
-
   CLI::App* verb = add_fleet_verb(
       fleet, console,
       {"cancel", "End a task: it never starts, or its run is stopped", "  agenttask fleet cancel 4f2a"},
       [words](const Fleet& at) { return cancel(at, *words); });
-  add_id(*verb);
+  add_fleet_task_id(*verb, words->id);
   verb->add_flag("--no-wait", words->no_wait, "Don't wait up to 10 s for the device's answer");
 
   verb = add_fleet_verb(fleet, console,
@@ -82,14 +78,14 @@ void add_fleet_change(CLI::App& fleet, Console& console) {
                          "  agenttask fleet update 4f2a --at +2h --metadata '{\"ticket\":\"4711\"}'\n"
                          "Metadata is merged key by key, null removes a key; tags are replaced."},
                         [words](const Fleet& at) { return update(at, *words); });
-  add_id(*verb);
+  add_fleet_task_id(*verb, words->id);
   add_task_options(*verb, words->task);
 
   verb = add_fleet_verb(fleet, console,
                         {"delete", "Cancel a task and mark it deleted; it can be read until retention",
                          "  agenttask fleet delete 4f2a"},
                         [words](const Fleet& at) { return remove(at, *words); });
-  add_id(*verb);
+  add_fleet_task_id(*verb, words->id);
 }
 
 }  // namespace agenttask::console

@@ -25,6 +25,12 @@ CLI::App* add_fleet_verb(CLI::App& parent, Console& console, const Verb& verb,
   return app;
 }
 
+void add_fleet_task_id(CLI::App& verb, std::string& id) {
+  verb.add_option("ID", id, "The task: its id, the end of it, or @last: the newest of all on the server")
+      ->type_name("")
+      ->required();
+}
+
 int print_answer(const Console& console, const agent::Answer& answer,
                  const std::function<Result<std::string>(const nlohmann::json&)>& render) {
   if (!answer.ok()) return console.fail(*answer.problem);
@@ -56,8 +62,7 @@ Result<TaskView> task_of(const agent::Answer& answer) {
 
 void add_fleet(CLI::App& root, Console& console) {
   CLI::App* fleet =
-      root.add_subcommand("fleet", "Work with any device of a task server; no agent needed here");
-  fleet->require_subcommand(1);
+      add_verb_group(root, "fleet", "Work with any device of a task server; no agent needed here");
   fleet->footer(
       "NODE is a device's id or its name. Task IDs may be shortened to their end; @last is the newest of the "
       "server.\n"

@@ -44,14 +44,29 @@ void put_names(ServerApi& api, json& answer) {
   }
 }
 
+/// A filter that fits nothing is no error, but a misspelt name shall not look like a device without tasks.
+void warn_of_unknown_node(const Fleet& fleet, const std::string& node, const agent::Answer& answer) {
+  const auto list = parse_json(answer.json, limits::kJsonDepth + 16);
+  const json* tasks = list ? member_of(*list, "tasks") : nullptr;
+  if (tasks == nullptr || !tasks->empty()) return;
+  const agent::Answer found = fleet.api.call("GET", api_path({"nodes", node}));
+  if (!found.ok() && found.problem->code == "unknown-node") {
+    fleet.console.screen.say("no node " + node +
+                             " is known; agenttask fleet nodes lists them (a revoked one goes by its id)");
+  }
+}
+
 int list(const Fleet& fleet, const Words& words) {
   ServerApi::Query query = filters(words.list);
   if (!words.node.empty()) query.emplace_back("node", words.node);
   if (words.full) query.emplace_back("full", "1");
-  return print_answer(fleet.console, fleet.api.call("GET", api_path({"tasks"}), query), [&](json answer) {
-    if (words.node.empty()) put_names(fleet.api, answer);
-    return render_task_list(answer, fleet.console.screen, words.node.empty(), now());
+  const agent::Answer answer = fleet.api.call("GET", api_path({"tasks"}), query);
+  const int code = print_answer(fleet.console, answer, [&](json tasks) {
+    if (words.node.empty()) put_names(fleet.api, tasks);
+    return render_task_list(tasks, fleet.console.screen, words.node.empty(), now());
   });
+  if (code == kSuccess && !words.node.empty()) warn_of_unknown_node(fleet, words.node, answer);
+  return code;
 }
 
 int show(const Fleet& fleet, const Words& words) {
@@ -105,30 +120,29 @@ int runs(const Fleet& fleet, const Words& words) {
       [&](const json& answer) { return render_run_list(answer, fleet.console.screen, now()); });
 }
 
-void add_id(CLI::App& verb, Words& words) {
-  verb.add_option("ID", words.id, "The task: its id, the end of it, or @last")->type_name("")->required();
-}
-
 }  // namespace
 
 void add_fleet_look(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
 
-  CLI::App* verb = add_fleet_verb(fleet, console,
-                                  {"list", "List tasks of all devices or of one, the newest first",
-                                   "  agenttask fleet list --status failed\n"
-                                   "  agenttask fleet list --node web-1 --tag nightly --json"},
-                                  [words](const Fleet& at) { return list(at, *words); });
+  CLI::App* verb =
+      add_fleet_verb(fleet, console,
+                     {"list", "List tasks of all devices or of one, the newest first",
+                      "  agenttask fleet list --status failed\n"
+                      "  agenttask fleet list --node web-1 --full\n"
+                      "  agenttask fleet list --node web-1 --tag nightly --json\n"
+                      "Lists come without what tasks were given and produced; --full fetches that too."},
+                     [words](const Fleet& at) { return list(at, *words); });
   verb->add_option("--node", words->node, "Of this device only: its id or its name")->type_name("NODE");
   add_list_options(*verb, words->list);
-  verb->add_flag("--full", words->full, "With --json: also data and result");
+  verb->add_flag("--full", words->full, "Also data and result; at most 20 tasks a page");
 
   verb = add_fleet_verb(fleet, console,
                         {"show", "Show all that is known of a task, its result included",
                          "  agenttask fleet show 4f2a\n"
                          "  agenttask fleet show @last --wait --json"},
                         [words](const Fleet& at) { return show(at, *words); });
-  add_id(*verb, *words);
+  add_fleet_task_id(*verb, words->id);
   verb->add_flag("--wait", words->wait, "Wait until it has ended, and exit as it did");
 
   verb = add_fleet_verb(fleet, console,
@@ -136,15 +150,17 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
                          "  agenttask fleet output 4f2a > output.txt\n"
                          "  agenttask fleet output @last --follow"},
                         [words](const Fleet& at) { return output(at, *words); });
-  add_id(*verb, *words);
+  add_fleet_task_id(*verb, words->id);
   verb->add_flag("--follow", words->follow, "Go on until it has ended, and exit as it did; Ctrl-C leaves it");
   allow_range(*verb->add_option("--run", words->run, "Of this run (default: the last)")->type_name("RUN"), 1,
               INT64_MAX);
 
   verb = add_fleet_verb(fleet, console,
-                        {"runs", "List every run of a task with its outcome", "  agenttask fleet runs 4f2a"},
+                        {"runs", "List every run of a task with its outcome",
+                         "  agenttask fleet runs 4f2a\n"
+                         "The newest run stands last; with --json first, as in every list of the API."},
                         [words](const Fleet& at) { return runs(at, *words); });
-  add_id(*verb, *words);
+  add_fleet_task_id(*verb, words->id);
 }
 
 }  // namespace agenttask::console

@@ -157,8 +157,7 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
               limits::kPageMost);
   verb->add_option("--cursor", words->cursor, "Go on where another list ended")->type_name("CURSOR");
 
-  CLI::App* node = fleet.add_subcommand("node", "Look at one device, or change it");
-  node->require_subcommand(1);
+  CLI::App* node = add_verb_group(fleet, "node", "Look at one device, or change it");
   const auto add = [&](const Verb& what, std::function<int(const Fleet&)> action) {
     CLI::App* one = add_fleet_verb(*node, console, what, std::move(action));
     one->add_option("NODE", words->node, "The device: its id or its name")->type_name("")->required();

@@ -144,8 +144,8 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
        true},
       [words](const Fleet& at) { return command(at, *words); });
   verb->add_option("NODE", words->node, node_help)->type_name("")->required();
-  verb->add_option("line", words->command.line, "A shell line; or put a program and its arguments after --")
-      ->type_name("LINE");
+  verb->add_option("LINE", words->command.line, "A shell line; or put a program and its arguments after --")
+      ->type_name("");
   add_common(*verb, *words);
   add_command_options(*verb, words->command);
 

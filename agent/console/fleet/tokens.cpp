@@ -110,8 +110,7 @@ int revoke(const Fleet& fleet, const char* what, const std::string& id) {
 }
 
 void add_tokens(CLI::App& fleet, Console& console, const std::shared_ptr<Words>& words) {
-  CLI::App* token = fleet.add_subcommand("token", "Tokens with which devices enrol");
-  token->require_subcommand(1);
+  CLI::App* token = add_verb_group(fleet, "token", "Tokens with which devices enrol");
   CLI::App* verb = add_fleet_verb(*token, console,
                                   {"create", "Make an enrolment token; it is printed once",
                                    "  agenttask fleet token create --ttl 1h\n"
@@ -143,8 +142,7 @@ void add_tokens(CLI::App& fleet, Console& console, const std::shared_ptr<Words>&
 }
 
 void add_operators(CLI::App& fleet, Console& console, const std::shared_ptr<Words>& words) {
-  CLI::App* one = fleet.add_subcommand("operator", "Who may use the server");
-  one->require_subcommand(1);
+  CLI::App* one = add_verb_group(fleet, "operator", "Who may use the server");
   CLI::App* verb =
       add_fleet_verb(*one, console,
                      {"create", "Make an operator; the token is printed once",

@@ -46,13 +46,13 @@ void add_command(CLI::App& root, Console& console) {
        "  agenttask command --timeout 5m --env LANG=C \"make all\"\n"
        "  echo data | agenttask command --stdin - \"sort\"\n"
        "  agenttask command --detach --at +1h \"backup\"\n"
-       "Ctrl-C cancels the command; pressed again it leaves it running.\n"
+       "Ctrl-C cancels the command; pressed again it leaves at once and prints the id of the task.\n"
        "Exit codes: the command's; 124 timed out; 128+n ended by signal n; 130 cancelled; 125 AgentTask "
        "failed.",
        true},
       [&console, words] { return command(console, *words); });
-  verb->add_option("line", words->command.line, "A shell line; or put a program and its arguments after --")
-      ->type_name("LINE");
+  verb->add_option("LINE", words->command.line, "A shell line; or put a program and its arguments after --")
+      ->type_name("");
   verb->add_flag("--detach", words->detach, "Print the task's id and leave it running");
   add_command_options(*verb, words->command);
   add_task_options(*verb, words->task);

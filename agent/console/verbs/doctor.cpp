@@ -16,7 +16,7 @@ using nlohmann::json;
 /// The agent's answer, if it gives one, and what that says about socket and agent.
 std::optional<json> question(const Console& console, std::vector<Check>& checks) {
   const std::string address = folders_of(console).console_address();
-  auto client = connect(console);
+  auto client = connect_at_once(console);
   if (!client) {
     const bool away = client.error().code == ErrorCode::unavailable;
     checks.push_back({"socket", Verdict::failed, client.error().message,

@@ -58,6 +58,31 @@ int store_wish(const Console& console, const Words& words, const net::ServerUrl&
   return kSuccess;
 }
 
+/// What came of the wish so far, as the agent's status tells it.
+struct Progress {
+  bool done = false;
+  bool refused = false;  ///< for good
+  std::string error;     ///< of the last attempt
+};
+
+Progress read_progress(const json& server, const std::string& url) {
+  if (const json* wish = member_of(server, "enrollment"); wish != nullptr) {
+    return {false, flag_of(*wish, "refused"), text_of(*wish, "error")};
+  }
+  return {text_of(server, "state") == "connected" && text_of(server, "url") == url, false, {}};
+}
+
+int print_enrolled(const Console& console, const json& server, const std::string& whole) {
+  if (console.json) {
+    console.print_json(whole);
+  } else {
+    console.screen.print("enrolled with " + printable(text_of(server, "url")) + " as " +
+                         printable(text_of(server, "name")) + " (" + printable(text_of(server, "nodeId")) +
+                         ")\n");
+  }
+  return kSuccess;
+}
+
 /// Looks on until the server has answered.
 int look_on(const Console& console, const std::string& url) {
   const os::SystemClock clock;
@@ -70,25 +95,18 @@ int look_on(const Console& console, const std::string& url) {
     const json* server = status ? member_of(*status, "server") : nullptr;
     if (server == nullptr)
       return console.fail(Error{ErrorCode::internal, "the agent says nothing of a server"});
-    const std::string state = text_of(*server, "state");
-    const std::string error = text_of(*server, "lastError");
-    if (state == "connected" && text_of(*server, "url") == url) {
-      if (console.json) {
-        console.print_json(answer.json);
-      } else {
-        console.screen.print("enrolled with " + printable(url) + " as " +
-                             printable(text_of(*server, "name")) + " (" +
-                             printable(text_of(*server, "nodeId")) + ")\n");
-      }
-      return kSuccess;
+    const Progress progress = read_progress(*server, url);
+    if (progress.done) return print_enrolled(console, *server, answer.json);
+    if (!progress.error.empty() && progress.error != said) {
+      console.screen.say(progress.error);
+      said = progress.error;
     }
-    if (!error.empty() && error != said) {
-      console.screen.say(error);
-      said = error;
-    }
-    if (clock.monotonic() >= deadline) {
+    const bool late = clock.monotonic() >= deadline;
+    if (late || progress.refused) {
       if (console.json) console.print_json(answer.json);
-      console.screen.say("not enrolled yet; the agent goes on trying by itself. See: agenttask status");
+      if (!progress.refused) {
+        console.screen.say("not enrolled yet; the agent goes on trying by itself. See: agenttask status");
+      }
       return kFailure;
     }
     std::this_thread::sleep_for(kLook);

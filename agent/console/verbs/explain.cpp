@@ -20,7 +20,7 @@ void add_explain(CLI::App& root, Console& console) {
                                         console, "explainTask", nlohmann::json{{"id", *id}},
                                         [](const nlohmann::json& answer) { return explain(answer, now()); });
                                   });
-  verb->add_option("ID", *id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(*verb, *id);
 }
 
 }  // namespace agenttask::console

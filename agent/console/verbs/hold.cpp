@@ -11,7 +11,8 @@ void add_hold(CLI::App& root, Console& console) {
       root, console,
       {"hold", "Start nothing new on this device; what runs goes on",
        "  agenttask hold\n"
-       "Tasks are still taken in and wait (held). It lasts, across restarts, until agenttask release."},
+       "Tasks are still taken in and wait (held). It lasts, across restarts, until agenttask release,\n"
+       "or until an operator releases the device."},
       [&console] {
         return ask_and_print(
             console, "hold", nlohmann::json::object(),

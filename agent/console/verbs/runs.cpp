@@ -54,9 +54,10 @@ void add_runs(CLI::App& root, Console& console) {
       add_agent_verb(root, console,
                      {"runs", "List every run of a task with its outcome, or print the output of one",
                       "  agenttask runs 4f2a\n"
-                      "  agenttask runs @last --output 1 > first.txt"},
+                      "  agenttask runs @last --output 1 > first.txt\n"
+                      "The newest run stands last; with --json first, as in every list of the API."},
                      [&console, words] { return runs(console, *words); });
-  verb->add_option("ID", words->id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(*verb, words->id);
   allow_range(*verb->add_option("--output", words->output_of, "Print what this run left of its output")
                    ->type_name("RUN"),
               1, INT64_MAX);

@@ -24,7 +24,7 @@ void add_show(CLI::App& root, Console& console) {
                                               return render_task(*view, now());
                                             });
                      });
-  verb->add_option("ID", *id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(*verb, *id);
 }
 
 }  // namespace agenttask::console

@@ -54,7 +54,9 @@ int status_without_agent(const Console& console, const Problem& problem) {
 }
 
 int status(const Console& console) {
-  const agent::Answer answer = ask(console, "status", json::object());
+  auto client = connect_at_once(console);
+  const agent::Answer answer =
+      client ? client->call("status", "{}") : agent::Answer{{}, to_problem(client.error())};
   if (!answer.ok()) {
     constexpr int kAway = 503;
     if (answer.problem->status == kAway) return status_without_agent(console, *answer.problem);

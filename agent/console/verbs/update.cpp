@@ -40,7 +40,7 @@ void add_update(CLI::App& root, Console& console) {
        "  agenttask update @last --metadata '{\"ticket\":\"4711\",\"old\":null}' --tag urgent\n"
        "Metadata is merged key by key, null removes a key; tags are replaced."},
       [&console, words] { return update(console, *words); });
-  verb->add_option("ID", words->id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(*verb, words->id);
   add_task_options(*verb, words->task);
 }
 

@@ -30,7 +30,7 @@ void add_watch(CLI::App& root, Console& console) {
                       "Ctrl-C leaves the task as it is. The exit code is that of the task, as with "
                       "agenttask command."},
                      [&console, id] { return watch(console, *id); });
-  verb->add_option("ID", *id, "The task: its id, the end of it, or @last")->type_name("")->required();
+  add_task_id(*verb, *id);
 }
 
 }  // namespace agenttask::console

@@ -93,6 +93,15 @@ Result<Pipe> open_standard_input(const ProcessSpec& spec) {
   return Pipe{Descriptor(), std::move(*input)};
 }
 
+// Where the child adds who it is; closed when no record is kept.
+Result<Descriptor> open_record(const std::filesystem::path& file) {
+  constexpr int kHow = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
+  if (file.empty()) return Descriptor();
+  auto record = above_standard_streams(Descriptor(::open(file.c_str(), kHow, 0600)));
+  if (!record.is_open()) return shortage("cannot write to the record of processes " + file.string(), errno);
+  return record;
+}
+
 bool has_nul(const std::string& text) {
   return text.find('\0') != std::string::npos;
 }
@@ -158,6 +167,7 @@ Result<LaunchRequest> prepare(const ProcessSpec& spec) {
   request.argv = spec.argv;
   request.cwd = spec.cwd.empty() ? "/" : spec.cwd;
   // The mark first: whoever looks for it reads no further.
+  if (!spec.run_id.empty()) request.mark = inherited_mark(spec.run_id);
   if (!spec.run_id.empty()) request.environment.push_back(std::string(kRunMarkVariable) + "=" + spec.run_id);
   for (const auto& [variable, value] : spec.environment) {
     request.environment.push_back(variable);
@@ -202,6 +212,9 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   if (!output) return output.error();
   auto error_output = open_output_pipe();
   if (!error_output) return error_output.error();
+  auto record = open_record(spec.record);
+  if (!record) return record.error();
+  request->record = record->is_open() ? record->get() : -1;
   request->standard_input = input->childs.get();
   request->standard_output = output->childs.get();
   request->standard_error = error_output->childs.get();
@@ -220,6 +233,7 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   const auto child = state_->children.launch(*request);
   if (!child) return child.error();
   input->childs.close();
+  record->close();
   output->childs.close();
   error_output->childs.close();
   ProcessOutcome outcome;
@@ -232,14 +246,22 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   return outcome;
 }
 
-StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, milliseconds grace) {
+StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, milliseconds grace,
+                                          std::span<const std::filesystem::path> records) {
   StopReport report;
   std::set<std::string> marks(run_ids.begin(), run_ids.end());
   marks.erase("");
-  if (marks.empty()) return report;
-  ProcessTree tree(std::move(marks));
+  std::vector<ProcessEntry> leaders;
+  for (const auto& record : records) {
+    for (auto& leader : read_records(record)) leaders.push_back(leader);
+  }
+  if (marks.empty() && leaders.empty()) return report;
+  ProcessTree tree(std::move(marks), std::move(leaders));
   for (const auto& entry : tree.living()) report.found.push_back(describe_process(entry.pid));
-  if (report.found.empty()) return report;
+  if (report.found.empty()) {
+    for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
+    return report;
+  }
 
   for (const auto& entry : tree.living()) {
     signal_process(entry.pid, entry.start, SIGTERM);
@@ -250,6 +272,7 @@ StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, 
   const auto killing = steady_clock::now();
   while (tree.signal(SIGKILL) > 0 && steady_clock::now() < killing + kKillLimit) sleep_for(kLook);
   for (const auto& entry : tree.living()) report.survivors.push_back(describe_process(entry.pid));
+  for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
   reap_orphans();
   return report;
 }

@@ -8,11 +8,14 @@
 #include <fcntl.h>
 #include <memory>
 #include <signal.h>
+#include <sstream>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "platform/base/encoding.hpp"
 #include "platform/os/posix/descriptor.hpp"
+#include "platform/os/secure_file.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -39,8 +42,9 @@ std::string read_facts(int pid, const char* name, std::size_t most) {
 
 }  // namespace
 
-std::optional<ProcessEntry> read_process(int pid) {
-  const auto text = read_facts(pid, "stat", 4096);
+namespace {
+
+std::optional<ProcessEntry> parse_stat(int pid, const std::string& text) {
   // "pid (name) state parent group session …": the name may hold blanks and parentheses, so start after its
   // last one.
   const auto name_end = text.rfind(')');
@@ -54,6 +58,47 @@ std::optional<ProcessEntry> read_process(int pid) {
   if (fields != 5) return std::nullopt;
   entry.start = start;
   return entry;
+}
+
+}  // namespace
+
+std::optional<ProcessEntry> read_process(int pid) {
+  return parse_stat(pid, read_facts(pid, "stat", 4096));
+}
+
+std::vector<ProcessEntry> read_records(const std::filesystem::path& record) {
+  constexpr std::size_t kMostBytes = 1024 * 1024;
+  std::vector<ProcessEntry> entries;
+  const auto text = read_file(record, kMostBytes);
+  if (!text) return entries;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    int pid = 0;
+    if (std::from_chars(line.data(), line.data() + line.size(), pid).ec != std::errc() || pid <= 0) continue;
+    if (const auto entry = parse_stat(pid, line)) entries.push_back(*entry);
+  }
+  return entries;
+}
+
+std::uint64_t inherited_mark(std::string_view run_id) {
+  // FNV-1a; in a range that no administrator sets and that is not the system's "unlimited".
+  std::uint64_t hash = 14'695'981'039'346'656'037U;
+  for (const char byte : run_id) hash = (hash ^ static_cast<unsigned char>(byte)) * 1'099'511'628'211U;
+  constexpr std::uint64_t kBase = std::uint64_t{1} << 61;
+  return kBase | (hash & (kBase - 1));
+}
+
+std::optional<std::uint64_t> read_inherited_mark(int pid) {
+  rlimit limit{};
+  if (::prlimit(pid, RLIMIT_RTTIME, nullptr, &limit) == 0) return limit.rlim_max;
+  const auto text = read_facts(pid, "limits", 8192);  // everybody may read it
+  constexpr std::string_view kName = "Max realtime timeout";
+  const auto at = text.find(kName);
+  unsigned long long most = 0;
+  if (at == std::string::npos || std::sscanf(text.c_str() + at + kName.size(), " %*s %llu", &most) != 1) {
+    return std::nullopt;
+  }
+  return most;
 }
 
 std::vector<ProcessEntry> read_processes() {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,12 @@ struct ProcessEntry {
 [[nodiscard]] std::optional<ProcessEntry> read_process(int pid);
 /// All processes that we can see, in no order.
 [[nodiscard]] std::vector<ProcessEntry> read_processes();
+/// The processes that wrote themselves into the record (see `ProcessSpec::record`), as they were then.
+[[nodiscard]] std::vector<ProcessEntry> read_records(const std::filesystem::path& record);
+/// The mark that a run with this id passes on to all its descendants (see `inherit_mark`).
+[[nodiscard]] std::uint64_t inherited_mark(std::string_view run_id);
+/// What the process has in the place of that mark; nothing when we may not look.
+[[nodiscard]] std::optional<std::uint64_t> read_inherited_mark(int pid);
 /// The value of the run mark in the environment that the process began with; nothing when it has none or we
 /// may not look.
 [[nodiscard]] std::optional<std::string> read_run_mark(int pid);

@@ -1,5 +1,6 @@
 #include "platform/os/linux/process_tree.hpp"
 
+#include <algorithm>
 #include <unistd.h>
 
 namespace agenttask::os {
@@ -19,17 +20,24 @@ std::set<int> own_line() {
 
 ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans)
     : main_(main), owns_orphans_(std::move(owns_orphans)), ourselves_(own_line()) {
-  if (!mark.empty()) marks_.insert(std::move(mark));
+  if (!mark.empty()) {
+    inherited_marks_.insert(inherited_mark(mark));
+    marks_.insert(std::move(mark));
+  }
   if (const auto entry = read_process(main)) {
     earliest_ = entry->start;
     members_.insert({main, entry->start});
   }
 }
 
-ProcessTree::ProcessTree(std::set<std::string> marks) : marks_(std::move(marks)), ourselves_(own_line()) {}
+ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders)
+    : marks_(std::move(marks)), leaders_(std::move(leaders)), ourselves_(own_line()) {
+  for (const auto& mark : marks_) inherited_marks_.insert(inherited_mark(mark));
+}
 
 bool ProcessTree::carries_mark(const ProcessEntry& entry) {
   if (marks_.empty() || unmarked_.contains({entry.pid, entry.start})) return false;
+  if (const auto mark = read_inherited_mark(entry.pid); mark && inherited_marks_.contains(*mark)) return true;
   const auto mark = read_run_mark(entry.pid);
   if (!mark) return false;
   // A part of a run (`RUN/service-1`) belongs to the run, and not the other way round.
@@ -44,16 +52,41 @@ bool ProcessTree::belongs_to_main(const ProcessEntry& entry, bool owns_orphans) 
          (owns_orphans && entry.parent == ::getpid());
 }
 
+// A group or session is a leader's for sure as long as that very process is there: a number is not given
+// away while anybody is in its group or session, but it may be afterwards.
+bool ProcessTree::belongs_to_leader(const ProcessEntry& entry) const {
+  return std::any_of(leaders_.begin(), leaders_.end(), [&](const ProcessEntry& leader) {
+    const auto now = starts_.find(leader.pid);
+    if (now == starts_.end() || now->second != leader.start) return false;
+    return entry.pid == leader.pid ||
+           ((entry.group == leader.pid || entry.session == leader.pid) && entry.start >= leader.start);
+  });
+}
+
+void ProcessTree::find_doubtful(const std::vector<ProcessEntry>& entries, const std::set<int>& member_pids) {
+  doubtful_.clear();
+  for (const auto& entry : entries) {
+    if (entry.is_zombie() || member_pids.contains(entry.pid)) continue;
+    const bool doubtful = std::any_of(leaders_.begin(), leaders_.end(), [&](const ProcessEntry& leader) {
+      return !starts_.contains(leader.pid) && entry.start >= leader.start &&
+             (entry.group == leader.pid || entry.session == leader.pid);
+    });
+    if (doubtful) doubtful_.push_back(entry);
+  }
+}
+
 std::vector<ProcessEntry> ProcessTree::living() {
   std::vector<ProcessEntry> candidates;
   std::set<int> member_pids;
   const auto entries = read_processes();
+  starts_.clear();
+  for (const auto& entry : entries) starts_[entry.pid] = entry.start;
   const bool owns_orphans = owns_orphans_ && owns_orphans_();
   for (const auto& entry : entries) {
     if (entry.start < earliest_ || ourselves_.contains(entry.pid)) continue;
     candidates.push_back(entry);
     if (members_.contains({entry.pid, entry.start}) || belongs_to_main(entry, owns_orphans) ||
-        (!entry.is_zombie() && carries_mark(entry))) {
+        belongs_to_leader(entry) || (!entry.is_zombie() && carries_mark(entry))) {
       member_pids.insert(entry.pid);
     }
   }
@@ -69,6 +102,7 @@ std::vector<ProcessEntry> ProcessTree::living() {
     members_.insert({entry.pid, entry.start});
     if (!entry.is_zombie()) result.push_back(entry);
   }
+  find_doubtful(candidates, member_pids);
   return result;
 }
 

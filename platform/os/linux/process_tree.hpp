@@ -19,23 +19,32 @@ class ProcessTree {
   /// `main` is a child of ours that nobody reaps while this object is used. When `owns_orphans`, asked
   /// after each look, says so, every orphan that fell to us belongs to it, too.
   ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans);
-  /// Of runs whose main process is not ours.
-  explicit ProcessTree(std::set<std::string> marks);
+  /// Of runs whose main processes are not ours; `leaders` are those, as they were when they began.
+  ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders);
 
   /// Looks again: the members that live now. Zombies are not among them.
   std::vector<ProcessEntry> living();
+  /// Those at the last look that are no members, but in a group or session that has the number of a leader
+  /// that is gone: either it left them, or the number is another's now.
+  [[nodiscard]] const std::vector<ProcessEntry>& doubtful() const { return doubtful_; }
   /// Looks again, and signals each of them. Returns how many there were.
   std::size_t signal(int signal_number);
 
  private:
   using Identity = std::pair<int, std::uint64_t>;
   bool carries_mark(const ProcessEntry& entry);
+  bool belongs_to_leader(const ProcessEntry& entry) const;
+  void find_doubtful(const std::vector<ProcessEntry>& entries, const std::set<int>& member_pids);
   bool belongs_to_main(const ProcessEntry& entry, bool owns_orphans) const;
 
   int main_ = 0;
   std::function<bool()> owns_orphans_;
   std::uint64_t earliest_ = 0;  // nothing that began before the main process can belong to it
   std::set<std::string> marks_;
+  std::set<std::uint64_t> inherited_marks_;
+  std::vector<ProcessEntry> leaders_;
+  std::map<int, std::uint64_t> starts_;  // of all processes at this look
+  std::vector<ProcessEntry> doubtful_;
   std::set<Identity> members_;
   std::set<Identity> unmarked_;  // looked at already: a process that has no mark never gets ours
   std::set<int> ourselves_;  // we, and who started us: an agent started by a task carries that task's mark

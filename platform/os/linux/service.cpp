@@ -1,21 +1,38 @@
 #include "platform/os/service.hpp"
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "platform/os/posix/descriptor.hpp"
 
 namespace agenttask::os {
 namespace {
 constexpr const char* kVariable = "NOTIFY_SOCKET";
+constexpr const char* kWatchdogVariable = "WATCHDOG_USEC";
+constexpr const char* kWatchdogPidVariable = "WATCHDOG_PID";
+
+std::int64_t number_in(const char* variable) {
+  const char* text = std::getenv(variable);
+  std::int64_t number = 0;
+  if (text == nullptr) return 0;
+  const char* end = text + std::strlen(text);
+  const auto parsed = std::from_chars(text, end, number);
+  return parsed.ec == std::errc() && parsed.ptr == end && number > 0 ? number : 0;
 }
+
+}  // namespace
 
 ServiceNotifier::ServiceNotifier() {
   if (const char* address = std::getenv(kVariable)) address_ = address;
-  ::unsetenv(kVariable);
+  const std::int64_t meant = number_in(kWatchdogPidVariable);
+  if (meant == 0 || meant == ::getpid())
+    watchdog_time_ = std::chrono::microseconds(number_in(kWatchdogVariable));
+  for (const char* variable : {kVariable, kWatchdogVariable, kWatchdogPidVariable}) ::unsetenv(variable);
 }
 
 void ServiceNotifier::ready(std::string_view status) const {
@@ -34,6 +51,10 @@ void ServiceNotifier::stopping(std::string_view status) const {
 
 void ServiceNotifier::status(std::string_view status) const {
   send("", status);
+}
+
+void ServiceNotifier::alive() const {
+  send("WATCHDOG=1", "");
 }
 
 void ServiceNotifier::send(std::string_view state, std::string_view status) const {

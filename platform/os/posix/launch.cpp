@@ -53,7 +53,7 @@ struct boost::process::v2::basic_process<agenttask::os::LaunchExecutor> {
 namespace agenttask::os {
 namespace {
 
-enum class Stage : int { fork, session, streams, user, cwd, descriptors, exec };
+enum class Stage : int { fork, session, record, streams, user, cwd, descriptors, exec };
 
 struct Failure {
   Stage stage = Stage::fork;
@@ -75,8 +75,9 @@ class ChildSetup {
 
   process::error_code on_exec_setup(process::posix::default_launcher&, const process::filesystem::path&,
                                     const char* const*) {
-    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::bind_streams,
-                            &ChildSetup::become_user, &ChildSetup::enter_folder, &ChildSetup::close_others}) {
+    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::leave_trace,
+                            &ChildSetup::bind_streams, &ChildSetup::become_user, &ChildSetup::enter_folder,
+                            &ChildSetup::close_others}) {
       if (!(this->*step)()) return {errno, boost::system::system_category()};
     }
     failure_.stage = Stage::exec;
@@ -108,6 +109,12 @@ class ChildSetup {
     failure_.stage = Stage::session;
     ::umask(022);
     return ::setsid() != -1;
+  }
+
+  bool leave_trace() {
+    failure_.stage = Stage::record;
+    if (request_.mark) inherit_mark(*request_.mark);
+    return request_.record < 0 || write_record(request_.record);
   }
 
   bool bind_streams() {
@@ -207,6 +214,11 @@ Error launch_error(const LaunchRequest& request, const Failure& failure) {
     error.field = "cwd";
     if (failure.error_number == ENOENT || failure.error_number == ENOTDIR) error.code = ErrorCode::not_found;
     if (failure.error_number == EACCES) error.code = ErrorCode::denied;
+    return error;
+  }
+  if (failure.stage == Stage::record) {
+    auto error = io_error("cannot note down the process of " + request.executable, failure.error_number);
+    error.code = ErrorCode::unavailable;
     return error;
   }
   if (failure.stage == Stage::user) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <sys/types.h>
@@ -21,6 +22,8 @@ struct LaunchRequest {
   int standard_input = -1;    ///< all three at least 3
   int standard_output = -1;
   int standard_error = -1;
+  int record = -1;                         ///< where the child writes who it is; -1: nowhere
+  std::optional<std::uint64_t> mark = {};  ///< see `inherit_mark`
 };
 
 /// Starts it in a session of its own, with default signals, no other descriptor, umask 022. Errors as in

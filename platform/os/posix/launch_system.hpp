@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <sys/types.h>
 
 namespace agenttask::os {
@@ -11,6 +12,12 @@ namespace agenttask::os {
 /// Becomes another user for good. The C library's setuid can't be used: in a vfork child it would ask all
 /// threads of the parent to follow.
 bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t user);
+
+/// Gives the process a mark that all its descendants inherit; nothing where the system has or allows none.
+void inherit_mark(std::uint64_t mark);
+
+/// Writes a line about this process, as `read_records` understands it.
+bool write_record(int descriptor);
 
 /// Marks every descriptor from `first` on close-on-exec; `limit` bounds the work where the system has no call
 /// for it.

@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
+#include "platform/base/encoding.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/net/enrollment_token.hpp"
@@ -58,17 +61,40 @@ Response refuse_enrollment(std::string why) {
   return refuse(Code::enrollment_refused, std::move(why));
 }
 
+/// `wanted`, or that with a suffix where another node goes by it: a newcomer takes nobody's name.
+std::string free_name(const ReadStore& store, const std::string& wanted, std::string_view node_id) {
+  const auto is_free = [&](const std::string& name) {
+    const auto named = store.nodes_by_name(name);
+    return std::all_of(named.begin(), named.end(),
+                       [&](const NodeRecord& other) { return other.id == node_id; });
+  };
+  if (is_free(wanted)) return wanted;
+  const auto with = [&](const std::string& suffix) {
+    std::size_t length = std::min(wanted.size(), limits::kNodeNameBytes - suffix.size() - 1);
+    // Never within a character: what continues one begins with the bits 10.
+    while (length < wanted.size() && (static_cast<unsigned char>(wanted[length]) & 0xC0U) == 0x80U) --length;
+    return wanted.substr(0, length) + "-" + suffix;
+  };
+  for (int number = 2; number < 10; ++number) {
+    if (auto name = with(std::to_string(number)); is_free(name)) return name;
+  }
+  for (;;) {
+    if (auto name = with(hex_encode(random_bytes(4))); is_free(name)) return name;
+  }
+}
+
 /// The node that the token makes, or the one whose place the device takes.
 NodeRecord enroll_node(Call& call, const EnrollmentTokenRecord& token, const EnrollRequest& request) {
   if (!token.replace_node.empty()) {
     if (auto replaced = call.store.node(token.replace_node)) {
+      replaced->name = free_name(call.store, replaced->name, replaced->id);
       replace_node(*call.writes, *replaced, call.now);
       return *replaced;
     }
   }
   NodeRecord node;
   node.id = make_uuid(call.now);
-  node.name = request.name;
+  node.name = free_name(call.store, request.name, node.id);
   node.version = request.version;
   node.platform = request.platform;
   node.labels = token.labels;

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <utility>
 
 #include "platform/protocol/message.hpp"
+#include "server/api/credentials.hpp"
 #include "server/api/handlers.hpp"
 #include "server/store/streams.hpp"
 
@@ -15,9 +17,32 @@ void note_presence(const Call& call, const PollRequest& request) {
                              fresh ? std::optional(request.time) : std::nullopt);
 }
 
-Response to_response(const Call& call, PollAnswer answer, std::vector<std::string> watched) {
+/// What a device calls itself counts while no operator gave it a name, and only where it is a name and not
+/// that of another node: it takes nobody's place. Returns the name that the device shall go by, where it is
+/// another.
+std::string settle_name(const Call& call, PollRequest& request) {
+  const NodeRecord& node = *call.device;
+  if (request.name == node.name) return {};
+  if (node.name_fixed) return node.name;
+  const std::string asked = std::exchange(request.name, {});
+  if (asked.empty()) return node.name;
+  if (check_node_name(asked) && call.store.nodes_by_name(asked).empty()) {
+    request.name = asked;
+    return {};
+  }
+  if (call.context.presence.refuse_name(node.id)) {
+    call.context.logger.warning(
+        "a device asks for a name that is none or that of another node; it keeps its own",
+        {{"node", node.id}, {"name", node.name}, {"asked", asked}});
+  }
+  return node.name;
+}
+
+Response to_response(const Call& call, PollAnswer answer, std::vector<std::string> watched,
+                     std::string name) {
   answer.time = call.now;
   answer.watch = std::move(watched);
+  answer.name = std::move(name);
   return {200, "application/x-ndjson", encode(answer), {}};
 }
 
@@ -31,30 +56,28 @@ Outcome poll(Call& call) {
                                                   " and cannot understand " + request->protocol);
   }
   note_presence(call, *request);
+  const std::string name = settle_name(call, *request);
   auto watched = call.context.live.watched(call.device->id);
   std::sort(request->watching.begin(), request->watching.end());
-  const auto hold_back = [&]() -> std::optional<Wait> {
-    if (request->watching != watched) return std::nullopt;
+  if (call.device->quarantined_at) watched.clear();
+  const auto hold_back = [&](const PollAnswer& answer) -> std::optional<Wait> {
+    if (answer.resync || !answer.lines.empty() || request->watching != watched) return std::nullopt;
+    if (request->quarantined == answer.quarantined.empty()) return std::nullopt;
     return call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id});
   };
   if (call.writes != nullptr) {
     auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
     // What it acknowledged is stored; there may be nothing to say yet.
-    if (!answer.resync && answer.lines.empty()) {
-      if (auto wait = hold_back()) return *wait;
-    }
-    return to_response(call, std::move(answer), std::move(watched));
+    if (auto wait = hold_back(answer)) return *wait;
+    return to_response(call, std::move(answer), std::move(watched), name);
   }
-  switch (examine_poll(call.store, *call.device, *request)) {
-    case PollNeed::write:
-      return NeedsWrite{};
-    case PollNeed::nothing:
-      if (auto wait = hold_back()) return *wait;
-      break;
-    case PollNeed::answer:
-      break;
+  const PollNeed need = examine_poll(call.store, *call.device, *request);
+  if (need == PollNeed::write) return NeedsWrite{};
+  auto answer = answer_poll(call.store, *call.device, *request);
+  if (need == PollNeed::nothing) {
+    if (auto wait = hold_back(answer)) return *wait;
   }
-  return to_response(call, answer_poll(call.store, *call.device, *request), std::move(watched));
+  return to_response(call, std::move(answer), std::move(watched), name);
 }
 
 }  // namespace agenttask::server

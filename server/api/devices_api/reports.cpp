@@ -64,7 +64,7 @@ Outcome take_live_output(Call& call) {
     return refuse(Code::unknown_task, "this device has no such task");
   }
   bool watched = false;
-  if (!has_ended(record->task.state.status)) {
+  if (!has_ended(record->task.state.status) && !call.device->quarantined_at) {
     watched = call.context.live.publish(call.device->id, post->task_id, std::move(post->chunks));
   }
   return json_response(200, {{"watched", watched}});

@@ -108,6 +108,14 @@ std::optional<CertificateRecord> SqliteReads::certificate(std::string_view finge
   return CertificateRecord{row.text(0), row.text(1), row.integer(2), row.integer(3), row.optional_integer(4)};
 }
 
+std::optional<UnixMilliseconds> SqliteReads::incarnation_replaced_at(std::string_view node_id,
+                                                                     std::string_view incarnation) const {
+  auto row = database_.query("SELECT replaced_at FROM past_incarnations WHERE node_id = ?1 AND id = ?2",
+                             {node_id, incarnation});
+  if (!row.step()) return std::nullopt;
+  return row.integer(0);
+}
+
 std::vector<DirectiveRecord> SqliteReads::queued_directives(std::string_view node_id,
                                                             std::size_t limit) const {
   return all(
@@ -144,6 +152,21 @@ std::vector<DirectiveRecord> SqliteReads::waiting_directives(std::string_view no
                         "directives WHERE node_id = ?1 AND kind = ?2 AND task_id = ?3 ORDER BY position"),
                  {node_id, to_string(kind), task_id}),
              read_directive);
+}
+
+std::vector<DirectiveKind> SqliteReads::requests_about(std::string_view task_id) const {
+  auto row = database_.query(
+      "SELECT kind FROM directives WHERE task_id = ?1 AND kind <> 'task' GROUP BY kind ORDER BY "
+      "min(position)",
+      {task_id});
+  std::vector<DirectiveKind> kinds;
+  while (row.step()) {
+    const std::string name = row.text(0);
+    for (const auto kind : {DirectiveKind::update, DirectiveKind::cancel, DirectiveKind::delete_}) {
+      if (name == to_string(kind)) kinds.push_back(kind);
+    }
+  }
+  return kinds;
 }
 
 std::int64_t SqliteReads::orphan_count(std::string_view node_id) const {

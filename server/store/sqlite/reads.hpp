@@ -26,12 +26,15 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                               std::string_view name, const Labels& labels) const override;
   [[nodiscard]] std::optional<CertificateRecord> certificate(std::string_view fingerprint) const override;
+  [[nodiscard]] std::optional<UnixMilliseconds> incarnation_replaced_at(
+      std::string_view node_id, std::string_view incarnation) const override;
 
   [[nodiscard]] std::optional<TaskRecord> task(std::string_view id, WithData with_data) const override;
   [[nodiscard]] std::vector<TaskRecord> tasks(const TaskFilter& filter, std::int64_t before,
                                               std::size_t limit, WithData with_data) const override;
   [[nodiscard]] std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const override;
+  [[nodiscard]] std::vector<std::string> tasks_in_doubt(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> open_tasks(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                        std::size_t limit) const override;
@@ -52,6 +55,7 @@ class SqliteReads : public virtual ReadStore {
                                                            std::int64_t sequence) const override;
   [[nodiscard]] std::vector<DirectiveRecord> waiting_directives(std::string_view node_id, DirectiveKind kind,
                                                                 std::string_view task_id) const override;
+  [[nodiscard]] std::vector<DirectiveKind> requests_about(std::string_view task_id) const override;
   [[nodiscard]] std::int64_t orphan_count(std::string_view node_id) const override;
   [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
   [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,

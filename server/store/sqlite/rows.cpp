@@ -105,6 +105,9 @@ NodeRecord read_node(Database& database, const Statement& row) {
   record.offered = {row.integer(18), row.text(19)};
   record.acknowledged = {row.integer(20), row.text(21)};
   record.reports = {row.integer(22), row.text(23)};
+  record.released = row.integer(24) != 0;
+  record.ledger_lost = row.integer(25) != 0;
+  record.progressed_at = row.integer(26);
   return record;
 }
 
@@ -138,6 +141,7 @@ TaskRecord read_task(Database& database, const Statement& row) {
   record.offered = row.integer(19) != 0;
   record.decided_alone = row.integer(20) != 0;
   record.directive = row.integer(21);
+  record.in_doubt = row.integer(22) != 0;
   return record;
 }
 

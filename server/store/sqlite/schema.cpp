@@ -87,13 +87,26 @@ CREATE TABLE tombstones(
 CREATE INDEX tombstones_by_time ON tombstones(purged_at);
 )sql";
 
+// What tells a copied or old ledger from the last one, and what becomes of its tasks.
+constexpr std::string_view kLineage = R"sql(
+ALTER TABLE nodes ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN ledger_lost INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN progressed_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX tasks_in_doubt ON tasks(node_id) WHERE in_doubt = 1;
+CREATE TABLE past_incarnations(
+  number INTEGER PRIMARY KEY AUTOINCREMENT, node_id TEXT NOT NULL REFERENCES nodes(id), id TEXT NOT NULL,
+  replaced_at INTEGER NOT NULL, UNIQUE(node_id, id)) STRICT;
+CREATE INDEX past_incarnations_by_node ON past_incarnations(node_id, number);
+)sql";
+
 constexpr std::string_view kWallClock = R"sql(
 CREATE TABLE wall_clock(
   only_row INTEGER PRIMARY KEY CHECK(only_row = 1), seen_at INTEGER NOT NULL, keep_until INTEGER NOT NULL) STRICT;
 CREATE INDEX certificates_by_end ON certificates(expires_at);
 )sql";
 
-constexpr std::array<std::string_view, 2> kMigrations{kFirst, kWallClock};
+constexpr std::array<std::string_view, 3> kMigrations{kFirst, kLineage, kWallClock};
 
 }  // namespace
 

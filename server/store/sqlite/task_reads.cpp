@@ -83,8 +83,8 @@ std::vector<TaskRecord> SqliteReads::tasks(const TaskFilter& filter, std::int64_
 std::vector<std::pair<std::string, TaskStatus>> SqliteReads::tasks_for_epoch(std::string_view node_id) const {
   std::vector<std::pair<std::string, TaskStatus>> tasks;
   auto row = database_.query(
-      "SELECT id, status FROM tasks WHERE node_id = ?1 AND (status NOT IN ('complete', 'failed', "
-      "'cancelled') OR "
+      "SELECT id, status FROM tasks WHERE node_id = ?1 AND in_doubt = 0 AND (status NOT IN ('complete', "
+      "'failed', 'cancelled') OR "
       "(status = 'cancelled' AND decided_alone = 1)) ORDER BY sequence",
       {node_id});
   while (row.step()) {
@@ -94,10 +94,15 @@ std::vector<std::pair<std::string, TaskStatus>> SqliteReads::tasks_for_epoch(std
   return tasks;
 }
 
+std::vector<std::string> SqliteReads::tasks_in_doubt(std::string_view node_id) const {
+  return ids(database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND in_doubt = 1 ORDER BY sequence",
+                             {node_id}));
+}
+
 std::vector<std::string> SqliteReads::open_tasks(std::string_view node_id) const {
-  return ids(database_.query(
-      "SELECT id FROM tasks WHERE node_id = ?1 AND NOT (" + std::string(kEnded) + ") ORDER BY sequence",
-      {node_id}));
+  return ids(database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND NOT (" + std::string(kEnded) +
+                                 ") ORDER BY sequence",
+                             {node_id}));
 }
 
 std::vector<std::string> SqliteReads::expired_tasks(UnixMilliseconds now, std::size_t limit) const {

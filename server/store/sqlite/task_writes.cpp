@@ -59,11 +59,11 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
       "UPDATE tasks SET status = ?2, reason = ?3, detail = ?4, paused = ?5, sent_time = ?6, start_time = ?7, "
       "end_time = ?8, updated_at = ?9, next_run_at = ?10, run_count = ?11, missed_count = ?12, "
       "cancel_requested_at = ?13, "
-      "deleted_at = ?14, offered = ?15, decided_alone = ?16 WHERE sequence = ?1",
+      "deleted_at = ?14, offered = ?15, decided_alone = ?16, in_doubt = ?17 WHERE sequence = ?1",
       {record.sequence, to_string(state.status), state.reason, state.detail, state.paused, state.sent_time,
        state.start_time, state.end_time, state.updated_at, state.next_run_at, state.run_count,
-       state.missed_count, state.cancel_requested_at, state.deleted_at, record.offered,
-       record.decided_alone});
+       state.missed_count, state.cancel_requested_at, state.deleted_at, record.offered, record.decided_alone,
+       record.in_doubt});
   if (!state.result.empty()) {
     database_.execute("UPDATE task_payloads SET result = ?2 WHERE sequence = ?1",
                       {record.sequence, state.result});
@@ -89,6 +89,17 @@ void SqliteWrites::mark_all_offered(std::string_view node_id) {
   database_.execute(
       "UPDATE tasks SET offered = 1, directive = 0 WHERE node_id = ?1 AND (offered = 0 OR directive <> 0)",
       {node_id});
+}
+
+void SqliteWrites::clear_directive_numbers(std::string_view node_id) {
+  database_.execute("UPDATE tasks SET directive = 0 WHERE node_id = ?1 AND directive <> 0", {node_id});
+}
+
+void SqliteWrites::mark_in_doubt(std::string_view node_id, bool also_offered) {
+  database_.execute(
+      "UPDATE tasks SET in_doubt = 1 WHERE node_id = ?1 AND (status IN ('sent', 'running', "
+      "'awaiting_choice') OR (status = 'pending' AND offered = 1 AND ?2))",
+      {node_id, also_offered});
 }
 
 void SqliteWrites::remove_task(std::string_view id) {

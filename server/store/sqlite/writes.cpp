@@ -61,7 +61,8 @@ void SqliteWrites::update_node(const NodeRecord& record) {
       "hold_wanted = ?8, hold_reported = ?9, revoked_at = ?10, incarnation = ?11, quarantined_at = ?12, "
       "quarantine_reason = ?13, epoch = ?14, forked = ?15, snapshot = ?16, offered_sequence = ?17, "
       "offered_chain = ?18, "
-      "acknowledged_sequence = ?19, acknowledged_chain = ?20, report_sequence = ?21, report_chain = ?22 "
+      "acknowledged_sequence = ?19, acknowledged_chain = ?20, report_sequence = ?21, report_chain = ?22, "
+      "released = ?23, ledger_lost = ?24, progressed_at = ?25 "
       "WHERE id = ?1",
       {record.id,
        record.name,
@@ -84,7 +85,10 @@ void SqliteWrites::update_node(const NodeRecord& record) {
        record.acknowledged.sequence,
        record.acknowledged.chain,
        record.reports.sequence,
-       record.reports.chain});
+       record.reports.chain,
+       record.released,
+       record.ledger_lost,
+       record.progressed_at});
 }
 
 void SqliteWrites::set_last_seen(std::string_view id, UnixMilliseconds last_seen,
@@ -104,6 +108,23 @@ void SqliteWrites::insert_certificate(const CertificateRecord& record) {
 void SqliteWrites::revoke_certificates(std::string_view node_id, UnixMilliseconds now) {
   database_.execute("UPDATE certificates SET revoked_at = ?2 WHERE node_id = ?1 AND revoked_at IS NULL",
                     {node_id, now});
+}
+
+void SqliteWrites::insert_past_incarnation(std::string_view node_id, std::string_view incarnation,
+                                           UnixMilliseconds replaced_at) {
+  constexpr std::int64_t kKept = 1000;  // of a node; years of restarts
+  database_.execute(
+      "INSERT INTO past_incarnations(node_id, id, replaced_at) VALUES(?1, ?2, ?3) ON CONFLICT(node_id, id) "
+      "DO UPDATE SET replaced_at = ?3",
+      {node_id, incarnation, replaced_at});
+  database_.execute(
+      "DELETE FROM past_incarnations WHERE node_id = ?1 AND number <= (SELECT number FROM past_incarnations "
+      "WHERE node_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+      {node_id, kKept});
+}
+
+void SqliteWrites::remove_past_incarnations(std::string_view node_id) {
+  database_.execute("DELETE FROM past_incarnations WHERE node_id = ?1", {node_id});
 }
 
 void SqliteWrites::append_directive(const DirectiveRecord& record) {

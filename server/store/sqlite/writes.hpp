@@ -23,12 +23,17 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
                      std::optional<DurationMilliseconds> clock_offset) override;
   void insert_certificate(const CertificateRecord& record) override;
   void revoke_certificates(std::string_view node_id, UnixMilliseconds now) override;
+  void insert_past_incarnation(std::string_view node_id, std::string_view incarnation,
+                               UnixMilliseconds replaced_at) override;
+  void remove_past_incarnations(std::string_view node_id) override;
 
   std::int64_t insert_task(const TaskRecord& record) override;
   void update_task_state(const TaskRecord& record) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;
+  void clear_directive_numbers(std::string_view node_id) override;
+  void mark_in_doubt(std::string_view node_id, bool also_offered) override;
   void remove_task(std::string_view id) override;
   void insert_tombstone(const TombstoneRecord& record) override;
   void put_run(const Run& run) override;

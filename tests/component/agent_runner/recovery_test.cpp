@@ -1,6 +1,9 @@
+#include <fstream>
+#include <optional>
 #include <thread>
 
 #include "agent/runner/spool.hpp"
+#include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/component/agent_runner/runner_fixture.hpp"
 
@@ -76,6 +79,41 @@ TEST_F(RecoveryTest, ItRunsAgainWhereTheTaskAsksForIt) {
   EXPECT_EQ(2, task.state.run_count);
   EXPECT_EQ("first", kept(id, OutputStream::standard_output, 1));
   EXPECT_EQ("again\n", kept(id, OutputStream::standard_output, 2));
+}
+
+TEST_F(RecoveryTest, WhatACrashAfterAnEndLeftIsRemoved) {
+  const auto cut = cut_off(spec("echo"), "so far");
+  for (const char* name : {"ended.stdout", "ended.stderr", "ended.processes"}) {
+    std::ofstream(options_.spool_folder / name) << "x";
+  }
+  run();
+  EXPECT_EQ("so far", out(cut.task.spec.id));
+  EXPECT_TRUE(std::filesystem::is_empty(options_.spool_folder));
+}
+
+TEST_F(RecoveryTest, AProcessThatShedItsMarkIsStoppedAndARecordOfAnotherBootIsNot) {
+  for (const bool this_boot : {true, false}) {
+    ledger_options_.boot_id = this_boot ? os::boot_id() : "another-boot";
+    open_ledger();
+    const auto cut = cut_off(shell("sleep 64"), "");
+    Gate gate;
+    Ignore observer(gate);
+    os::ProcessSpec process;
+    process.argv = {"/bin/sleep", "64"};
+    process.record = options_.spool_folder / (cut.task.spec.id + ".processes");
+    std::stop_source stop;
+    std::optional<os::ProcessOutcome> outcome;
+    std::jthread left([&] { outcome = *supervisor_.run(process, stop.get_token(), observer); });
+    gate.wait();
+    run();
+    EXPECT_EQ(reason::kInterrupted, get(cut.task.spec.id).state.reason);
+    EXPECT_TRUE(result(get(cut.task.spec.id))["data"]["survivors"].empty());
+    stop.request_stop();
+    left.join();
+    EXPECT_EQ(!this_boot, outcome->stopped) << "by us, and not by the recovery";
+    runner_->stop();
+    runner_.reset();
+  }
 }
 
 TEST_F(RecoveryTest, WithoutASpoolItIsInterruptedAllTheSame) {

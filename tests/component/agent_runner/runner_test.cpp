@@ -212,6 +212,31 @@ TEST_F(RunnerTest, ValidateFalseIsAskedAgainAndThrowingIsNoBetter) {
   EXPECT_EQ(4, asked);
 }
 
+TEST_F(RunnerTest, AWallClockThatJumpsNeitherStrandsNorHurriesARetry) {
+  test::ManualClock& clock = use_manual_clock();
+  const auto& worker =
+      add_worker("throw", [](RunContext&, const TaskSpec&) -> WorkResult { throw std::runtime_error("no"); });
+  run();
+  TaskSpec what = spec("throw");
+  what.options.retry = RetryPolicy{3, 10'000, 10'000};
+  const std::string id = create(what);
+  int runs = 0;
+  for (const DurationMilliseconds jump : {-limits::kDay, 366 * limits::kDay}) {
+    ++runs;
+    ASSERT_TRUE(eventually(
+        [&] { return get(id).state.reason == reason::kRetryBackoff && get(id).state.run_count == runs; }));
+    clock.set_wall(clock.wall() + jump);
+    runner_->wake();
+    EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status);
+    EXPECT_EQ(runs, worker.starts);
+    EXPECT_EQ(reason::kRetryBackoff, runner_->explain(id)->reason);
+    clock.advance(seconds(13));  // the jitter adds up to a quarter
+    runner_->wake();
+  }
+  EXPECT_EQ(TaskStatus::failed, ended(id).state.status);
+  EXPECT_EQ(3, worker.starts);
+}
+
 TEST_F(RunnerTest, WhatCanNeverRunIsInvalid) {
   run();
   const Task bad = ended(create(spec("command", {{"cmd", "true"}, {"env", {{"LD_PRELOAD", "/tmp/x.so"}}}})));

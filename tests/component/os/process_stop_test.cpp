@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 
 #include "platform/os/host.hpp"
+#include "platform/os/secure_file.hpp"
 #include "tests/component/os/child.hpp"
 
 namespace agenttask::os {
@@ -203,6 +204,112 @@ TEST_F(ProcessStop, MarkedRemainsAreFoundAndStopped) {
   EXPECT_TRUE(report.survivors.empty());
   EXPECT_GE(since(begin), 200ms);
   EXPECT_TRUE(supervisor.stop_marked(ids, 5s).found.empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessStop, RemainsThatShedTheirEnvironmentAreFound) {
+  run("exec >/dev/null 2>&1; (env -i setsid /bin/sleep 60 &); (env -i /bin/sleep 60 &); env -i setsid sh -c "
+      "'(/bin/sleep 60 &); /bin/sleep 60' &");
+  const std::string ids[] = {"another-run", run_id};
+  EXPECT_TRUE(supervisor.stop_marked(std::span(ids, 1), 5s).found.empty());
+  // All of them have to be there first: nobody waits for what runs in the background.
+  std::size_t found = 0;
+  for (const auto until = std::chrono::steady_clock::now() + 10s;
+       found < 3 && std::chrono::steady_clock::now() < until;) {
+    const auto report = supervisor.stop_marked(ids, 100ms);
+    EXPECT_TRUE(report.survivors.empty());
+    found += report.found.size();
+  }
+  EXPECT_GE(found, 3U) << "one of them may be stopped before it has started the rest";
+  expect_no_child();
+}
+
+/// Processes without any mark, known by the record alone.
+class ProcessRecord : public ProcessStop {
+ protected:
+  ProcessRecord() {
+    std::filesystem::create_directory(folder_);
+    spec_.run_id.clear();
+    spec_.record = folder_ / "processes";
+  }
+  ~ProcessRecord() override { std::filesystem::remove_all(folder_); }
+  StopReport stop_recorded() {
+    const std::filesystem::path records[] = {spec_.record};
+    return supervisor.stop_marked({}, 100ms, records);
+  }
+  void begin(const std::string& line) {
+    spec_.argv = shell_command(line).value();
+    running_ = std::jthread([this] { run(spec_); });
+    child.await_output("ready");
+  }
+
+  const std::filesystem::path folder_ = std::filesystem::temp_directory_path() / run_id;
+  ProcessSpec spec_ = shell("");
+  std::jthread running_;
+};
+
+TEST_F(ProcessRecord, AProcessIsFoundWithItsGroup) {
+  begin("trap '' TERM; (/bin/sleep 60 &); setsid /bin/sleep 60 & echo ready; wait");
+  const auto report = stop_recorded();
+  running_.join();
+  EXPECT_GE(report.found.size(), 2U);
+  EXPECT_TRUE(report.survivors.empty());
+  EXPECT_TRUE(stop_recorded().found.empty());
+  expect_no_child();
+}
+
+TEST_F(ProcessRecord, ANumberThatIsAnothersNowIsLeftAlone) {
+  begin("echo ready; read line </dev/zero");
+  const auto pid = static_cast<pid_t>(child.pid);
+  std::string line = *read_file(spec_.record, 4096);
+  ASSERT_EQ(line.rfind(std::to_string(pid) + " (", 0), 0U) << line;
+  // The same process, but begun at another time: field 22, the 20th after the name.
+  std::size_t at = line.rfind(')');
+  for (int field = 0; field < 20; ++field) at = line.find(' ', at + 1);
+  line[at + 1] = line[at + 1] == '1' ? '2' : '1';
+  ASSERT_TRUE(write_file(spec_.record, line, Readable::by_owner));
+  const auto report = stop_recorded();
+  EXPECT_TRUE(report.found.empty());
+  EXPECT_TRUE(report.survivors.empty());
+  EXPECT_EQ(::kill(pid, 0), 0);
+  EXPECT_EQ(::kill(-pid, SIGKILL), 0);
+  running_.join();
+}
+
+TEST_F(ProcessRecord, WhatIsLeftInTheGroupOfOneThatIsGoneIsSaidNotKilled) {
+  spec_.argv = shell_command("/bin/sleep 60 >/dev/null 2>&1 & echo $!").value();
+  run(spec_);
+  const pid_t left = std::stoi(child.out);
+  const auto report = stop_recorded();
+  EXPECT_TRUE(report.found.empty());
+  ASSERT_EQ(report.survivors.size(), 1U);
+  EXPECT_EQ(report.survivors[0].pid, left);
+  EXPECT_EQ(::kill(left, SIGKILL), 0);
+  EXPECT_EQ(::waitpid(left, nullptr, 0), left) << "it fell to us";
+}
+
+TEST_F(ProcessRecord, ARecordThatIsNoneIsNoDanger) {
+  EXPECT_TRUE(stop_recorded().found.empty()) << "there is none";
+  for (const char* text :
+       {"", "\n\n", "1", "1 (", "-1 (x) S 1 1 1", "0 (x) S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+        "99999999999999999999 (x) S 1 1 1 1 1 1", "no number"}) {
+    ASSERT_TRUE(write_file(spec_.record, text, Readable::by_owner));
+    const auto report = stop_recorded();
+    EXPECT_TRUE(report.found.empty() && report.survivors.empty()) << text;
+  }
+}
+
+TEST_F(ProcessRecord, WithoutARecordNothingStarts) {
+  spec_.argv = {"/bin/true"};
+  spec_.record = folder_ / "no-such-folder" / "processes";
+  const auto outcome = supervisor.run(spec_, {}, child);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, ErrorCode::unavailable);
+  spec_.record = "/dev/full";
+  const auto full = supervisor.run(spec_, {}, child);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, ErrorCode::unavailable);
+  EXPECT_NE(full.error().message.find("cannot note down"), std::string::npos) << full.error().message;
   expect_no_child();
 }
 

@@ -109,12 +109,13 @@ TEST_F(DevicesApi, LargeDirectivesAreBoundedByBytes) {
   EXPECT_EQ(lines, 10U);
 }
 
-TEST_F(DevicesApi, AnOldEpochResyncsAndAForeignPastOpensANewOne) {
+TEST_F(DevicesApi, ALatePollSaysNothingAndAForeignPastOpensANewEpoch) {
   const auto id = sent_task();
+  // A late poll, from before the last acknowledged directive or from an older epoch, says nothing and changes
+  // nothing.
   const auto zero = polled(device, poll_of(device, {}, 0));
-  EXPECT_TRUE(zero.resync);
-  EXPECT_EQ(zero.epoch, 1);
-  // A late poll from before the last acknowledged directive says nothing and changes nothing.
+  EXPECT_FALSE(zero.resync);
+  EXPECT_TRUE(zero.lines.empty());
   const auto late = polled(device, poll_of(device, {}));
   EXPECT_FALSE(late.resync);
   EXPECT_TRUE(late.lines.empty());
@@ -136,7 +137,8 @@ TEST_F(DevicesApi, AnOldEpochResyncsAndAForeignPastOpensANewOne) {
 
 TEST_F(DevicesApi, ReportsAreAppliedOnceWhateverIsRepeated) {
   const auto id = sent_task();
-  ReportBatch batch{protocol_version(), 1, "i", {}, {}};
+  const std::string incarnation = poll_of(device).incarnation;
+  ReportBatch batch{protocol_version(), 1, incarnation, {}, {}};
   batch.lines = {encode(Report{1, StartedReport{id, 1, 5}}),
                  encode(Report{2, OutputReport{id, 1, {OutputStream::standard_output, 0, "x"}}})};
   const auto post = [&](const ReportBatch& body) {
@@ -157,7 +159,7 @@ TEST_F(DevicesApi, ReportsAreAppliedOnceWhateverIsRepeated) {
   EXPECT_EQ(post(batch).reports.sequence, 3);
   ReportBatch other{protocol_version(),
                     1,
-                    "i",
+                    incarnation,
                     Cursor{3, std::string(64, 'c')},
                     {encode(Report{4, StartedReport{id, 2, 5}})}};
   const auto fork = post(other);
@@ -171,7 +173,7 @@ TEST_F(DevicesApi, WhatIsNoStreamIsRefusedAndChangesNothing) {
   const auto post = [&](const std::string& body) {
     return call("POST", "/v1/device/reports", body, {.certificate = device.certificate}).status;
   };
-  const std::string head = encode(ReportBatch{protocol_version(), 1, "i", {}, {}});
+  const std::string head = encode(ReportBatch{protocol_version(), 1, poll_of(device).incarnation, {}, {}});
   const std::string started = encode(Report{1, StartedReport{id, 1, 5}}) + "\n";
   EXPECT_EQ(post(""), 400);
   EXPECT_EQ(post("{}"), 400);
@@ -202,7 +204,7 @@ TEST_F(DevicesApi, AnEndNeverChanges) {
 TEST_F(DevicesApi, InventedStatusesAndKindsPassWithoutEffect) {
   const auto id = sent_task();
   Cursor at = report_cursors[device.id];
-  ReportBatch batch{protocol_version(), 1, "i", at, {}};
+  ReportBatch batch{protocol_version(), 1, poll_of(device).incarnation, at, {}};
   const auto line = [&](json body) {
     body["sequence"] = ++at.sequence;
     batch.lines.push_back(body.dump());
@@ -501,7 +503,7 @@ TEST_F(DevicesApi, ARevokedNodeThatIsReplacedLearnsWhatItsDeviceDid) {
       net::Certificate::from_pem(json::parse(response.body)["certificate"].get<std::string>()).value();
   const EnrolledDevice again{device.id, {certificate.fingerprint(), device.id, false}};
   const auto epoch = polled(again, poll_of(again, {}, 1)).epoch;
-  ReportBatch batch{protocol_version(), epoch, "i", {}, {}};
+  ReportBatch batch{protocol_version(), epoch, poll_of(again).incarnation, {}, {}};
   Task held;
   held.spec.id = id;
   held.spec.node_id = device.id;
@@ -513,6 +515,48 @@ TEST_F(DevicesApi, ARevokedNodeThatIsReplacedLearnsWhatItsDeviceDid) {
   EXPECT_EQ(call("POST", "/v1/device/reports", encode(batch), {.certificate = again.certificate}).status,
             200);
   EXPECT_EQ(task(id)["status"], "complete");
+}
+
+TEST_F(DevicesApi, AnotherLedgerQuarantinesTheNodeUntilItIsReleased) {
+  const auto id = sent_task();
+  const auto waiting = add_task(device.id)["id"].get<std::string>();
+  auto held = poll_of(device, cursor);
+  polled(device, held);  // takes the second task
+  auto copy = poll_of(device, {}, 0);
+  copy.incarnation = "of-a-lost-ledger";
+  copy.wait = 55'000;
+  touched.clear();
+  const auto told = polled(device, copy);
+  EXPECT_NE(told.quarantined.find("ledger"), std::string::npos);
+  EXPECT_NE(std::find(touched.begin(), touched.end(), "node:" + device.id), touched.end());
+  EXPECT_EQ(node()["quarantineReason"], told.quarantined);
+  EXPECT_TRUE(node().contains("quarantinedAt"));
+  for (const auto& shown : {task(id), task(waiting)}) EXPECT_EQ(shown["reason"], "quarantined");
+  // Who knows it already may be held, until somebody releases it.
+  copy.quarantined = true;
+  const auto parked = request("POST", "/v1/device/poll", encode(copy), {.certificate = device.certificate});
+  ASSERT_TRUE(std::holds_alternative<Wait>(evaluate(parked)));
+  problem("POST", "/v1/nodes/alpha/release", {{"why", "x"}}, 400, "invalid");
+  problem("POST", "/v1/nodes/nobody/release", nullptr, 404, "unknown-node");
+  const auto viewer = make_operator(Role::viewer);
+  EXPECT_EQ(call("POST", "/v1/nodes/alpha/release", "", as(viewer)).status, 403);
+  touched.clear();
+  EXPECT_FALSE(ok("POST", "/v1/nodes/alpha/release").contains("quarantinedAt"));
+  EXPECT_NE(std::find(touched.begin(), touched.end(), "node:" + device.id), touched.end());
+  ok("POST", "/v1/nodes/alpha/release");  // again changes nothing
+  const auto resync = decode_poll_answer(std::get<Response>(evaluate(parked)).body).value();
+  EXPECT_TRUE(resync.resync);
+  EXPECT_EQ(resync.epoch, 2);
+  EXPECT_FALSE(resync.quarantined.empty());
+  ReportBatch batch{protocol_version(), 2, copy.incarnation, {}, {encode(Report{1, SnapshotEndReport{0}})}};
+  EXPECT_EQ(call("POST", "/v1/device/reports", encode(batch), {.certificate = device.certificate}).status,
+            200);
+  EXPECT_EQ(task(id)["status"], "failed");
+  EXPECT_EQ(task(id)["reason"], "interrupted");
+  EXPECT_EQ(task(id)["result"]["error"]["code"], "interrupted");
+  copy.epoch = 2;
+  copy.wait = 0;
+  EXPECT_TRUE(polled(device, copy).quarantined.empty());
 }
 
 TEST_F(DevicesApi, CertificatesAreChecked) {

@@ -156,14 +156,26 @@ TEST_F(TasksApi, AnUpdateMergesBeforeTheOfferAndAsksAfterIt) {
   const auto changed = ok("PATCH", path(task), changes);
   EXPECT_EQ(changed["metadata"], (json{{"keep", 1}, {"new", 3}}));
   EXPECT_EQ(changed["description"], "old");
+  EXPECT_FALSE(changed.contains("requested"));
   EXPECT_GT(changed["updatedAt"], task["updatedAt"]);
   EXPECT_EQ(ids("tag=t").size(), 1U);
   deliver();
   const auto asked = ok("PATCH", path(task), {{"description", "new"}}, 202);
   EXPECT_EQ(asked["description"], "old");
+  // Until the device has taken them, what was asked of it can be seen.
+  EXPECT_EQ(asked["requested"], (json{"update"}));
+  ok("PATCH", path(task), {{"tags", {"u"}}}, 202);
+  const auto deleted = ok("DELETE", path(task), nullptr, 202);
+  EXPECT_EQ(deleted["requested"], (json{"update", "delete"}));
+  EXPECT_EQ(ok("GET", path(task))["requested"], (json{"update", "delete"}));
+  EXPECT_EQ(ok("GET", "/v1/tasks")["tasks"][0]["requested"], (json{"update", "delete"}));
   const auto answer = polled(device, poll_of(device, cursor));
-  ASSERT_EQ(answer.lines.size(), 1U);
+  ASSERT_EQ(answer.lines.size(), 3U);
   EXPECT_EQ(json::parse(answer.lines[0])["changes"], (json{{"description", "new"}}));
+  EXPECT_TRUE(ok("GET", path(task)).contains("requested"));
+  cursor = after(answer);
+  polled(device, poll_of(device, cursor));
+  EXPECT_FALSE(ok("GET", path(task)).contains("requested"));
   problem("PATCH", "/v1/tasks/" + make_uuid(1), changes, 404, "unknown-task");
   problem("PATCH", path(task), json::object(), 400, "invalid");
 }
@@ -279,6 +291,8 @@ TEST_F(TasksApi, BadBodiesChangeNothing) {
 
 TEST_F(TasksApi, AnAmbiguousNameGivesTheCandidates) {
   const auto twin = enroll("alpha");
+  EXPECT_EQ(ok("GET", "/v1/nodes/" + twin.id)["name"], "alpha-2");
+  ok("PATCH", "/v1/nodes/" + twin.id, {{"name", "alpha"}});
   const auto refused = problem("POST", "/v1/nodes/alpha/tasks", {{"type", "echo"}}, 409, "ambiguous-node");
   EXPECT_EQ(refused["candidates"].size(), 2U);
   problem("GET", "/v1/tasks?node=alpha", nullptr, 409, "ambiguous-node");

@@ -113,6 +113,9 @@ class World : public Files {
       if (entry.spec.type == "unknown") continue;
       EXPECT_TRUE(server.contains(id)) << id << " is forgotten by the server";
     }
+    const auto row = read([&](const ReadStore& store_) { return store_.node(node).value(); });
+    EXPECT_FALSE(row.quarantined_at) << row.quarantine_reason;
+    EXPECT_FALSE(row.ledger_lost);
   }
 
   std::string story;
@@ -231,6 +234,7 @@ class World : public Files {
   void arrive(const PollAnswer& answer) {
     note("directives");
     device->take(answer);
+    device->acknowledged_incarnation();
   }
   void arrive(const ReportAnswer& answer) {
     note("ack");
@@ -265,7 +269,11 @@ class World : public Files {
     const int which = pick(6);
     if (which == 0) {
       note("kill agent");
-      device->kill();
+      device->restart();
+      // Requests may still arrive; nobody is there any more for the answers.
+      std::erase_if(net, [](const Message& message) {
+        return std::holds_alternative<PollAnswer>(message) || std::holds_alternative<ReportAnswer>(message);
+      });
     } else if (which == 1) {
       note("restart server");
       reopen();
@@ -281,6 +289,7 @@ class World : public Files {
       std::filesystem::copy_file(folder.path() / "copy.db", file(),
                                  std::filesystem::copy_options::overwrite_existing);
       open();
+      net.clear();  // a restore takes longer than any message
       restored_ = true;
     }
   }

@@ -30,7 +30,8 @@ class ReferenceDevice {
     request.epoch = epoch;
     request.directives = directives;
     request.reports = acknowledged;
-    request.incarnation = "incarnation";
+    request.incarnation = incarnation;
+    request.predecessors = predecessors;
     return request;
   }
 
@@ -58,7 +59,7 @@ class ReferenceDevice {
     ReportBatch batch;
     batch.protocol = protocol_version();
     batch.epoch = epoch;
-    batch.incarnation = "incarnation";
+    batch.incarnation = incarnation;
     batch.after = acknowledged;
     batch.lines = out;
     return batch;
@@ -113,12 +114,23 @@ class ReferenceDevice {
     if (running) finish(TaskStatus::failed, std::string(reason::kInterrupted));
   }
 
+  /// The agent starts anew.
+  void restart() {
+    kill();
+    predecessors.insert(predecessors.begin(), incarnation);
+    incarnation = make_uuid(5);
+  }
+  /// It saw an answer: the starts before need not be named again.
+  void acknowledged_incarnation() { predecessors.clear(); }
+
   void report(decltype(Report::body) body) {
     Report message{++reported, std::move(body)};
     out.push_back(encode(message));
   }
 
   std::string node_id;
+  std::string incarnation = make_uuid(5);
+  std::vector<std::string> predecessors;  ///< newest first
   std::int64_t epoch = 0;
   Cursor directives;
   Cursor acknowledged;           ///< reports that the server has

@@ -135,17 +135,22 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   Presence presence(clock, logger);
   Writer writer(
       std::move(session), [&](const auto&) { ++commits; }, logger);
-  Housekeeper housekeeper(*store, writer, presence, clock, logger, {});
+  Bell bell;
+  Housekeeper housekeeper(*store, writer, presence, clock, logger, {}, bell);
   housekeeper.tick();
   EXPECT_EQ(commits, 0);
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::seconds(1));  // the task's expiry
   presence.seen(node, clock.monotonic(), clock.wall() + 500);
   clock.advance(std::chrono::milliseconds(1000));
   housekeeper.tick();
   EXPECT_EQ(commits, 1);
   EXPECT_EQ(task(id).task.state.status, TaskStatus::failed);
   EXPECT_FALSE(node_row().last_seen);
+  housekeeper.tick();
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::seconds(29));  // the device was seen
   clock.advance(std::chrono::seconds(30));
   housekeeper.tick();
+  EXPECT_EQ(housekeeper.next_wait(), std::chrono::minutes(10) - std::chrono::seconds(31));  // nothing else
   EXPECT_EQ(node_row().last_seen, clock.wall() - 31'000);
   EXPECT_EQ(node_row().clock_offset, 500);
 }
@@ -164,13 +169,14 @@ class Retention : public StoreTest {
   }
   void start() {
     housekeeper.reset();
-    housekeeper = std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{});
+    housekeeper =
+        std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{}, bell);
     housekeeper->tick();
   }
-  /// So many days pass, and the housekeeper looks every hour.
+  /// So many days pass, and the housekeeper looks four times a day.
   void pass(int days) {
-    for (int i = 0; i < days * 24; ++i) {
-      clock.advance(std::chrono::hours(1));
+    for (int i = 0; i < days * 4; ++i) {
+      clock.advance(std::chrono::hours(6));
       housekeeper->tick();
     }
   }
@@ -184,6 +190,7 @@ class Retention : public StoreTest {
   std::string id;
   Logger quiet{LogLevel::error, LogFormat::text};
   Presence presence{clock, quiet};
+  Bell bell;
   std::unique_ptr<Writer> writer;
   std::unique_ptr<Housekeeper> housekeeper;
 };
@@ -345,7 +352,8 @@ TEST_F(StoreTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
   device.start(id);
   poll();
   post();
-  EXPECT_EQ(task(id).task.state.reason, "expired");
+  EXPECT_EQ(task(id).task.state.status, TaskStatus::running);
+  EXPECT_EQ(task(id).task.state.reason, "");
   device.finish(TaskStatus::failed, "exit-status", "output");
   post();
   EXPECT_EQ(task(id).task.state.status, TaskStatus::failed);

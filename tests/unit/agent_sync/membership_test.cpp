@@ -127,18 +127,41 @@ TEST_F(MembershipTest, AnotherServersAuthorityIsNotBelieved) {
   EXPECT_EQ(sync->status().last_error_code, "tls-untrusted");
 }
 
-TEST_F(MembershipTest, ARefusedTokenIsSaidAndTriedSlowly) {
+TEST_F(MembershipTest, AnAnswerThatMayBeSomebodyElsesIsTriedAgainSlowly) {
   ASSERT_TRUE(sync->enroll(kUrl, token, ""));
   step();
-  link.answer(ServerCall::enroll, 401,
-              R"({"status":401,"code":"token-expired","detail":"the token has expired"})");
+  link.answer(ServerCall::enroll, 403, "<html>log in to this network first</html>");
   EXPECT_GE(step(), milliseconds(150'000));
   EXPECT_EQ(sync->status().state, LinkState::enrolling);
-  EXPECT_NE(sync->status().last_error.find("the token has expired"), std::string::npos);
+  EXPECT_FALSE(sync->status().enrollment->refused);
+  EXPECT_TRUE(sync->status().next_attempt);
+}
+
+TEST_F(MembershipTest, ARefusedTokenIsSaidAndNotTriedAgain) {
+  ASSERT_TRUE(sync->enroll(kUrl, token, ""));
+  EXPECT_EQ(sync->status().enrollment->url, kUrl) << "who asked sees the wish at once";
+  step();
+  link.answer(
+      ServerCall::enroll, 403,
+      R"({"status":403,"code":"enrollment-refused","detail":"the token has expired: ask for a new one"})");
+  step();
+  pass(std::chrono::hours(24));
+  EXPECT_FALSE(link.has(ServerCall::enroll));
+  EXPECT_EQ(sync->status().state, LinkState::refused);
+  EXPECT_TRUE(sync->status().enrollment->refused);
+  EXPECT_FALSE(sync->status().next_attempt);
+  EXPECT_NE(sync->status().last_error.find("the token has expired: ask for a new one"), std::string::npos);
+  EXPECT_NE(to_json(sync->status()).find(R"("refused":true)"), std::string::npos);
   const std::string better = net::encode({std::string(24, 'b'), authority.certificate().fingerprint_bytes()});
   ASSERT_TRUE(sync->enroll(kUrl, better, ""));
+  EXPECT_EQ(sync->status().enrollment->error, "") << "of the new wish nothing is known yet";
   step();
+  EXPECT_EQ(sync->status().state, LinkState::enrolling);
   EXPECT_EQ(json::parse(link.get(ServerCall::enroll).body)["token"], better);
+  link.answer(ServerCall::enroll, 200, grant(ServerCall::enroll));
+  step();
+  EXPECT_FALSE(sync->status().enrollment);
+  EXPECT_EQ(sync->status().last_error, "");
 }
 
 TEST_F(MembershipTest, AnswersThatDoNotFitAreNotBecome) {

@@ -332,6 +332,26 @@ TEST_F(StreamsTest, AnotherNodeSaysWhatBecameOfTheFormerOnesTasks) {
       << to_json(sync->status());
 }
 
+TEST_F(StreamsTest, TheServerGivesTheNodeItsName) {
+  be_connected();
+  EXPECT_EQ(poll().name, "name-1");
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.epoch = epoch;
+  answer.time = clock.wall();
+  answer.name = "web-1";
+  link.answer(ServerCall::poll, 200, encode(answer));
+  step();
+  EXPECT_EQ(sync->status().name, "web-1");
+  EXPECT_EQ(sync->status().state, LinkState::connected);
+  pass(milliseconds(5000));
+  EXPECT_EQ(poll().name, "web-1");
+  start();  // and it stays so
+  step();
+  EXPECT_EQ(sync->status().name, "web-1");
+  EXPECT_EQ(poll().name, "web-1");
+}
+
 TEST_F(StreamsTest, WhatPeopleSeeOfItIsJson) {
   be_connected();
   const std::string json = to_json(sync->status());

@@ -14,6 +14,7 @@ class CommandLine : public ::testing::Test {
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
     Console console(Screen(false, false, 0, false));
+    console.patience = {};
     const int code = run(std::move(words), console);
     output_ = testing::internal::GetCapturedStdout();
     errors_ = testing::internal::GetCapturedStderr();

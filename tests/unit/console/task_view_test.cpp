@@ -39,6 +39,16 @@ TEST(TaskView, ReadsTasksFromBeforeAnEnrolment) {
   EXPECT_TRUE(read_task(task));
 }
 
+TEST(TaskView, SaysWhatTheDeviceHasNotTakenYet) {
+  json task = a_task();
+  EXPECT_EQ(render_task(*read_task(task), kNow).find("Asked for"), std::string::npos);
+  task["requested"] = {"update", "delete", 5};
+  EXPECT_NE(render_task(*read_task(task), kNow).find("update, delete; the device has not taken it yet"),
+            std::string::npos);
+  task["requested"] = "update";
+  EXPECT_TRUE(read_task(task));
+}
+
 TEST(TaskView, RefusesWhatIsNoTask) {
   EXPECT_FALSE(read_task(json::array()));
   EXPECT_FALSE(read_task(json{{"id", 5}}));
@@ -100,6 +110,19 @@ TEST(TaskList, FitsANarrowTerminal) {
     begin = end + 1;
   }
   EXPECT_NE(text->find("\n000000000001  command"), std::string::npos) << *text;
+}
+
+TEST(TaskList, HasNoColumnThatNothingIsIn) {
+  json bare = a_task();
+  bare.erase("data");
+  const auto list = [&](const json& task) {
+    return *render_task_list(json{{"tasks", {task}}}, kPlain, false, kNow);
+  };
+  EXPECT_EQ(list(bare).find("WHAT"), std::string::npos);
+  bare["description"] = "nightly backup";
+  EXPECT_NE(list(bare).find("WHAT"), std::string::npos);
+  EXPECT_NE(list(bare).find("nightly backup"), std::string::npos);
+  EXPECT_NE(list(a_task()).find("ls"), std::string::npos);
 }
 
 TEST(TaskList, ShowsHowToGoOn) {

@@ -218,6 +218,7 @@ TEST(Poll, RoundTripsBothWays) {
   answer.epoch = 4;
   answer.resync = true;
   answer.time = 9;
+  answer.name = "web-1";
   answer.watch = {kId};
   answer.lines = {encode(Directive{1, CancelDirective{kId}}), encode(Directive{2, DeleteDirective{kId}})};
   const auto answered = decode_poll_answer(encode(answer));

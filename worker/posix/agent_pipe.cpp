@@ -77,8 +77,7 @@ AgentPipe::AgentPipe() {
 }
 
 AgentPipe::~AgentPipe() {
-  handle(SIGTERM, SIG_DFL);
-  handle(SIGPIPE, SIG_DFL);
+  // The handlers stay: all is said, and a stop that comes late shall not turn a success into a crash.
   if (input_ >= 0) {
     ::dup2(input_, STDIN_FILENO);
     ::close(input_);

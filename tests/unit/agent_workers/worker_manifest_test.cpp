@@ -1,0 +1,205 @@
+#include "agent/workers/worker_manifest.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "agent/workers/workers_folder.hpp"
+#include "platform/protocol/json.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string refusal(std::string_view text) {
+  const auto parsed = parse_worker_manifest(text);
+  EXPECT_FALSE(parsed) << text;
+  return parsed ? "" : parsed.error().field + "|" + parsed.error().message;
+}
+
+TEST(WorkerManifest, AllOfItIsRead) {
+  const auto manifest = parse_worker_manifest(R"({"types":["A","B"],"services":["s"],"command":["./x","-v"],
+    "validate":true,"timeout":60000,"dataSchema":{"type":"object"},"environment":{"KEY":"v"},"runAs":"nobody"})");
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ((std::vector<std::string>{"A", "B"}), manifest->types);
+  EXPECT_EQ(std::vector<std::string>{"s"}, manifest->services);
+  EXPECT_EQ((std::vector<std::string>{"./x", "-v"}), manifest->command);
+  EXPECT_TRUE(manifest->validates);
+  EXPECT_EQ(60000, manifest->timeout);
+  EXPECT_EQ("v", manifest->environment.at("KEY"));
+  EXPECT_EQ("nobody", manifest->run_as);
+  EXPECT_NE(nullptr, manifest->data_schema);
+}
+
+TEST(WorkerManifest, WhatIsWrongIsNamed) {
+  using testing::Test;
+  EXPECT_NE("", refusal(""));
+  EXPECT_NE("", refusal("[]"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A"]})").find("command|"));
+  EXPECT_EQ(0u, refusal(R"({"command":["x"]})").find("types|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":[]})").find("command|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["bin/x"]})").find("command|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A b"],"command":["x"]})").find("types|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A","A"],"command":["x"]})").find("types|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["echo"],"command":["x"]})").find("types|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["x"],"timeout":0})").find("timeout|"));
+  EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["x"],"comand":["x"]})").find("comand|"));
+  EXPECT_EQ(
+      0u,
+      refusal(R"({"types":["A"],"command":["x"],"environment":{"LD_PRELOAD":"x"}})").find("environment|"));
+  EXPECT_EQ(0u,
+            refusal(R"({"types":["A"],"command":["x"],"dataSchema":{"type":"objekt"}})").find("dataSchema|"));
+}
+
+class DataSchemaTest : public testing::Test {
+ protected:
+  static std::shared_ptr<const DataSchema> schema(const char* text) {
+    auto parsed = DataSchema::parse(*parse_json(text));
+    EXPECT_TRUE(parsed) << text << ": " << (parsed ? "" : parsed.error().message);
+    return parsed ? *parsed : nullptr;
+  }
+  static std::string refused(const char* text) {
+    const auto parsed = DataSchema::parse(*parse_json(text));
+    EXPECT_FALSE(parsed) << text;
+    return parsed ? "" : parsed.error().message;
+  }
+};
+
+TEST_F(DataSchemaTest, DataFitsOrItIsSaidWhereNot) {
+  const auto one = schema(R"({"type":"object","required":["n"],"additionalProperties":false,
+    "properties":{"n":{"type":"integer","minimum":1},"list":{"items":{"enum":["a","b"]}}}})");
+  EXPECT_TRUE(one->check(*parse_json(R"({"n":1,"list":["a","b"]})")));
+  const auto wrong = one->check(*parse_json(R"({"n":1,"list":["a","c"]})"));
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(ErrorCode::invalid, wrong.error().code);
+  EXPECT_EQ("data[list][1]", wrong.error().field);
+  for (const char* data : {"{}", R"({"n":0})", R"({"n":"1"})", R"({"n":1.5})", R"({"n":1,"m":1})"})
+    EXPECT_FALSE(one->check(*parse_json(data))) << data;
+}
+
+TEST_F(DataSchemaTest, ReferencesStayInTheDocument) {
+  const auto tree = schema(
+      R"({"definitions":{"node":{"type":"object","additionalProperties":{"$ref":"#/definitions/node"}}},
+    "$ref":"#/definitions/node"})");
+  EXPECT_TRUE(tree->check(*parse_json(R"({"a":{"b":{"c":{}}}})")));
+  EXPECT_FALSE(tree->check(*parse_json(R"({"a":{"b":{"c":1}}})")));
+  const auto self = schema(R"({"type":"object","properties":{"next":{"$ref":"#"}}})");
+  EXPECT_TRUE(self->check(*parse_json(R"({"next":{"next":{}}})")));
+  EXPECT_FALSE(self->check(*parse_json(R"({"next":{"next":1}})")));
+  EXPECT_NE(std::string::npos, refused(R"({"$ref":"https://example.com/schema.json"})").find("$ref"));
+  EXPECT_NE(std::string::npos, refused(R"({"$ref":"#/definitions/none"})").find("$ref"));
+  EXPECT_NE(std::string::npos, refused(R"({"$ref":"/etc/passwd"})").find("$ref"));
+}
+
+TEST_F(DataSchemaTest, WhatWouldRunAwayIsRefused) {
+  EXPECT_NE("", refused(R"({"$ref":"#"})"));
+  EXPECT_NE("", refused(R"({"allOf":[{"$ref":"#"}]})"));
+  EXPECT_NE(
+      "",
+      refused(
+          R"({"definitions":{"a":{"not":{"$ref":"#/definitions/b"}},"b":{"anyOf":[{"$ref":"#/definitions/a"}]}}})"));
+  std::string laughs = R"({"definitions":{"d0":{"type":"string"})";
+  for (int i = 1; i < 40; ++i) {
+    const std::string before = "{\"$ref\":\"#/definitions/d" + std::to_string(i - 1) + "\"}";
+    laughs += ",\"d" + std::to_string(i) + "\":{\"allOf\":[" + before + "," + before + "]}";
+  }
+  EXPECT_NE("", refused((laughs + R"(},"$ref":"#/definitions/d39"})").c_str()));
+  EXPECT_NE("", refused(R"({"patternProperties":{"^a":{}}})"));
+  EXPECT_NE("", refused(R"({"pattern":"("})"));
+  EXPECT_NE("", refused(R"({"properties":{"x":{"pattern":"(a)\\1"}}})"));
+  EXPECT_NE("", refused(R"({"properties":{"x":5}})"));
+}
+
+TEST_F(DataSchemaTest, PatternsTakeNoMoreTimeThanTheTextIsLong) {
+  const auto one = schema(R"({"properties":{"x":{"type":"string","pattern":"^(a+)+$"}}})");
+  EXPECT_TRUE(one->check({{"x", std::string(64 * 1024, 'a')}}));
+  EXPECT_FALSE(one->check({{"x", std::string(40, 'a') + "b"}}));
+  EXPECT_FALSE(one->check({{"x", std::string(64 * 1024 + 1, 'a')}})) << "too long to be held against it";
+  EXPECT_TRUE(one->check({{"x", "a"}}));
+  const auto format = schema(R"({"properties":{"x":{"format":"date"}}})");
+  EXPECT_TRUE(format->check({{"x", std::string(1000 * 1000, '1')}}));
+  EXPECT_TRUE(format->check({{"x", 5}}));
+}
+
+TEST_F(DataSchemaTest, UniqueItemsAreComparedUpToABound) {
+  const auto one = schema(R"({"uniqueItems":true})");
+  nlohmann::json list = nlohmann::json::array();
+  for (int i = 0; i < 1000; ++i) list.push_back(i);
+  EXPECT_TRUE(one->check(list));
+  list.push_back(999);
+  EXPECT_FALSE(one->check(list));
+  for (int i = 0; i < 5000; ++i) list.push_back(10'000 + i);
+  EXPECT_FALSE(one->check(list));
+}
+
+class WorkerFolderTest : public testing::Test {
+ protected:
+  static void write(const fs::path& file, const std::string& text, bool program = false) {
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+    fs::permissions(file, program ? fs::perms(0755) : fs::perms(0644));
+    fs::permissions(file.parent_path(), fs::perms(0755));
+  }
+  fs::path worker(const std::string& name, const std::string& manifest) {
+    write(folder_.path() / "workers" / name / "worker.json", manifest);
+    write(folder_.path() / "workers" / name / "run", "#!/bin/sh\n", true);
+    fs::permissions(folder_.path() / "workers", fs::perms(0755));
+    return folder_.path() / "workers" / name;
+  }
+  static constexpr const char* kManifest = R"({"types":["A"],"command":["./run"]})";
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(WorkerFolderTest, AGoodOneHasNoProblems) {
+  const FoundWorker found = read_worker(worker("one", kManifest));
+  EXPECT_TRUE(found.problems.empty()) << found.problems.front();
+  EXPECT_EQ("one", found.manifest.name);
+}
+
+TEST_F(WorkerFolderTest, WhatOthersCouldWriteIsNotTrusted) {
+  const auto folder = worker("one", kManifest);
+  for (const auto& [path, mode] : {std::pair(folder / "worker.json", 0664), std::pair(folder / "run", 0757),
+                                   std::pair(folder, 0777), std::pair(folder.parent_path(), 0775)}) {
+    const auto before = fs::status(path).permissions();
+    fs::permissions(path, fs::perms(mode));
+    EXPECT_FALSE(read_worker(folder).problems.empty()) << path;
+    fs::permissions(path, before);
+  }
+  EXPECT_TRUE(read_worker(folder).problems.empty());
+}
+
+TEST_F(WorkerFolderTest, AMissingProgramOrManifestIsSaid) {
+  const auto folder = worker("one", kManifest);
+  fs::remove(folder / "run");
+  ASSERT_EQ(1u, read_worker(folder).problems.size());
+  fs::remove(folder / "worker.json");
+  EXPECT_EQ(std::vector<std::string>{"it has no worker.json"}, read_worker(folder).problems);
+}
+
+TEST_F(WorkerFolderTest, AManifestHasAMebibyteAtMost) {
+  const auto folder = worker("one", std::string(kManifest) + std::string(kManifestBytes, ' '));
+  ASSERT_EQ(1u, read_worker(folder).problems.size());
+}
+
+TEST_F(WorkerFolderTest, OfTwoWithTheSameTypeTheSecondIsRefused) {
+  worker("b", R"({"types":["B","A"],"command":["./run"]})");
+  worker("a", kManifest);
+  worker("c", R"({"services":["s"],"command":["./run"]})");
+  worker("d", R"({"services":["s"],"types":["D"],"command":["./run"]})");
+  worker("e", R"({"types":["B"],"command":["./run"]})");
+  worker(".hidden", kManifest);
+  const auto workers = read_workers(folder_.path() / "workers");
+  ASSERT_EQ(5u, workers.size());
+  EXPECT_TRUE(workers[0].problems.empty());
+  EXPECT_EQ(std::vector<std::string>{"the type A is the worker a's"}, workers[1].problems);
+  EXPECT_TRUE(workers[2].problems.empty());
+  EXPECT_EQ(std::vector<std::string>{"the service s is the worker c's"}, workers[3].problems);
+  EXPECT_TRUE(workers[4].problems.empty()) << "the refused one takes no type away";
+}
+
+}  // namespace
+}  // namespace agenttask::agent

@@ -52,7 +52,11 @@ TEST_F(Wishes, AreAllThereOrNoneWhenTheDiskIsFull) {
   const std::string task = create();
   const auto run = start(task);
   std::vector<Wish> wishes;
-  for (int i = 2; i < 200; ++i) wishes.emplace_back(CreateWish{step(i)});
+  for (int i = 2; i < 200; ++i) {
+    TaskSpec what = step(i);
+    what.data = R"({"filler":")" + std::string(10'000, 'x') + R"("})";
+    wishes.emplace_back(CreateWish{std::move(what)});
+  }
   ledger_.reset();
   options_.max_page_count = 60;
   reopen();

@@ -25,7 +25,7 @@ class Conversation {
  public:
   /// Longest line to the agent, without its newline.
   static constexpr std::size_t kLongestLine = 2 * 1024 * 1024;
-  static constexpr std::size_t kDeepest = 64;  ///< nesting of what is sent
+  static constexpr std::size_t kDeepest = 68;  ///< nesting of a line that is sent
   /// Longest line from the agent. Nothing near it comes from one that works.
   static constexpr std::size_t kLongestAnswer = 32 * 1024 * 1024;
 

@@ -193,10 +193,10 @@ def test_a_line_of_the_longest_length_passes_and_a_longer_one_fails(start):
 
 
 def test_a_line_of_the_greatest_depth_passes_and_a_deeper_one_fails(start):
-    worker = execute(start, "NESTED", levels=62)
+    worker = execute(start, "NESTED", levels=66)
     assert "result" in worker.hear()
     assert worker.end() == 0
-    worker = execute(start, "NESTED", levels=63)
+    worker = execute(start, "NESTED", levels=67)
     assert worker.hear()["error"]["code"] == "invalid"
     assert worker.end() == 1
 

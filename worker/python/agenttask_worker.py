@@ -21,7 +21,7 @@ import signal
 import sys
 
 _LONGEST_LINE = 2 * 1024 * 1024
-_DEEPEST = 64
+_DEEPEST = 68
 _workers, _services = {}, {}
 
 

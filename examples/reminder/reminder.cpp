@@ -1,7 +1,6 @@
 // SEND_REMINDER: a one-time task that posts a reminder to its room.
 //
-//     agenttask add SEND_REMINDER --room team --at 2026-12-24T18:00:00Z
-//         --data '{"userId":"ann","reminder":"Submit the report"}'
+//     agenttask add SEND_REMINDER --room team --at +1h --data '{"userId":"ann","reminder":"Call Bob"}'
 //
 // A one-time task ends by itself when it has run, and stays readable. This one also deletes itself, so that
 // lists show only the reminders to come.

@@ -65,7 +65,7 @@ class Execution final : public WorkerProcess {
 
   bool heard(const WorkerLine& message) override {
     if (const auto* call = std::get_if<WorkerCall>(&message)) {
-      answer(call->id, calls_.answer(*call));
+      if (!gave_up()) answer(call->id, calls_.answer(*call));
       return true;
     }
     if (const auto* progress = std::get_if<WorkerProgress>(&message)) {

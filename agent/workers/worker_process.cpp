@@ -196,12 +196,13 @@ void WorkerProcess::close_input() {
 }
 
 void WorkerProcess::say(std::string_view line) {
-  if (input_ == nullptr) return;
+  if (input_ == nullptr || gave_up_) return;
   if (auto written = input_->write(line); !written) give_up(written.error().message);
 }
 
 void WorkerProcess::give_up(std::string fault) {
   note_fault(std::move(fault));
+  gave_up_ = true;
   stop_.request_stop();
 }
 

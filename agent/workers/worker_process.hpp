@@ -48,6 +48,7 @@ class WorkerProcess : private os::ProcessObserver {
   void close_input();
   /// It can't go on: it is stopped, and `fault` says why.
   void give_up(std::string fault);
+  [[nodiscard]] bool gave_up() const { return gave_up_; }
   void note_fault(std::string fault);
   /// What it did against the rules; empty: nothing.
   [[nodiscard]] const std::string& fault() const { return fault_; }
@@ -66,6 +67,7 @@ class WorkerProcess : private os::ProcessObserver {
   os::ProcessInput* input_ = nullptr;
   std::stop_source stop_;
   std::string fault_;
+  bool gave_up_ = false;
 };
 
 /// Asks a worker whether the task may run now; `within` at most. Never an error.

@@ -22,6 +22,9 @@ struct Peer {
   std::vector<std::string> groups = {};  ///< names of the process's groups; the id where there is no name
   bool is_administrator = false;         ///< root; Administrators on Windows
   bool is_same_user = false;             ///< runs as the same user as we do
+  /// A person's account rather than that of a service or of nobody: on Linux an id from UID_MIN of
+  /// /etc/login.defs on, those left out that the system hands out itself.
+  bool is_person = false;
   std::int64_t pid = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "platform/os/posix/users.hpp"
+#include "platform/os/secure_file.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -37,6 +38,8 @@ Result<Peer> read_peer(int socket) {
   peer.user_id = std::to_string(credentials.uid);
   peer.pid = credentials.pid;
   peer.is_administrator = credentials.uid == 0;
+  const auto rules = read_file("/etc/login.defs", 1024 * 1024);
+  peer.is_person = is_person(credentials.uid, least_person_id(rules ? std::string_view(*rules) : ""));
   peer.is_same_user = credentials.uid == ::geteuid();
   if (const auto user = find_user(credentials.uid)) peer.user_name = user->name;
   peer.groups.push_back(group_name(credentials.gid));

@@ -1,6 +1,8 @@
 #include "platform/os/posix/users.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <grp.h>
 #include <pwd.h>
 
@@ -73,6 +75,39 @@ std::vector<gid_t> groups_of(const User& user) {
     const auto wanted = static_cast<std::size_t>(count);
     groups.resize(wanted > groups.size() ? wanted : groups.size() * 2);
   }
+}
+
+bool is_person(uid_t id, uid_t least_id) {
+  constexpr uid_t kServicesFirst = 61184;  // dynamic users of systemd, as its documentation fixes them
+  constexpr uid_t kServicesLast = 65519;
+  constexpr uid_t kNobody = 65534;
+  constexpr uid_t kNone16 = 65535;
+  if (id == 0 || id < least_id || id == kNobody || id == kNone16 || id == static_cast<uid_t>(-1)) return false;
+  return id < kServicesFirst || id > kServicesLast;
+}
+
+uid_t least_person_id(std::string_view text) {
+  constexpr std::string_view kName = "UID_MIN";
+  constexpr uid_t kUsual = 1000;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const auto skip_blanks = [&line] {
+      const std::size_t blanks = line.find_first_not_of(" \t");
+      line.remove_prefix(std::min(blanks, line.size()));
+    };
+    skip_blanks();
+    if (!line.starts_with(kName)) continue;
+    line.remove_prefix(kName.size());
+    const std::size_t before = line.size();
+    skip_blanks();
+    if (line.size() == before) continue;  // another name that begins so
+    uid_t value = 0;
+    const auto [rest, error] = std::from_chars(line.data(), line.data() + line.size(), value);
+    if (error == std::errc{} && rest != line.data() && value > 0) return value;
+  }
+  return kUsual;
 }
 
 Result<gid_t> find_group(const std::string& name) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 #include <sys/types.h>
 #include <vector>
 
@@ -22,6 +23,12 @@ struct User {
 [[nodiscard]] std::optional<User> find_user(uid_t id);
 /// All groups of the user, its own first among them. Reads the databases: never between vfork and exec.
 [[nodiscard]] std::vector<gid_t> groups_of(const User& user);
+
+/// Whether ids like this belong to people: at least `least_id`, and neither handed out by the service manager
+/// (61184 to 65519), nor nobody's (65534, 65535, and the highest of all).
+[[nodiscard]] bool is_person(uid_t id, uid_t least_id);
+/// UID_MIN in `text`, the contents of /etc/login.defs; 1000 where it is not said.
+[[nodiscard]] uid_t least_person_id(std::string_view text);
 
 /// The group's id; `not_found` when there is none.
 [[nodiscard]] Result<gid_t> find_group(const std::string& name);

@@ -1,0 +1,438 @@
+#include "agent/workers/external_worker.hpp"
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "agent/workers/run_wishes.hpp"
+#include "agent/workers/workers_folder.hpp"
+#include "platform/base/ids.hpp"
+#include "platform/os/process.hpp"
+#include "platform/protocol/json.hpp"
+#include "tests/support/manual_clock.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+using std::chrono::milliseconds;
+namespace fs = std::filesystem;
+
+class EmptyDevice final : public TaskReader {
+ public:
+  [[nodiscard]] Result<Task> get(std::string_view) override {
+    return Error{ErrorCode::not_found, "no such task", "id"};
+  }
+  [[nodiscard]] Result<TaskPage> list(const TaskFilter&, std::optional<std::int64_t>, std::size_t) override {
+    return TaskPage{};
+  }
+  [[nodiscard]] Result<std::vector<RoomMessage>> messages(std::string_view, std::size_t) override {
+    return std::vector<RoomMessage>{};
+  }
+};
+
+class Context final : public RunContext {
+ public:
+  explicit Context(const Task& task) : wishes_(device_, task, 1, clock_) {}
+  [[nodiscard]] const std::string& run_id() const override { return run_id_; }
+  [[nodiscard]] std::stop_token stop() const override { return source.get_token(); }
+  [[nodiscard]] StopCause stop_cause() const override { return cause; }
+  void output(OutputStream stream, std::string_view bytes) override {
+    auto& text = stream == OutputStream::standard_output ? out : err;
+    counts_[static_cast<int>(stream)].bytes += static_cast<std::int64_t>(bytes.size());
+    text += bytes.substr(0, 4 * 1024 * 1024 - std::min<std::size_t>(text.size(), 4 * 1024 * 1024));
+    if (on_output) on_output();
+  }
+  [[nodiscard]] OutputCount count(OutputStream stream) const override {
+    return counts_[static_cast<int>(stream)];
+  }
+  [[nodiscard]] std::int64_t run_number() const override { return 1; }
+  [[nodiscard]] RunWishes& wishes() override { return wishes_; }
+  void progress(std::string_view text) override { steps.emplace_back(text); }
+  void stop_for(StopCause why) {
+    cause = why;
+    source.request_stop();
+  }
+
+  std::stop_source source;
+  std::atomic<StopCause> cause = StopCause::none;
+  std::string out, err;
+  std::vector<std::string> steps;
+  std::function<void()> on_output;
+
+ private:
+  const std::string run_id_ = make_uuid(1);
+  test::ManualClock clock_;
+  EmptyDevice device_;
+  RunWishes wishes_;
+  OutputCount counts_[2];
+};
+
+/// Workers are shell scripts; `$request` is the first line.
+class ExternalWorkerTest : public testing::Test {
+ protected:
+  ExternalWorkerTest() {
+    task_.spec.id = make_uuid(1);
+    task_.spec.type = "T";
+    task_.spec.room_id = "lobby";
+  }
+  fs::path make(const std::string& name, const std::string& manifest, const std::string& script) {
+    const fs::path folder = folder_.path() / name;
+    fs::create_directories(folder);
+    std::ofstream(folder / "worker.json") << manifest;
+    std::ofstream(folder / "run") << "#!/bin/sh\nread -r request\n" << script << "\n";
+    fs::permissions(folder / "run", fs::perms(0755));
+    for (const auto& path : {folder, folder / "worker.json"})
+      fs::permissions(path, fs::perms::group_write | fs::perms::others_write, fs::perm_options::remove);
+    return folder;
+  }
+  std::shared_ptr<const TaskWorker> worker(const std::string& script, const std::string& more = "") {
+    const auto folder =
+        make("one", R"({"types":["T"],"services":["own"],"command":["./run"])" + more + "}", script);
+    auto services = std::make_shared<WorkerServices>();
+    for (const FoundWorker& found : read_workers(folder_.path())) {
+      EXPECT_TRUE(found.problems.empty()) << found.problems.front();
+      const auto shared = std::make_shared<const WorkerManifest>(found.manifest);
+      for (const auto& service : shared->services) services->emplace(service, shared);
+    }
+    return make_external_worker(std::make_shared<const WorkerManifest>(read_worker(folder).manifest),
+                                services, supervisor_, times_);
+  }
+  WorkResult run(const std::string& script, const std::string& more = "") {
+    return worker(script, more)->execute(context_, task_);
+  }
+  static nlohmann::json data(const WorkResult& result) { return *parse_json(result.data); }
+
+  test::TemporaryFolder folder_;
+  os::ProcessSupervisor supervisor_;
+  WorkerTimes times_;
+  Task task_;
+  Context context_{task_};
+};
+
+TEST_F(ExternalWorkerTest, AResultIsTheData) {
+  const auto result =
+      run(R"(echo "got $request"; echo problem >&2; echo '{"progress":{"text":"half","percent":50}}'
+echo '{"result":{"n":9007199254740993}}')");
+  EXPECT_EQ(RunStatus::complete, result.status) << result.detail;
+  EXPECT_EQ(R"({"n":9007199254740993})", result.data);
+  EXPECT_EQ(0u, context_.out.find("got {\"execute\":{"));
+  EXPECT_EQ("problem\n", context_.err);
+  EXPECT_EQ(std::vector<std::string>{"half 50 %"}, context_.steps);
+}
+
+TEST_F(ExternalWorkerTest, ExitCodeZeroIsEnough) {
+  const auto result = run("exit 0");
+  EXPECT_EQ(RunStatus::complete, result.status);
+  EXPECT_EQ("{}", result.data);
+}
+
+TEST_F(ExternalWorkerTest, TheSecondResultIsOutput) {
+  const auto result = run(R"(echo '{"result":{"a":1}}'; printf '{"result":{"a":2}}')");
+  EXPECT_EQ(R"({"a":1})", result.data);
+  EXPECT_EQ(R"({"result":{"a":2}})", context_.out);
+}
+
+TEST_F(ExternalWorkerTest, AnExitCodeFailsTheRunAlsoAfterAResult) {
+  const auto result = run(R"(echo '{"result":{"a":1}}'; exit 3)");
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_EQ(reason::kWorkerError, result.reason);
+  EXPECT_EQ("exit code 3", result.detail);
+  EXPECT_EQ(3, data(result)["exitCode"]);
+  EXPECT_TRUE(data(result).contains("durationMs"));
+}
+
+TEST_F(ExternalWorkerTest, ASignalFailsTheRun) {
+  const auto result = run("kill -SEGV $$");
+  EXPECT_EQ("ended by SIGSEGV", result.detail);
+  EXPECT_EQ(SIGSEGV, data(result)["signal"]);
+}
+
+TEST_F(ExternalWorkerTest, AnErrorSaysWhy) {
+  const auto result =
+      run(R"(echo '{"result":{}}'; echo '{"error":{"code":"full","message":"no room","data":{"left":0}}}')");
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_EQ(reason::kWorkerError, result.reason);
+  EXPECT_EQ("full", result.code);
+  EXPECT_EQ("no room", result.detail);
+  EXPECT_EQ(0, data(result)["details"]["left"]);
+}
+
+TEST_F(ExternalWorkerTest, AResultThatCantBeReadIsNoSuccess) {
+  EXPECT_NE(std::string::npos, run(R"(echo '{"result":{"a":1,"a":2}}')").detail.find("can't be read"));
+  EXPECT_EQ("its result is not an object", run(R"(echo '{"result":[1]}')").detail);
+  const auto result = run(R"(printf '{"result":{"x":"'; head -c 3000000 /dev/zero | tr '\0' x; echo '"}}')");
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_NE(std::string::npos, result.detail.find("a line of more than"));
+}
+
+TEST_F(ExternalWorkerTest, ALineOfThreeMebibytesIsOutput) {
+  const auto result = run(
+      R"(printf '{"x":"'; head -c 3145728 /dev/zero | tr '\0' x; echo '"}'; echo '{"result":{"ok":true}}')");
+  EXPECT_EQ(R"({"ok":true})", result.data) << result.detail;
+  EXPECT_EQ(3145728 + 9, context_.count(OutputStream::standard_output).bytes);
+}
+
+TEST_F(ExternalWorkerTest, AFloodIsPassedOnAndHarmsNothing) {
+  const auto result =
+      run("head -c 50000000 /dev/zero | tr '\\0' '{'; echo; yes '{\"a\":1}' | head -n 20000 >&2");
+  EXPECT_EQ(RunStatus::complete, result.status) << result.detail;
+  EXPECT_EQ(50'000'001, context_.count(OutputStream::standard_output).bytes);
+}
+
+TEST_F(ExternalWorkerTest, CallsAreAnsweredAndWishesKept) {
+  const auto result =
+      run(R"(echo '{"call":{"id":1,"name":"createTask","arguments":{"type":"NEXT","data":{"n":1}}}}'
+read -r a1
+echo '{"call":{"id":2,"name":"createMessage","arguments":{"content":{"text":"hi"}}}}'
+read -r a2
+echo '{"call":{"id":3,"name":"getTasks","arguments":{"type":"NEXT"}}}'
+read -r a3
+echo '{"call":{"id":4,"name":"getTask","arguments":{"id":"none"}}}'
+read -r a4
+echo '{"call":{"id":5,"name":"createTask","arguments":{"type":"NEXT","options":{"timeout":-1}}}}'
+read -r a5
+echo '{"call":{"id":6,"name":"dance"}}'
+read -r a6
+echo '{"call":{"id":7,"name":"getMessages","arguments":{"roomId":"lobby"}}}'
+read -r a7
+printf '%s\n' "$a1" "$a2" "$a3" "$a4" "$a5" "$a6" "$a7" >&2)");
+  EXPECT_EQ(RunStatus::complete, result.status) << result.detail;
+  std::vector<nlohmann::json> answers;
+  std::istringstream lines(context_.err);
+  for (std::string line; std::getline(lines, line);) answers.push_back((*parse_json(line))["answer"]);
+  ASSERT_EQ(7u, answers.size());
+  for (int i = 0; i < 7; ++i) EXPECT_EQ(i + 1, answers[static_cast<std::size_t>(i)]["id"]);
+  EXPECT_EQ("NEXT", answers[0]["result"]["type"]);
+  EXPECT_EQ("lobby", answers[1]["result"]["roomId"]);
+  EXPECT_EQ(1u, answers[2]["result"].size());
+  EXPECT_TRUE(answers[3]["result"].is_null());
+  EXPECT_EQ("options.timeout", answers[4]["problem"]["field"]);
+  EXPECT_EQ("unsupported", answers[5]["problem"]["code"]);
+  EXPECT_EQ(1u, answers[6]["result"].size());
+  EXPECT_EQ(2u, context_.wishes().take().size());
+}
+
+TEST_F(ExternalWorkerTest, CallsOfAWorkerThatDoesNotWaitForAnswersCountToo) {
+  const auto result = run(
+      R"(for i in 1 2 3; do echo '{"call":{"id":'$i',"name":"createTask","arguments":{"type":"N"}}}'; done)");
+  EXPECT_EQ(RunStatus::complete, result.status);
+  EXPECT_EQ(3u, context_.wishes().take().size());
+}
+
+TEST_F(ExternalWorkerTest, PastTenThousandCallsTheyAreRefused) {
+  const auto result = run(
+      R"(i=0; { while [ $i -lt 10001 ]; do i=$((i+1)); echo '{"call":{"id":'$i',"name":"getService","arguments":{"name":"x"}}}'; done; } &
+i=0; while [ $i -lt 10001 ]; do i=$((i+1)); read -r answer; done; wait; printf '%s' "$answer" >&2)");
+  EXPECT_EQ(RunStatus::complete, result.status) << result.detail;
+  EXPECT_NE(std::string::npos, context_.err.find("\"limit\"")) << context_.err;
+}
+
+TEST_F(ExternalWorkerTest, AWorkerThatNeverReadsItsAnswersFails) {
+  const auto result = run(R"sh(text=$(head -c 60000 /dev/zero | tr '\0' x)
+i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo '{"call":{"id":1,"name":"createMessage","arguments":{"content":{"text":"'$text'"}}}}'; done
+i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo '{"call":{"id":1,"name":"getMessages","arguments":{"roomId":"","limit":1000}}}'; done
+sleep 60)sh");
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_EQ(reason::kWorkerError, result.reason);
+  EXPECT_NE(std::string::npos, result.detail.find("standard input")) << result.detail;
+}
+
+TEST_F(ExternalWorkerTest, AStopIsToldAndIsPolite) {
+  context_.on_output = [&] {
+    if (context_.out == "begun\n") context_.stop_for(StopCause::cancel);
+  };
+  const auto result = run(
+      R"(trap 'got_signal=1' TERM; echo begun; stop=; while [ -z "$stop" ]; do read -r stop; done; echo "$stop")");
+  EXPECT_EQ(RunStatus::cancelled, result.status);
+  EXPECT_NE(std::string::npos, context_.out.find(R"({"stop":{"cause":"cancel"}})")) << context_.out;
+}
+
+TEST_F(ExternalWorkerTest, ATimeoutEndsTheWholeTree) {
+  context_.on_output = [&] { context_.stop_for(StopCause::timeout); };
+  const auto result = run(R"(sleep 600 & echo $!; sleep 600)", R"(,"timeout":1500)");
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_EQ(reason::kTimeout, result.reason);
+  EXPECT_EQ("stopped after 1500 ms (options.timeout)", result.detail);
+  EXPECT_TRUE(result.nothing_survives);
+  EXPECT_NE(0, ::kill(std::stoi(context_.out), 0));
+}
+
+TEST_F(ExternalWorkerTest, AProgramThatCantStartFailsTheRun) {
+  const auto one = worker("exit 0");
+  fs::remove(folder_.path() / "one" / "run");
+  const auto result = one->execute(context_, task_);
+  EXPECT_EQ(RunStatus::failed, result.status);
+  EXPECT_EQ(reason::kWorkerError, result.reason);
+}
+
+TEST_F(ExternalWorkerTest, TheEnvironmentIsCleanWithTheManifestsOwn) {
+  ::setenv("AGENTTASK_TEST_SECRET", "x", 1);
+  run("env; pwd", R"(,"environment":{"KEY":"value"})");
+  EXPECT_NE(std::string::npos, context_.out.find("KEY=value\n"));
+  EXPECT_NE(std::string::npos, context_.out.find("AGENTTASK_RUN_ID=" + context_.run_id()));
+  EXPECT_EQ(std::string::npos, context_.out.find("SECRET"));
+  EXPECT_NE(std::string::npos, context_.out.find((folder_.path() / "one").string() + "\n"));
+}
+
+// ---- validate
+
+class ExternalCheckTest : public ExternalWorkerTest {
+ protected:
+  Validation ask(const std::string& script) {
+    const auto valid = worker(script, R"(,"validate":true)")->validate(task_, source_.get_token());
+    EXPECT_TRUE(valid);
+    return *valid;
+  }
+  std::stop_source source_;
+};
+
+TEST_F(ExternalCheckTest, ItSaysYesOrNo) {
+  EXPECT_TRUE(ask(R"(case "$request" in '{"validate":{"task":'*) echo '{"valid":true}';; esac)").may_run);
+  const auto no = ask(R"(echo '{"valid":false,"detail":"not yet"}'; echo '{"valid":true}')");
+  EXPECT_FALSE(no.may_run);
+  EXPECT_EQ("not yet", no.detail);
+  EXPECT_FALSE(ask(R"(echo '{"valid":false}')").detail.empty());
+}
+
+TEST_F(ExternalCheckTest, ACrashOrNoAnswerIsAFailedCheck) {
+  EXPECT_NE(std::string::npos, ask("echo 'went wrong' >&2; exit 4").detail.find("exit code 4; went wrong"));
+  EXPECT_NE(std::string::npos, ask("kill -SEGV $$").detail.find("SIGSEGV"));
+  EXPECT_NE(std::string::npos, ask("exit 0").detail.find("without an answer"));
+  EXPECT_FALSE(ask(R"(echo '{"valid":true}'; exit 1)").may_run);
+  EXPECT_NE(std::string::npos,
+            ask(R"(echo '{"error":{"code":"c","message":"m"}}'; exit 1)").detail.find("c: m"));
+  EXPECT_FALSE(
+      ask(R"(echo '{"call":{"id":1,"name":"createTask","arguments":{"type":"T"}}}'; read -r a; exit 0)")
+          .may_run);
+}
+
+TEST_F(ExternalCheckTest, OneThatHangsIsStopped) {
+  times_.validate = milliseconds(200);
+  const auto began = std::chrono::steady_clock::now();
+  const auto no = ask("trap '' TERM; sleep 600 & wait; sleep 600");
+  EXPECT_FALSE(no.may_run);
+  EXPECT_NE(std::string::npos, no.detail.find("no answer within 200 ms"));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(8));
+}
+
+TEST_F(ExternalCheckTest, WithoutValidateEveryTaskMayRunThatFitsTheSchema) {
+  const auto one = worker("exit 9", R"(,"dataSchema":{"type":"object","required":["n"]})");
+  const auto wrong = one->validate(task_, {});
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(ErrorCode::invalid, wrong.error().code);
+  task_.spec.data = R"({"n":1})";
+  EXPECT_TRUE(one->validate(task_, {})->may_run);
+}
+
+// ---- services
+
+class ServiceTest : public ExternalWorkerTest {
+ protected:
+  void offer(const std::string& script) {
+    make("neighbour", R"({"services":["sum"],"command":["./run"]})", script);
+  }
+  nlohmann::json call() {
+    const auto result = run(
+        R"(echo '{"call":{"id":1,"name":"callService","arguments":{"name":"sum","method":"add","arguments":{"a":1}}}}'
+read -r answer; printf '%s' "$answer" >&2)");
+    EXPECT_EQ(RunStatus::complete, result.status) << result.detail;
+    const auto answer = parse_json(context_.err);
+    EXPECT_TRUE(answer) << context_.err;
+    return answer ? (*answer)["answer"] : nlohmann::json();
+  }
+};
+
+TEST_F(ServiceTest, ItsAnswerComesBack) {
+  offer(R"(echo "$request"; echo '{"result":[1,2]}')");
+  EXPECT_EQ((nlohmann::json{1, 2}), call()["result"]);
+  EXPECT_EQ(R"({"serve":{"arguments":{"a":1},"method":"add","service":"sum"}})"
+            "\n",
+            context_.out);
+}
+
+TEST_F(ServiceTest, ItsFailureIsAProblem) {
+  offer(R"(echo '{"error":{"code":"overflow","message":"too much"}}'; exit 1)");
+  const auto problem = call()["problem"];
+  EXPECT_EQ("overflow", problem["code"]);
+  EXPECT_EQ("too much", problem["message"]);
+}
+
+TEST_F(ServiceTest, ACrashOrNothingIsAProblem) {
+  offer("kill -KILL $$");
+  EXPECT_NE(std::string::npos, call()["problem"]["message"].get<std::string>().find("SIGKILL"));
+}
+
+TEST_F(ServiceTest, OneThatHangsIsStoppedAndTheRunGoesOn) {
+  times_.service = milliseconds(300);
+  offer("sleep 600");
+  EXPECT_EQ("timeout", call()["problem"]["code"]);
+}
+
+TEST_F(ServiceTest, AStopOfTheRunStopsTheService) {
+  offer("echo serving; sleep 600");
+  context_.on_output = [&] { context_.stop_for(StopCause::cancel); };
+  const auto result = run(
+      R"(echo '{"call":{"id":1,"name":"callService","arguments":{"name":"sum","method":"add"}}}'; sleep 600)");
+  EXPECT_EQ(RunStatus::cancelled, result.status);
+  EXPECT_TRUE(result.nothing_survives);
+}
+
+TEST_F(ServiceTest, OneThatNobodyOffersIsNotFound) {
+  EXPECT_EQ("not-found", call()["problem"]["code"]);
+}
+
+// ---- the folder
+
+TEST(WorkersFolder, WorkersComeChangeAndGo) {
+  test::TemporaryFolder folder;
+  const fs::path workers = folder.path() / "deep" / "workers";
+  os::ProcessSupervisor supervisor;
+  Logger log(LogLevel::error, LogFormat::text);
+  WorkerRegistry registry;
+  std::mutex mutex;
+  std::condition_variable changed;
+  WorkersFolder watched(workers, registry, supervisor, log, [&](std::span<const std::string>) {
+    const std::scoped_lock lock(mutex);
+    changed.notify_all();
+  });
+  watched.start();
+  const auto eventually = [&](const std::function<bool()>& condition) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(20), condition);
+  };
+  const auto write = [&](const char* name, const std::string& types) {
+    fs::create_directories(workers / name);
+    std::ofstream(workers / name / "worker.json") << R"({"types":[)" << types << R"(],"command":["true"]})";
+    for (const auto& path : {workers, workers / name, workers / name / "worker.json"})
+      fs::permissions(path, fs::perms::group_write | fs::perms::others_write, fs::perm_options::remove);
+  };
+  EXPECT_TRUE(registry.types().empty());
+  write("one", R"("A")");
+  EXPECT_TRUE(eventually([&] { return registry.find("A") != nullptr; }))
+      << "the folder appears, and one in it";
+  const auto first = registry.find("A");
+  write("two", R"("B")");
+  EXPECT_TRUE(eventually([&] { return registry.find("B") != nullptr; }));
+  write("one", R"("A","C")");
+  EXPECT_TRUE(eventually([&] { return registry.find("C") != nullptr; }));
+  EXPECT_NE(first, registry.find("A")) << "a run under way keeps the worker it began with";
+  fs::permissions(workers / "two" / "worker.json", fs::perms::others_write, fs::perm_options::add);
+  EXPECT_TRUE(eventually([&] { return registry.find("B") == nullptr; })) << "rights changed";
+  ASSERT_EQ(2u, watched.describe().size());
+  EXPECT_FALSE(watched.describe()[1].problem.empty());
+  fs::remove_all(workers / "one");
+  EXPECT_TRUE(eventually([&] { return registry.find("A") == nullptr; }));
+  fs::remove_all(workers);
+  EXPECT_TRUE(eventually([&] { return watched.describe().empty(); }));
+  write("three", R"("D")");
+  EXPECT_TRUE(eventually([&] { return registry.find("D") != nullptr; }));
+  EXPECT_FALSE(watched.rescan());
+}
+
+}  // namespace
+}  // namespace agenttask::agent

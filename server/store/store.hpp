@@ -178,7 +178,8 @@ class WriteStore : public virtual ReadStore {
   virtual void insert_orphan(const OrphanRecord& record) = 0;
   virtual void insert_idempotency(const IdempotencyRecord& record) = 0;
   /// Idempotency keys, tombstones and orphans from before these times, and enrolment tokens that ended before
-  /// the last.
+  /// the last. Also certificates that ended before the last and were revoked, or whose device was seen later
+  /// than that: then it holds another one. Any other may still renew, however old it is.
   virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                              UnixMilliseconds orphans) = 0;
 

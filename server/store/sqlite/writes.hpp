@@ -37,6 +37,8 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void remove_task(std::string_view id) override;
   void insert_tombstone(const TombstoneRecord& record) override;
   void put_run(const Run& run) override;
+  void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) override;
+  void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 
   void append_directive(const DirectiveRecord& record) override;

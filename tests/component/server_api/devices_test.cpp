@@ -377,6 +377,81 @@ TEST_F(DevicesApi, AHostileDeviceCannotKeepMoreThanItMay) {
   EXPECT_GE(lease->output_bytes(id, 1, OutputStream::standard_output), 200'000);
 }
 
+TEST_F(DevicesApi, ARunKeepsTheOutputLimitThatItStartedWith) {
+  const auto id = add_task(device.id, {{"type", "command"},
+                                       {"data", {{"cmd", "x"}}},
+                                       {"options", {{"maxOutputBytes", 600'000}}}})["id"]
+                      .get<std::string>();
+  deliver();
+  report(device, {StartedReport{id, 1, 5}});
+  auto changed = ok("PATCH", "/v1/tasks/" + id, {{"options", {{"maxOutputBytes", 1000}}}}, 202);
+  Task there;
+  there.spec.id = id;
+  there.spec.node_id = device.id;
+  there.spec.type = "command";
+  there.spec.options.max_output_bytes = 1000;
+  there.spec.options.expires_at = changed["options"]["expiresAt"].get<std::int64_t>();
+  there.state.status = TaskStatus::running;
+  there.state.run_count = 1;
+  there.state.start_time = 5;
+  report(device, {ChangedReport{there}});
+  ASSERT_EQ(task(id)["options"]["maxOutputBytes"], 1000);
+  for (int i = 0; i < 3; ++i) {
+    report(device,
+           {OutputReport{id, 1, {OutputStream::standard_output, i * 200'000, std::string(200'000, 'x')}}});
+  }
+  EXPECT_EQ(store->read().value()->output_bytes(id, 1, OutputStream::standard_output), 600'000);
+}
+
+TEST_F(DevicesApi, OutputOfAnInventedRunIsNotKept) {
+  const auto id = sent_task();
+  report(device, {StartedReport{id, 1, 5}, OutputReport{id, 2, {OutputStream::standard_output, 0, "x"}},
+                  OutputReport{id, 1, {OutputStream::standard_error, 0, "four"}},
+                  OutputReport{id, 1, {OutputStream::standard_error, 0, "four"}}});
+  const auto lease = store->read().value();
+  EXPECT_TRUE(lease->output(id, 2).empty());
+  EXPECT_EQ(lease->output_bytes(id, 1, OutputStream::standard_error), 4);
+  EXPECT_EQ(lease->output_bytes(id, 1, OutputStream::standard_output), 0);
+}
+
+TEST_F(DevicesApi, ATaskThatTheDeviceCannotReadEnds) {
+  const auto id = sent_task();
+  report(device, {RefusedReport{cursor.sequence + 1, "", "unsupported", "no such number"}});
+  EXPECT_EQ(task(id)["status"], "sent");
+  report(device, {RefusedReport{cursor.sequence, "", "unsupported", "it can't be read: no such option"}});
+  EXPECT_EQ(task(id)["status"], "failed");
+  EXPECT_EQ(task(id)["reason"], "invalid");
+  EXPECT_NE(task(id)["detail"].get<std::string>().find("no such option"), std::string::npos);
+}
+
+TEST_F(DevicesApi, OrphansAreBoundedByBytes) {
+  constexpr std::size_t kChunk = 180 * 1024;
+  constexpr int kInBatch = 20;
+  const OutputReport big{make_uuid(1), 1, {OutputStream::standard_output, 0, std::string(kChunk, '\x01')}};
+  for (int i = 0; i < 16; ++i) report(device, std::vector<decltype(Report::body)>(kInBatch, big));
+  const auto totals = store->read().value()->device_totals(device.id);
+  EXPECT_LE(totals.orphan_bytes, 64 * 1024 * 1024);
+  EXPECT_GT(totals.orphan_bytes, 60 * 1024 * 1024);
+  EXPECT_LT(totals.orphans, 16 * kInBatch);
+  EXPECT_EQ(static_cast<std::int64_t>(store->read().value()->orphans(device.id).size()), totals.orphans);
+}
+
+TEST_F(DevicesApi, WhatADeviceMakesIsCountedWithItsOutput) {
+  Task local;
+  local.spec.id = make_uuid(2);
+  local.spec.node_id = device.id;
+  local.spec.type = "echo";
+  local.state.status = TaskStatus::running;
+  local.state.run_count = 1;
+  report(device,
+         {CreatedReport{local, {agenttask::Run{local.spec.id, 1, RunStatus::running, "", 5, {}, ""}}},
+          OutputReport{local.spec.id, 1, {OutputStream::standard_output, 0, std::string(1000, 'x')}}});
+  const auto totals = store->read().value()->device_totals(device.id);
+  EXPECT_EQ(totals.tasks, 1);
+  EXPECT_GT(totals.task_bytes, 1000);
+  EXPECT_LT(totals.task_bytes, 3000);
+}
+
 TEST_F(DevicesApi, HoldIsAskedForAndReported) {
   polled(device, poll_of(device));
   const auto asked = ok("PATCH", "/v1/nodes/alpha", {{"hold", true}}, 202);

@@ -26,6 +26,8 @@ struct StreamRow {
   std::int64_t output_bytes = 0;  ///< kept output of all tasks
   [[nodiscard]] bool hold() const { return held_by != HeldBy::nobody; }
 };
+/// Why the server wants nothing started; empty: it does not.
+[[nodiscard]] std::string load_quarantine(storage::Database& database);
 [[nodiscard]] StreamRow load_stream(storage::Database& database);
 
 /// What one writing transaction of the ledger works with: the steps that several methods share. Lives as long

@@ -98,6 +98,8 @@ class Applier {
   void adopt(TaskRecord& record, const TaskState& reported) {
     TaskState& state = record.task.state;
     imply_sent(state);
+    // The end that is taken back was the server's own word.
+    if (has_ended(state.status) && !has_ended(reported.status)) store_.clear_result(record.task.spec.id);
     state.status = reported.status;
     state.reason = reported.reason;
     state.detail = reported.detail;

@@ -154,6 +154,7 @@ class WriteStore : public virtual ReadStore {
   virtual std::int64_t insert_task(const TaskRecord& record) = 0;
   /// State and flags of the task; its result too, unless that is empty.
   virtual void update_task_state(const TaskRecord& record) = 0;
+  virtual void clear_result(std::string_view task_id) = 0;
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;

@@ -70,6 +70,12 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
   }
 }
 
+void SqliteWrites::clear_result(std::string_view task_id) {
+  database_.execute(
+      "UPDATE task_payloads SET result = '' WHERE sequence = (SELECT sequence FROM tasks WHERE id = ?1)",
+      {task_id});
+}
+
 void SqliteWrites::update_task_spec(const TaskSpec& spec) {
   auto row = database_.query("SELECT sequence FROM tasks WHERE id = ?1", {spec.id});
   if (!row.step()) return;

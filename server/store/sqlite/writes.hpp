@@ -29,6 +29,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
 
   std::int64_t insert_task(const TaskRecord& record) override;
   void update_task_state(const TaskRecord& record) override;
+  void clear_result(std::string_view task_id) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;

@@ -341,6 +341,7 @@ TEST_F(LineageTest, ADeviceThatEnrolsAgainInItsOwnPlaceGoesOnWithItsTasks) {
   EXPECT_EQ(state(running).status, TaskStatus::running);
   EXPECT_EQ(state(waiting).status, TaskStatus::sent);
   EXPECT_FALSE(state(waiting).end_time);
+  EXPECT_EQ(state(waiting).result, "");
   device.finish(TaskStatus::complete);
   device.start(waiting);
   device.finish(TaskStatus::complete);

@@ -439,6 +439,7 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     for (const auto& [status, count] : ledger->tasks) counts[std::string(to_string(status))] = count;
     answer["tasks"] = std::move(counts);
     answer["hold"] = ledger->held_by != HeldBy::nobody;
+    if (!ledger->quarantine.empty()) answer["quarantine"] = ledger->quarantine;
     if (const auto name = name_of(ledger->held_by); !name.empty()) answer["heldBy"] = name;
     answer["nodeId"] = ledger->node_id;  // without a link to ask, the last node that the tasks belonged to
     answer["ledger"] = {{"fileBytes", ledger->file_bytes},

@@ -133,8 +133,9 @@ Result<std::string> Ledger::resolve(std::string_view text) {
 }
 
 bool Ledger::held() {
-  const auto hold =
-      body_->read([](storage::Database& database) -> Result<bool> { return load_stream(database).hold(); });
+  const auto hold = body_->read([](storage::Database& database) -> Result<bool> {
+    return load_stream(database).hold() || !load_quarantine(database).empty();
+  });
   return hold && *hold;
 }
 
@@ -158,6 +159,7 @@ Result<LedgerStatus> Ledger::status() {
     status.reports = stream.reports;
     status.acknowledged = stream.acknowledged;
     status.held_by = stream.held_by;
+    status.quarantine = load_quarantine(database);
     status.last_created = stream.last_created;
     status.node_id = stream.node_id;
     return status;

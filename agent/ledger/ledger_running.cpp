@@ -202,6 +202,8 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
     const auto expires = row->task.spec.options.expires_at;
     if (expires && *expires <= write.now) return StartAnswer{};
     if (write.stream.hold()) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
+    if (!load_quarantine(write.database).empty())
+      return StartAnswer{std::nullopt, std::string(reason::kQuarantined)};
     if (write.outbox_is_full()) return StartAnswer{std::nullopt, std::string(reason::kOutboxFull)};
     TaskState& state = row->task.state;
     state.status = TaskStatus::running;

@@ -174,6 +174,15 @@ void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_vi
   write_.report({0, RefusedReport{sequence, std::move(task_id), std::string(code), to_detail(message)}});
 }
 
+/// What the answer says of a quarantine holds until another says otherwise, also after a restart.
+void take_quarantine(LedgerWrite& write, const std::string& reason) {
+  if (reason == load_quarantine(write.database)) return;
+  write.database.execute("DELETE FROM quarantine");
+  if (!reason.empty())
+    write.database.execute("INSERT INTO quarantine (only_row, reason) VALUES (1, ?1)", {reason});
+  write.change.hold = write.change.work = true;
+}
+
 /// Adopts a newer epoch; an answer of an older one came late.
 Received resync(LedgerWrite& write, std::int64_t epoch) {
   Received received;
@@ -188,10 +197,22 @@ Received resync(LedgerWrite& write, std::int64_t epoch) {
 
 }  // namespace
 
+std::string load_quarantine(storage::Database& database) {
+  auto statement = database.query("SELECT reason FROM quarantine");
+  return statement.step() ? statement.text(0) : std::string();
+}
+
 Result<Received> Ledger::receive(const PollAnswer& answer) {
   // Most answers say nothing, and cost no write.
-  if (!answer.resync && answer.lines.empty()) return Received{};
+  if (!answer.resync && answer.lines.empty()) {
+    const auto quarantine = body_->read(
+        [](storage::Database& database) -> Result<std::string> { return load_quarantine(database); });
+    if (!quarantine) return quarantine.error();
+    if (*quarantine == answer.quarantined) return Received{};
+  }
   return body_->write([&](LedgerWrite& write) -> Result<Received> {
+    take_quarantine(write, answer.quarantined);
+    if (!answer.resync && answer.lines.empty()) return Received{};
     if (answer.resync) return resync(write, answer.epoch);
     if (answer.epoch != write.stream.epoch) {
       Received received;
@@ -205,8 +226,13 @@ Result<Received> Ledger::receive(const PollAnswer& answer) {
 Result<PollCursors> Ledger::poll_cursors() {
   return body_->read([&](storage::Database& database) -> Result<PollCursors> {
     const StreamRow stream = load_stream(database);
-    PollCursors cursors{stream.epoch, stream.directives, stream.acknowledged, body_->incarnation(),
-                        {},           stream.hold()};
+    PollCursors cursors{stream.epoch,
+                        stream.directives,
+                        stream.acknowledged,
+                        body_->incarnation(),
+                        {},
+                        stream.hold(),
+                        !load_quarantine(database).empty()};
     // The newest, and the oldest: the one that a server acknowledged last.
     auto statement = database.query(
         "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"

@@ -47,6 +47,7 @@ struct PollCursors {
   std::string incarnation;
   std::vector<std::string> predecessors;  ///< newest first, back to the last that a server acknowledged
   bool hold = false;
+  bool quarantined = false;  ///< the server said so, and nothing is started
 };
 
 /// What became of the past of a device that is another node now.
@@ -95,6 +96,7 @@ struct LedgerStatus {
   HeldBy held_by = HeldBy::nobody;
   std::string last_created;  ///< id of the task created last on this device; empty: none yet
   std::string node_id;       ///< empty before enrolment
+  std::string quarantine;    ///< why the server wants nothing started; empty: it does not
 };
 
 /// A run whose start is on disk.

@@ -29,6 +29,8 @@ struct StreamRow {
 /// What makes two requests the same: all but ids and the node's name.
 [[nodiscard]] std::string request_digest_of(TaskSpec spec);
 
+/// Why the server wants nothing started; empty: it does not.
+[[nodiscard]] std::string load_quarantine(storage::Database& database);
 [[nodiscard]] StreamRow load_stream(storage::Database& database);
 
 /// What one writing transaction of the ledger works with: the steps that several methods share. Lives as long

@@ -166,13 +166,21 @@ CREATE TABLE clocks (
 INSERT INTO clocks (only_row) VALUES (1);
 )sql";
 
+// Its one row: why the server wants nothing started; none while it does not.
+constexpr std::string_view kVersion5 = R"sql(
+CREATE TABLE quarantine (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  reason TEXT NOT NULL
+) STRICT;
+)sql";
+
 // Schedules, questions, messages. Of a recurring task: `first_due` where its grid begins on the wall clock;
 // `grid_due` the grid's next point in milliseconds since the boot `delays_boot_id`, and `grid_at` the same on
 // the wall clock, for after a reboot; `tick` is `grid_due` where something has to happen then;
 // `last_occurrence` the number of the last that was due, `waiting` how many of the newest wait behind the
 // active one. `base_runs`: runs before the present occurrence. `question`: choices and what belongs to them,
 // JSON. `reported` of runs and messages: the last report about them in this epoch.
-constexpr std::string_view kVersion5 = R"sql(
+constexpr std::string_view kVersion6 = R"sql(
 ALTER TABLE tasks ADD COLUMN update_interval INTEGER;
 ALTER TABLE tasks ADD COLUMN jitter INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN overlap TEXT NOT NULL DEFAULT '';
@@ -211,7 +219,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_room ON messages (room_id, sequence);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

@@ -12,8 +12,8 @@ namespace {
 template <class Body>
 class TaskFollower final : public Follower {
  public:
-  TaskFollower(Body& body, std::string task_id, Pace pace)
-      : body_(body), task_id_(std::move(task_id)), pace_(pace) {}
+  TaskFollower(Body& body, std::string task_id, Pace pace, std::int64_t after)
+      : body_(body), task_id_(std::move(task_id)), pace_(pace), last_run_(after) {}
   ~TaskFollower() override { leave(); }
   TaskFollower(const TaskFollower&) = delete;
   TaskFollower& operator=(const TaskFollower&) = delete;
@@ -96,21 +96,22 @@ class TaskFollower final : public Follower {
   const Pace pace_;
   std::shared_ptr<LiveRun> live_;
   LiveRun::Place place_;
-  std::int64_t last_run_ = 0;  ///< followed to its end
+  std::int64_t last_run_;      ///< followed to its end, or left out
   std::int64_t kept_run_ = 0;  ///< being read from the ledger; 0: none
   std::size_t kept_chunks_ = 0;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Follower>> Runner::follow(std::string_view task_id, Pace pace) {
-  return body_->follow(task_id, pace);
+Result<std::unique_ptr<Follower>> Runner::follow(std::string_view task_id, Pace pace, std::int64_t after) {
+  return body_->follow(task_id, pace, after);
 }
 
-Result<std::unique_ptr<Follower>> Runner::Body::follow(std::string_view task_id, Pace pace) {
+Result<std::unique_ptr<Follower>> Runner::Body::follow(std::string_view task_id, Pace pace,
+                                                               std::int64_t after) {
   const auto task = ledger_.get(task_id);
   if (!task) return task.error();
-  return std::unique_ptr<Follower>(std::make_unique<TaskFollower<Body>>(*this, task->spec.id, pace));
+  return std::unique_ptr<Follower>(std::make_unique<TaskFollower<Body>>(*this, task->spec.id, pace, after));
 }
 
 std::shared_ptr<LiveRun> Runner::Body::live_run(std::string_view task_id, std::int64_t after) const {

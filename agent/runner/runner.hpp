@@ -88,7 +88,9 @@ class Runner {
   [[nodiscard]] RunnerStatus status() const;
   /// `not_found` for an unknown task. A follower may outlive a run, not the runner.
   [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id);
-  [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace);
+  /// `after`: a run number; it and those before it are left out.
+  [[nodiscard]] Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace,
+                                                         std::int64_t after = 0);
 
  private:
   class Body;

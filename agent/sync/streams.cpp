@@ -96,14 +96,15 @@ void Streams::step(MonotonicTime now) {
   }
   if (!adopted_) return;
   if (!poll_open_ && poll_timer_.due(now)) start_poll();
-  if (!reports_open_ && reports_waiting_ && reports_timer_.due(now)) start_reports();
+  // Not before the server knows that this start of the agent follows the last one.
+  if (acknowledged_ && !reports_open_ && reports_waiting_ && reports_timer_.due(now)) start_reports();
 }
 
 MonotonicTime Streams::next() const {
   MonotonicTime next = MonotonicTime::max();
   if (!peer_) return next;
   if (!poll_open_) next = std::min(next, poll_timer_.next());
-  if (adopted_ && !reports_open_ && reports_waiting_) next = std::min(next, reports_timer_.next());
+  if (adopted_ && acknowledged_ && !reports_open_ && reports_waiting_) next = std::min(next, reports_timer_.next());
   return next;
 }
 
@@ -124,7 +125,8 @@ Result<PollRequest> Streams::poll_request() {
                      .wait = held ? poll_.wait.count() : 0,
                      .time = clock_.wall(),
                      .hold = cursors->hold,
-                     .watching = watching_};
+                     .watching = watching_,
+                     .quarantined = cursors->quarantined};
 }
 
 void Streams::start_poll() {

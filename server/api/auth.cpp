@@ -53,10 +53,6 @@ std::optional<Response> authenticate_device(Call& call, bool expired_too) {
 
 }  // namespace
 
-bool is_valid(const OperatorRecord& record, UnixMilliseconds now) {
-  return !record.revoked_at && (!record.expires_at || *record.expires_at > now);
-}
-
 std::optional<Response> authenticate(Call& call, Access access) {
   switch (access) {
     case Access::open:

@@ -12,7 +12,4 @@ namespace agenttask::server {
 /// work for an operator's token: one hash, one look-up.
 [[nodiscard]] std::optional<Response> authenticate(Call& call, Access access);
 
-/// Whether this operator may still call: neither revoked nor expired.
-[[nodiscard]] bool is_valid(const OperatorRecord& record, UnixMilliseconds now);
-
 }  // namespace agenttask::server

@@ -31,6 +31,18 @@ NewOperator create_operator(WriteStore& store, std::string label, Role role,
   return made;
 }
 
+bool is_valid(const OperatorRecord& record, UnixMilliseconds now) {
+  return !record.revoked_at && (!record.expires_at || *record.expires_at > now);
+}
+
+bool is_last_admin(const ReadStore& store, const OperatorRecord& record, UnixMilliseconds now) {
+  if (record.role != Role::admin) return false;
+  const auto operators = store.operators();
+  return std::none_of(operators.begin(), operators.end(), [&](const OperatorRecord& other) {
+    return other.id != record.id && other.role == Role::admin && is_valid(other, now) && !other.expires_at;
+  });
+}
+
 NewEnrollmentToken create_enrollment_token(WriteStore& store, EnrollmentTokenRequest request,
                                            std::string_view authority_fingerprint, std::string created_by,
                                            UnixMilliseconds now) {

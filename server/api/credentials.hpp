@@ -31,6 +31,11 @@ struct NewOperator {
                                           std::optional<UnixMilliseconds> expires_at, std::string created_by,
                                           UnixMilliseconds now);
 
+/// Whether this operator may still call: neither revoked nor expired.
+[[nodiscard]] bool is_valid(const OperatorRecord& record, UnixMilliseconds now);
+/// Whether nobody could administrate for long without this one.
+[[nodiscard]] bool is_last_admin(const ReadStore& store, const OperatorRecord& record, UnixMilliseconds now);
+
 struct EnrollmentTokenRequest {
   std::string label;
   DurationMilliseconds ttl = kDefaultTokenLife;

@@ -1,8 +1,11 @@
 #include "server/main/administration.hpp"
 
+#include <algorithm>
 #include <system_error>
+#include <vector>
 
 #include "platform/base/encoding.hpp"
+#include "platform/base/ids.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/settings/values.hpp"
@@ -69,6 +72,28 @@ Result<std::string> find_node(const ReadStore& store, const std::string& name) {
   for (const auto& node : found) ids += (ids.empty() ? "" : ", ") + node.id;
   return Error{ErrorCode::conflict,
                "--replace: several nodes are called \"" + name + "\"; name one by its id: " + ids};
+}
+
+/// By id, else by label: of those that are not revoked.
+Result<OperatorRecord> find_operator(const ReadStore& store, const std::string& name) {
+  if (auto record = store.operator_by_id(normalize_uuid(name))) return *record;
+  std::vector<OperatorRecord> named;
+  for (auto& record : store.operators()) {
+    if (!record.revoked_at && record.label == name) named.push_back(std::move(record));
+  }
+  if (named.size() == 1) return named.front();
+  if (named.empty()) {
+    return Error{ErrorCode::not_found, "no operator that is not revoked has the id or label \"" + name +
+                                           "\"; see `agenttask-server operator list`"};
+  }
+  std::string ids;
+  for (const auto& record : named) ids += (ids.empty() ? "" : ", ") + record.id;
+  return Error{ErrorCode::conflict,
+               "several operators have the label \"" + name + "\"; name one by its id: " + ids};
+}
+
+std::string padded(std::string_view text, std::size_t width) {
+  return std::string(text) + std::string(width - std::min(width, text.size()), ' ');
 }
 
 }  // namespace
@@ -138,6 +163,47 @@ Result<std::string> reset_operator(const CommandLine& line, const StateFolder& s
   const auto token = add_admin(state, line.operator_label, clock, logger);
   if (!token) return token.error();
   return "admin token, shown this once; the others stay good until they are revoked:\n" + *token + '\n';
+}
+
+Result<std::string> list_operators(const StateFolder& state, const Clock& clock) {
+  if (auto done = check_initialised(state); !done) return done.error();
+  auto store = open_store(state);
+  if (!store) return store.error();
+  const auto lease = (*store)->read();
+  if (!lease) return lease.error();
+  const auto operators = (*lease)->operators();
+  if (auto read = (*lease)->check(); !read) return read.error();
+  std::string text;
+  for (const auto& record : operators) {
+    const std::string_view validity = record.revoked_at                ? "revoked"
+                                      : is_valid(record, clock.wall()) ? "valid"
+                                                                       : "expired";
+    text += record.id + "  " + padded(to_string(record.role), 8) + "  " + padded(validity, 7) + "  " +
+            record.label + '\n';
+  }
+  return text;
+}
+
+Result<std::string> revoke_operator(const CommandLine& line, const StateFolder& state, const Clock& clock,
+                                    Logger& logger) {
+  if (auto done = check_initialised(state); !done) return done.error();
+  OperatorRecord revoked;
+  auto done = write_once(state, logger, [&](WriteStore& store) -> Result<void> {
+    auto record = find_operator(store, line.operator_name);
+    if (!record) return record.error();
+    revoked = std::move(*record);
+    if (!revoked.revoked_at) {
+      if (is_last_admin(store, revoked, clock.wall())) {
+        return Error{ErrorCode::conflict,
+                     "this is the last admin whose token does not expire; make another one first: "
+                     "agenttask-server operator reset"};
+      }
+      store.revoke_operator(revoked.id, clock.wall());
+    }
+    return store.check();
+  });
+  if (!done) return done.error();
+  return "revoked  " + revoked.id + "  " + std::string(to_string(revoked.role)) + "  " + revoked.label + '\n';
 }
 
 Result<std::string> check_configuration(const SettingSources& sources) {

@@ -25,6 +25,15 @@ namespace agenttask::server {
 [[nodiscard]] Result<std::string> reset_operator(const CommandLine& line, const StateFolder& state,
                                                  const Clock& clock, Logger& logger);
 
+/// All operators, one a line: id, role, whether it is valid, label.
+[[nodiscard]] Result<std::string> list_operators(const StateFolder& state, const Clock& clock);
+
+/// Revokes the token of an operator named by id or label, also beside a running server, which refuses it from
+/// its next request on. `conflict` where the label is that of several, or where nobody could administrate any
+/// more.
+[[nodiscard]] Result<std::string> revoke_operator(const CommandLine& line, const StateFolder& state,
+                                                  const Clock& clock, Logger& logger);
+
 /// Reads everything that `run` would read, without changing anything.
 [[nodiscard]] Result<std::string> check_configuration(const SettingSources& sources);
 

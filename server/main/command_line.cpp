@@ -38,6 +38,7 @@ struct Words {
   std::vector<std::string> labels;
   std::string replace;
   std::string operator_label = "operator reset";
+  std::string operator_name;
 };
 
 void add_folder(CLI::App& verb, Words& words) {
@@ -112,7 +113,10 @@ struct Grammar {
   CLI::App* token =
       app.add_subcommand("token", "Make enrolment tokens for devices; works while the server runs");
   CLI::App* create = token->add_subcommand("create", "Make a token with which devices enrol");
-  CLI::App* operators = app.add_subcommand("operator", "Make operators' tokens");
+  CLI::App* operators = app.add_subcommand("operator", "Operators' tokens: list, revoke, make a new one");
+  CLI::App* operator_list = operators->add_subcommand("list", "Show all operators, newest first");
+  CLI::App* operator_revoke =
+      operators->add_subcommand("revoke", "Revoke a token, when it got lost or its holder left");
   CLI::App* reset = operators->add_subcommand("reset", "Make a new admin token, when the old one is lost");
   CLI::App* check =
       app.add_subcommand("check-config", "Check the settings as `run` would read them, and show what holds");
@@ -120,6 +124,8 @@ struct Grammar {
   Words init_words;
   Words token_words;
   Words reset_words;
+  Words list_words;
+  Words revoke_words;
   Words check_words;
 
   Grammar() {
@@ -137,6 +143,13 @@ struct Grammar {
     reset
         ->add_option("--label", reset_words.operator_label, "What the token is for (default: operator reset)")
         ->type_name("TEXT");
+    add_folder(*operator_list, list_words);
+    add_folder(*operator_revoke, revoke_words);
+    operator_revoke
+        ->add_option("operator", revoke_words.operator_name,
+                     "Its id, or its label where no other has the same; see `agenttask-server operator list`")
+        ->type_name("NAME")
+        ->required();
     add_folder(*create, token_words);
     add_configuration(*create, token_words);
     create->footer(kTokenExamples);
@@ -168,6 +181,13 @@ struct Grammar {
       line.verb = Verb::reset_operator;
       take_common(line, reset_words, environment);
       line.operator_label = reset_words.operator_label;
+    } else if (operator_list->parsed()) {
+      line.verb = Verb::list_operators;
+      take_common(line, list_words, environment);
+    } else if (operator_revoke->parsed()) {
+      line.verb = Verb::revoke_operator;
+      take_common(line, revoke_words, environment);
+      line.operator_name = revoke_words.operator_name;
     } else if (init->parsed()) {
       line.verb = Verb::init;
       take_common(line, init_words, environment);

@@ -11,7 +11,16 @@
 
 namespace agenttask::server {
 
-enum class Verb : std::uint8_t { run, init, create_token, reset_operator, check_config, text };
+enum class Verb : std::uint8_t {
+  run,
+  init,
+  create_token,
+  list_operators,
+  revoke_operator,
+  reset_operator,
+  check_config,
+  text
+};
 
 /// What somebody typed.
 struct CommandLine {
@@ -30,6 +39,9 @@ struct CommandLine {
 
   // of `operator reset`
   std::string operator_label;
+
+  // of `operator revoke`
+  std::string operator_name;  ///< id or label
 };
 
 /// `invalid` says what is wrong with the command line.

@@ -116,6 +116,10 @@ int dispatch(const std::vector<std::string>& arguments) {
       return print(initialise(*line, state, sources_of(*line, state), clock, logger));
     case Verb::create_token:
       return print(create_token(*line, state, sources_of(*line, state), clock, logger));
+    case Verb::list_operators:
+      return print(list_operators(state, clock));
+    case Verb::revoke_operator:
+      return print(revoke_operator(*line, state, clock, logger));
     case Verb::reset_operator:
       return print(reset_operator(*line, state, clock, logger));
     case Verb::check_config:

@@ -131,6 +131,14 @@ struct DirectiveRecord {
   std::string chain;
 };
 
+/// What of a node's rows only its device made: bounded, as a device may be hostile.
+struct DeviceTotals {
+  std::int64_t orphans = 0;
+  std::int64_t orphan_bytes = 0;
+  std::int64_t tasks = 0;       ///< made on the device
+  std::int64_t task_bytes = 0;  ///< of those, their output included
+};
+
 /// A report about a task that the server does not know, kept as it came.
 struct OrphanRecord {
   std::string node_id;

@@ -9,7 +9,12 @@
 namespace agenttask::server {
 namespace {
 
-constexpr std::int64_t kOrphansOfNode = 10'000;  // past it they are counted in the log only
+// What one device can make the server keep; past it, reports are counted in the log only.
+constexpr std::int64_t kOrphans = 10'000;
+constexpr std::int64_t kOrphanBytes = 64LL * 1024 * 1024;
+constexpr std::int64_t kDeviceTasks = 100'000;
+constexpr std::int64_t kDeviceTaskBytes = 4LL * 1024 * 1024 * 1024;
+constexpr std::int64_t kRuns = 1 + limits::kMaxAttempts + limits::kRerunsAfterInterrupt;  // of a task
 
 /// Applies the reports of one batch, one after another. What can't be applied is counted and passed: only a
 /// failure of the storage stops a stream.
@@ -28,6 +33,8 @@ class Applier {
     for (const auto& [count, what, example] :
          {std::tuple(foreign_, "refused reports about tasks of another node", &foreign_example_),
           std::tuple(orphans_, "kept reports about unknown tasks", &orphan_example_),
+          std::tuple(full_, "passed reports, as this device has made the server keep as much as it may",
+                     &full_example_),
           std::tuple(ignored_, "passed reports that contradict what is known", &ignored_example_),
           std::tuple(unreadable_, "passed reports that this version cannot read", &unreadable_example_),
           std::tuple(refused_, "a device could not apply directives", &refused_example_)}) {
@@ -40,6 +47,16 @@ class Applier {
     if (counter++ == 0) example = what;
   }
   void ignore(const std::string& task_id) { count(ignored_, ignored_example_, task_id); }
+
+  [[nodiscard]] std::int64_t line_bytes() const { return static_cast<std::int64_t>(line_->size()); }
+
+  /// Whether as much as this line may be kept of tasks that were made on the device.
+  bool has_room(const std::string& task_id) {
+    const DeviceTotals totals = store_.device_totals(node_.id);
+    if (totals.tasks < kDeviceTasks && totals.task_bytes + line_bytes() <= kDeviceTaskBytes) return true;
+    count(full_, full_example_, task_id);
+    return false;
+  }
 
   /// The task, if it is one of this node; else the report is dealt with here.
   std::optional<TaskRecord> find(const std::string& task_id, std::string_view kind) {
@@ -57,8 +74,8 @@ class Applier {
 
   void keep_orphan(const std::string& task_id, std::string_view kind) {
     count(orphans_, orphan_example_, task_id);
-    if (!orphan_count_) orphan_count_ = store_.orphan_count(node_.id);
-    if (++*orphan_count_ > kOrphansOfNode) return;
+    const DeviceTotals totals = store_.device_totals(node_.id);
+    if (totals.orphans >= kOrphans || totals.orphan_bytes + line_bytes() > kOrphanBytes) return;
     store_.insert_orphan({node_.id, task_id, std::string(kind), *line_, now_});
   }
 
@@ -81,6 +98,8 @@ class Applier {
   void adopt(TaskRecord& record, const TaskState& reported) {
     TaskState& state = record.task.state;
     imply_sent(state);
+    // The end that is taken back was the server's own word.
+    if (has_ended(state.status) && !has_ended(reported.status)) store_.clear_result(record.task.spec.id);
     state.status = reported.status;
     state.reason = reported.reason;
     state.detail = reported.detail;
@@ -106,10 +125,13 @@ class Applier {
     if (!record) return;
     TaskState& state = record->task.state;
     imply_sent(state);
-    if (!may_become(state.status, TaskStatus::running) || store_.run(report.task_id, report.run)) {
+    if (!may_become(state.status, TaskStatus::running) || report.run > kRuns ||
+        store_.run(report.task_id, report.run)) {
       return ignore(report.task_id);
     }
     store_.put_run({report.task_id, report.run, RunStatus::running, {}, report.time, {}, {}});
+    // An update in the meantime changes nothing about this run.
+    store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
     // The cursor that says so may come later than the start: it was there by then at the latest.
     if (report.time >= state.add_time && report.time < state.sent_time.value_or(0))
       state.sent_time = report.time;
@@ -127,12 +149,17 @@ class Applier {
     if (!record) return;
     if (has_ended(record->task.state.status) && !node_.snapshot) return ignore(report.task_id);
     const auto size = static_cast<std::int64_t>(report.chunk.bytes.size());
+    const auto limit = store_.output_limit(report.task_id, report.run);
+    if (!limit) return ignore(report.task_id);  // nobody said that this run began
     // What a device may keep, and a chunk more for how head and tail are cut.
-    const auto most =
-        record->task.spec.options.max_output_bytes + static_cast<std::int64_t>(limits::kOutputChunkBytes);
+    const auto most = *limit + static_cast<std::int64_t>(limits::kOutputChunkBytes);
     if (size == 0 || report.chunk.offset > INT64_MAX - size ||
         store_.output_bytes(report.task_id, report.run, report.chunk.stream) + size > most) {
       return ignore(report.task_id);
+    }
+    if (record->created_by == "device") {
+      if (!has_room(report.task_id)) return;
+      store_.add_device_bytes(report.task_id, size);
     }
     store_.put_output(report.task_id, report.run, report.chunk);
     store_.touch("output:" + report.task_id);
@@ -143,7 +170,8 @@ class Applier {
     if (!record) return;
     const TaskStatus to = report.state.status;
     TaskStatus from = record->task.state.status;
-    if (report.run && report.run->task_id != report.task_id) return ignore(report.task_id);
+    if (report.run && (report.run->task_id != report.task_id || report.run->number > kRuns))
+      return ignore(report.task_id);
     if (has_ended(from)) {
       // The same end, unless the server decided alone and the device ran it: then there is more to know.
       if (from == to && !(record->decided_alone && report.run)) return confirm(*record);
@@ -163,7 +191,7 @@ class Applier {
     }
     adopt(*record, report.state);
     if (report.run) {
-      put_run(*report.run);
+      put_run(*report.run, record->task.spec);
       if (report.state.result.empty()) record->task.state.result = report.run->result;
       record->task.state.run_count = std::max(record->task.state.run_count, report.run->number);
       record->task.state.start_time = report.run->start_time;
@@ -171,7 +199,12 @@ class Applier {
     save_state(store_, *record, now_);
   }
 
-  void put_run(const Run& run) { store_.put_run(run); }
+  /// Of a run whose start it did not hear, the server does not know under which limit it began.
+  void put_run(const Run& run, const TaskSpec& spec) {
+    store_.put_run(run);
+    store_.set_output_limit(run.task_id, run.number,
+                            std::max(spec.options.max_output_bytes, limits::kDefaultMaxOutputBytes));
+  }
 
   /// The device says what the server has already: from now on it is known to both.
   void confirm(TaskRecord& record) {
@@ -226,7 +259,7 @@ class Applier {
     adopt(*record, reported);
     if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
     adopt_spec(*record, report.task.spec);
-    put_runs(id, report.runs);
+    put_runs(record->task.spec, report.runs);
     if (has_ended(reported.status)) close_runs(store_, id, now_);
     save_state(store_, *record, now_);
   }
@@ -264,7 +297,7 @@ class Applier {
     TaskRecord record;
     record.task = report.task;
     const std::string& id = record.task.spec.id;
-    if (store_.tombstone(id)) return;
+    if (store_.tombstone(id) || !has_room(id)) return;
     record.task.spec.node_id = node_.id;
     TaskState& state = record.task.state;
     imply_sent(state);
@@ -274,13 +307,14 @@ class Applier {
     record.created_by = "device";
     record.offered = true;
     record.sequence = store_.insert_task(record);
-    put_runs(id, report.runs);
+    store_.add_device_bytes(id, line_bytes());
+    put_runs(record.task.spec, report.runs);
     touch_task(store_, id);
   }
 
-  void put_runs(const std::string& task_id, const std::vector<Run>& runs) {
+  void put_runs(const TaskSpec& spec, const std::vector<Run>& runs) {
     for (const auto& run : runs) {
-      if (run.task_id == task_id) store_.put_run(run);
+      if (run.task_id == spec.id && run.number <= kRuns) put_run(run, spec);
     }
   }
 
@@ -298,8 +332,11 @@ class Applier {
 
   void take(const RefusedReport& report) {
     count(refused_, refused_example_, report.task_id + " " + report.code + ": " + report.message);
-    if (report.task_id.empty()) return;
-    auto record = store_.task(report.task_id, WithData::no);
+    // What the device could not read, it knows by its number only.
+    const auto task_id =
+        report.task_id.empty() ? store_.task_of_directive(node_.id, report.directive) : report.task_id;
+    if (!task_id) return;
+    auto record = store_.task(*task_id, WithData::no);
     if (!record || record->task.spec.node_id != node_.id || has_ended(record->task.state.status)) return;
     TaskState& state = record->task.state;
     state.detail = "the device refused a request: " + report.message;
@@ -321,9 +358,9 @@ class Applier {
   NodeRecord& node_;
   UnixMilliseconds now_;
   const std::string* line_ = nullptr;
-  std::optional<std::int64_t> orphan_count_;
-  int foreign_ = 0, orphans_ = 0, ignored_ = 0, unreadable_ = 0, refused_ = 0;
-  std::string foreign_example_, orphan_example_, ignored_example_, unreadable_example_, refused_example_;
+  int foreign_ = 0, orphans_ = 0, full_ = 0, ignored_ = 0, unreadable_ = 0, refused_ = 0;
+  std::string foreign_example_, orphan_example_, full_example_, ignored_example_, unreadable_example_,
+      refused_example_;
 };
 
 ReportAnswer resync(const NodeRecord& node) {

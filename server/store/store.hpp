@@ -76,6 +76,9 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<std::string> tasks_in_doubt(std::string_view node_id) const = 0;
   /// All tasks of a node that have not ended, in order of their sequence.
   [[nodiscard]] virtual std::vector<std::string> open_tasks(std::string_view node_id) const = 0;
+  /// The task whose directive has this number in the node's epoch.
+  [[nodiscard]] virtual std::optional<std::string> task_of_directive(std::string_view node_id,
+                                                                     std::int64_t directive) const = 0;
   /// Never offered, not ended, and expired at `now`.
   [[nodiscard]] virtual std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                                std::size_t limit) const = 0;
@@ -90,6 +93,9 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<Run> runs(std::string_view task_id) const = 0;
   /// Kept output of a run in order of stream and offset.
   [[nodiscard]] virtual std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const = 0;
+  /// What each stream of a run may keep, as it was when the run started; empty: not known, or no such run.
+  [[nodiscard]] virtual std::optional<std::int64_t> output_limit(std::string_view task_id,
+                                                                 std::int64_t run) const = 0;
   [[nodiscard]] virtual std::int64_t output_bytes(std::string_view task_id, std::int64_t run,
                                                   OutputStream stream) const = 0;
 
@@ -114,7 +120,7 @@ class ReadStore {
   /// each once.
   [[nodiscard]] virtual std::vector<DirectiveKind> requests_about(std::string_view task_id) const = 0;
 
-  [[nodiscard]] virtual std::int64_t orphan_count(std::string_view node_id) const = 0;
+  [[nodiscard]] virtual DeviceTotals device_totals(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                                      std::string_view key) const = 0;
@@ -148,6 +154,7 @@ class WriteStore : public virtual ReadStore {
   virtual std::int64_t insert_task(const TaskRecord& record) = 0;
   /// State and flags of the task; its result too, unless that is empty.
   virtual void update_task_state(const TaskRecord& record) = 0;
+  virtual void clear_result(std::string_view task_id) = 0;
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
@@ -158,12 +165,16 @@ class WriteStore : public virtual ReadStore {
   /// All tasks of the node that the device acknowledged and that have not ended; with `also_offered` those
   /// that it may have got, too.
   virtual void mark_in_doubt(std::string_view node_id, bool also_offered) = 0;
+  /// To what a task that was made on the device takes.
+  virtual void add_device_bytes(std::string_view task_id, std::int64_t bytes) = 0;
   /// The task with its tags, runs and output.
   virtual void remove_task(std::string_view id) = 0;
   virtual void insert_tombstone(const TombstoneRecord& record) = 0;
 
   virtual void put_run(const Run& run) = 0;
-  /// One that overlaps what is there already changes nothing.
+  /// The first one stays.
+  virtual void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) = 0;
+  /// Of a run that is there. One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
 
   virtual void append_directive(const DirectiveRecord& record) = 0;
@@ -178,7 +189,8 @@ class WriteStore : public virtual ReadStore {
   virtual void insert_orphan(const OrphanRecord& record) = 0;
   virtual void insert_idempotency(const IdempotencyRecord& record) = 0;
   /// Idempotency keys, tombstones and orphans from before these times, and enrolment tokens that ended before
-  /// the last.
+  /// the last. Also certificates that ended before the last and were revoked, or whose device was seen later
+  /// than that: then it holds another one. Any other may still renew, however old it is.
   virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
                              UnixMilliseconds orphans) = 0;
 

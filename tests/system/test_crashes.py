@@ -1,6 +1,7 @@
 """Bad days: kills, restarts, damaged files (contract section 3: nothing is lost and nothing lies; acceptance J1)."""
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,40 @@ def test_a_damaged_or_newer_ledger_is_refused_and_left_alone(yard, damage, words
 def start_without_waiting(agent):
     from programs import Program
     return Program([BIN / "agenttaskd", "--state-dir", agent.state, *agent.options], agent.folder / "agent.log")
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "old"])
+def test_H5_a_lost_or_old_ledger_is_quarantined_until_released_and_runs_nothing_twice(yard, tmp_path, lost):
+    site = yard.site()
+    ledger = databases(site.agent.state)
+
+    def files():
+        return [path for path in ledger.parent.iterdir() if path.name.startswith(ledger.name)]
+
+    first = site.api.ended(site.api.run(site.node, f"echo first >> {tmp_path}/ran")["id"])
+    site.agent.stop()
+    saved = {path: path.read_bytes() for path in files()}
+    site.agent.start()
+    done = site.api.ended(site.api.run(site.node, f"echo second >> {tmp_path}/ran")["id"])
+    later = site.api.add(site.node, schedule={"scheduledFor": int(time.time() * 1000) + 3_600_000})["id"]
+    until(lambda: site.api.task(later)["status"] == "sent", "the task for later is on the device")
+    site.agent.stop()
+    for path in files():
+        path.unlink()
+    if not lost:
+        for path, content in saved.items():
+            path.write_bytes(content)
+    site.agent.start()
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").json.get("quarantinedAt"), "the node is in quarantine")
+    waiting = site.api.run(site.node, f"echo third >> {tmp_path}/ran")["id"]
+    assert site.api.task(waiting)["reason"] == site.api.task(later)["reason"] == "quarantined"
+    site.api.post(f"/v1/nodes/{site.node}/release").ok()
+    assert site.api.ended(waiting)["status"] == "complete"
+    given_up = site.api.task(later)
+    assert (given_up["status"], given_up["reason"]) == ("failed", "interrupted") and "ledger" in given_up["detail"]
+    assert lines(tmp_path / "ran") == ["first", "second", "third"]
+    for task in (first, done):
+        assert site.api.task(task["id"])["status"] == "complete"
 
 
 def test_a_second_agent_on_the_same_folder_is_refused(yard):

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include <nlohmann/json.hpp>
 
 #include "platform/base/ids.hpp"
@@ -75,16 +73,6 @@ Result<EnrollmentTokenRequest> read_token_request(const Call& call) {
   return request;
 }
 
-/// How many could still administrate without this one.
-bool is_last_admin(const Call& call, const OperatorRecord& record) {
-  if (record.role != Role::admin) return false;
-  const auto operators = call.store.operators();
-  return std::none_of(operators.begin(), operators.end(), [&](const OperatorRecord& other) {
-    return other.id != record.id && other.role == Role::admin && is_valid(other, call.now) &&
-           !other.expires_at;
-  });
-}
-
 }  // namespace
 
 Outcome add_enrollment_token(Call& call) {
@@ -148,7 +136,7 @@ Outcome revoke_operator(Call& call) {
   auto record = call.store.operator_by_id(normalize_uuid(call.path[0]));
   if (!record) return refuse(Code::unknown_operator, "no operator has this id");
   if (!record->revoked_at) {
-    if (is_last_admin(call, *record)) {
+    if (is_last_admin(call.store, *record, call.now)) {
       return refuse(Code::last_admin,
                     "this is the last admin whose token does not expire: make another one first");
     }

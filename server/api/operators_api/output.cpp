@@ -9,7 +9,7 @@
 
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
-#include "server/api/auth.hpp"
+#include "server/api/credentials.hpp"
 #include "server/api/handlers.hpp"
 
 namespace agenttask::server {

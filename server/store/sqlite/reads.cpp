@@ -169,9 +169,11 @@ std::vector<DirectiveKind> SqliteReads::requests_about(std::string_view task_id)
   return kinds;
 }
 
-std::int64_t SqliteReads::orphan_count(std::string_view node_id) const {
-  auto row = database_.query("SELECT count(*) FROM orphans WHERE node_id = ?1", {node_id});
-  return row.step() ? row.integer(0) : 0;
+DeviceTotals SqliteReads::device_totals(std::string_view node_id) const {
+  auto row = database_.query(
+      "SELECT orphans, orphan_bytes, tasks, task_bytes FROM device_totals WHERE node_id = ?1", {node_id});
+  if (!row.step()) return {};
+  return {row.integer(0), row.integer(1), row.integer(2), row.integer(3)};
 }
 
 std::vector<OrphanRecord> SqliteReads::orphans(std::string_view node_id) const {

@@ -36,6 +36,8 @@ class SqliteReads : public virtual ReadStore {
       std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> tasks_in_doubt(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> open_tasks(std::string_view node_id) const override;
+  [[nodiscard]] std::optional<std::string> task_of_directive(std::string_view node_id,
+                                                             std::int64_t directive) const override;
   [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> next_expiry() const override;
@@ -45,6 +47,8 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::optional<Run> run(std::string_view task_id, std::int64_t number) const override;
   [[nodiscard]] std::vector<Run> runs(std::string_view task_id) const override;
   [[nodiscard]] std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const override;
+  [[nodiscard]] std::optional<std::int64_t> output_limit(std::string_view task_id,
+                                                         std::int64_t run) const override;
   [[nodiscard]] std::int64_t output_bytes(std::string_view task_id, std::int64_t run,
                                           OutputStream stream) const override;
   [[nodiscard]] std::vector<DirectiveRecord> queued_directives(std::string_view node_id,
@@ -56,7 +60,7 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<DirectiveRecord> waiting_directives(std::string_view node_id, DirectiveKind kind,
                                                                 std::string_view task_id) const override;
   [[nodiscard]] std::vector<DirectiveKind> requests_about(std::string_view task_id) const override;
-  [[nodiscard]] std::int64_t orphan_count(std::string_view node_id) const override;
+  [[nodiscard]] DeviceTotals device_totals(std::string_view node_id) const override;
   [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
   [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                              std::string_view key) const override;

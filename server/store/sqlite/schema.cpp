@@ -106,7 +106,51 @@ CREATE TABLE wall_clock(
 CREATE INDEX certificates_by_end ON certificates(expires_at);
 )sql";
 
-constexpr std::array<std::string_view, 3> kMigrations{kFirst, kLineage, kWallClock};
+// What a run keeps of its limit and its output, and totals that bound what a device can make the server keep.
+constexpr std::string_view kBounds = R"sql(
+CREATE INDEX tasks_by_directive ON tasks(node_id, directive) WHERE directive <> 0;
+ALTER TABLE runs ADD COLUMN output_limit INTEGER;
+ALTER TABLE runs ADD COLUMN stdout_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN stderr_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET
+  output_limit = (SELECT coalesce(json_extract(spec, '$.options.maxOutputBytes'), 1048576) FROM tasks
+    WHERE tasks.id = runs.task_id),
+  stdout_bytes = (SELECT coalesce(sum(length(bytes)), 0) FROM output
+    WHERE output.task_id = runs.task_id AND run = number AND stream = 0),
+  stderr_bytes = (SELECT coalesce(sum(length(bytes)), 0) FROM output
+    WHERE output.task_id = runs.task_id AND run = number AND stream = 1);
+
+CREATE TABLE device_totals(
+  node_id TEXT PRIMARY KEY, orphans INTEGER NOT NULL DEFAULT 0, orphan_bytes INTEGER NOT NULL DEFAULT 0,
+  tasks INTEGER NOT NULL DEFAULT 0, task_bytes INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+INSERT INTO device_totals(node_id) SELECT id FROM nodes;
+UPDATE device_totals SET
+  orphans = (SELECT count(*) FROM orphans WHERE orphans.node_id = device_totals.node_id),
+  orphan_bytes = (SELECT coalesce(sum(length(CAST(line AS BLOB))), 0) FROM orphans
+    WHERE orphans.node_id = device_totals.node_id),
+  tasks = (SELECT count(*) FROM tasks WHERE tasks.node_id = device_totals.node_id AND created_by = 'device');
+CREATE TRIGGER orphan_counted AFTER INSERT ON orphans BEGIN
+  INSERT INTO device_totals(node_id, orphans, orphan_bytes) VALUES(NEW.node_id, 1, length(CAST(NEW.line AS BLOB)))
+    ON CONFLICT(node_id) DO UPDATE SET orphans = orphans + 1, orphan_bytes = orphan_bytes + excluded.orphan_bytes;
+END;
+CREATE TRIGGER orphan_forgotten AFTER DELETE ON orphans BEGIN
+  UPDATE device_totals SET orphans = orphans - 1, orphan_bytes = orphan_bytes - length(CAST(OLD.line AS BLOB))
+    WHERE node_id = OLD.node_id;
+END;
+ALTER TABLE tasks ADD COLUMN device_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER device_task_counted AFTER INSERT ON tasks WHEN NEW.created_by = 'device' BEGIN
+  INSERT INTO device_totals(node_id, tasks) VALUES(NEW.node_id, 1)
+    ON CONFLICT(node_id) DO UPDATE SET tasks = tasks + 1;
+END;
+CREATE TRIGGER device_task_grown AFTER UPDATE OF device_bytes ON tasks BEGIN
+  UPDATE device_totals SET task_bytes = task_bytes + NEW.device_bytes - OLD.device_bytes WHERE node_id = NEW.node_id;
+END;
+CREATE TRIGGER device_task_forgotten AFTER DELETE ON tasks WHEN OLD.created_by = 'device' BEGIN
+  UPDATE device_totals SET tasks = tasks - 1, task_bytes = task_bytes - OLD.device_bytes WHERE node_id = OLD.node_id;
+END;
+)sql";
+
+constexpr std::array<std::string_view, 4> kMigrations{kFirst, kLineage, kWallClock, kBounds};
 
 }  // namespace
 

@@ -100,9 +100,9 @@ std::vector<std::string> SqliteReads::tasks_in_doubt(std::string_view node_id) c
 }
 
 std::vector<std::string> SqliteReads::open_tasks(std::string_view node_id) const {
-  return ids(database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND NOT (" + std::string(kEnded) +
-                                 ") ORDER BY sequence",
-                             {node_id}));
+  return ids(database_.query(
+      "SELECT id FROM tasks WHERE node_id = ?1 AND NOT (" + std::string(kEnded) + ") ORDER BY sequence",
+      {node_id}));
 }
 
 std::vector<std::string> SqliteReads::expired_tasks(UnixMilliseconds now, std::size_t limit) const {
@@ -161,10 +161,24 @@ std::vector<OutputChunk> SqliteReads::output(std::string_view task_id, std::int6
 
 std::int64_t SqliteReads::output_bytes(std::string_view task_id, std::int64_t run,
                                        OutputStream stream) const {
-  auto row = database_.query(
-      "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE task_id = ?1 AND run = ?2 AND stream = ?3",
-      {task_id, run, stream_number(stream)});
-  return row.step() ? row.integer(0) : 0;
+  auto row = database_.query("SELECT stdout_bytes, stderr_bytes FROM runs WHERE task_id = ?1 AND number = ?2",
+                             {task_id, run});
+  return row.step() ? row.integer(stream_number(stream)) : 0;
+}
+
+std::optional<std::int64_t> SqliteReads::output_limit(std::string_view task_id, std::int64_t run) const {
+  auto row =
+      database_.query("SELECT output_limit FROM runs WHERE task_id = ?1 AND number = ?2", {task_id, run});
+  if (!row.step()) return std::nullopt;
+  return row.optional_integer(0);
+}
+
+std::optional<std::string> SqliteReads::task_of_directive(std::string_view node_id,
+                                                          std::int64_t directive) const {
+  auto row = database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND directive = ?2 AND directive <> 0",
+                             {node_id, directive});
+  if (!row.step()) return std::nullopt;
+  return row.text(0);
 }
 
 }  // namespace agenttask::server::sqlite

@@ -70,6 +70,12 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
   }
 }
 
+void SqliteWrites::clear_result(std::string_view task_id) {
+  database_.execute(
+      "UPDATE task_payloads SET result = '' WHERE sequence = (SELECT sequence FROM tasks WHERE id = ?1)",
+      {task_id});
+}
+
 void SqliteWrites::update_task_spec(const TaskSpec& spec) {
   auto row = database_.query("SELECT sequence FROM tasks WHERE id = ?1", {spec.id});
   if (!row.step()) return;
@@ -122,15 +128,31 @@ void SqliteWrites::put_run(const Run& run) {
       {run.task_id, run.number, to_string(run.status), run.reason, run.start_time, run.end_time, run.result});
 }
 
-void SqliteWrites::put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) {
+void SqliteWrites::set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) {
   database_.execute(
+      "UPDATE runs SET output_limit = ?3 WHERE task_id = ?1 AND number = ?2 AND output_limit IS NULL",
+      {task_id, run, limit});
+}
+
+void SqliteWrites::put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) {
+  const bool is_error = chunk.stream == OutputStream::standard_error;
+  const auto added = database_.execute(
       "INSERT INTO output(task_id, run, stream, offset, bytes) SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS "
       "(SELECT 1 FROM "
       "output WHERE task_id = ?1 AND run = ?2 AND stream = ?3 AND (offset = ?4 OR (offset < ?4 + length(?5) "
       "AND offset + "
       "length(bytes) > ?4)))",
-      {task_id, run, chunk.stream == OutputStream::standard_output ? 0 : 1, chunk.offset,
-       storage::Blob{chunk.bytes}});
+      {task_id, run, is_error ? 1 : 0, chunk.offset, storage::Blob{chunk.bytes}});
+  if (added == 0) return;
+  database_.execute(
+      "UPDATE runs SET stdout_bytes = stdout_bytes + ?3, stderr_bytes = stderr_bytes + ?4 WHERE task_id = ?1 "
+      "AND number = ?2",
+      {task_id, run, is_error ? std::size_t{0} : chunk.bytes.size(),
+       is_error ? chunk.bytes.size() : std::size_t{0}});
+}
+
+void SqliteWrites::add_device_bytes(std::string_view task_id, std::int64_t bytes) {
+  database_.execute("UPDATE tasks SET device_bytes = device_bytes + ?2 WHERE id = ?1", {task_id, bytes});
 }
 
 }  // namespace agenttask::server::sqlite

@@ -171,6 +171,10 @@ void SqliteWrites::forget_before(UnixMilliseconds idempotency, UnixMilliseconds 
   database_.execute("DELETE FROM tombstones WHERE purged_at < ?1", {tombstones});
   database_.execute("DELETE FROM orphans WHERE time < ?1", {orphans});
   database_.execute("DELETE FROM enrollment_tokens WHERE expires_at < ?1", {orphans});
+  database_.execute(
+      "DELETE FROM certificates WHERE expires_at < ?1 AND (revoked_at IS NOT NULL OR EXISTS (SELECT 1 FROM "
+      "nodes WHERE nodes.id = certificates.node_id AND nodes.last_seen > certificates.expires_at + ?2))",
+      {orphans, limits::kDay});
 }
 
 void SqliteWrites::set_clock_record(const ClockRecord& record) {

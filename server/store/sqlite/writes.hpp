@@ -29,6 +29,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
 
   std::int64_t insert_task(const TaskRecord& record) override;
   void update_task_state(const TaskRecord& record) override;
+  void clear_result(std::string_view task_id) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;
@@ -37,6 +38,8 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void remove_task(std::string_view id) override;
   void insert_tombstone(const TombstoneRecord& record) override;
   void put_run(const Run& run) override;
+  void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) override;
+  void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 
   void append_directive(const DirectiveRecord& record) override;

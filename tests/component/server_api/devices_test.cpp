@@ -1,36 +1,8 @@
 #include "platform/base/ids.hpp"
-#include "platform/net/enrollment_token.hpp"
-#include "tests/component/server_api/api_fixture.hpp"
+#include "tests/component/server_api/devices_fixture.hpp"
 
 namespace agenttask::server::test {
 namespace {
-
-class DevicesApi : public ApiTest {
- protected:
-  DevicesApi() { device = enroll("alpha"); }
-  json task(const std::string& id) { return ok("GET", "/v1/tasks/" + id); }
-  json task(const json& given) { return task(given["id"].get<std::string>()); }
-  json node() { return ok("GET", "/v1/nodes/" + device.id); }
-  /// Takes all directives and acknowledges them.
-  void deliver() {
-    cursor = after(polled(device, poll_of(device, cursor)));
-    polled(device, poll_of(device, cursor));
-  }
-  std::string sent_task() {
-    auto id = add_task(device.id)["id"].get<std::string>();
-    deliver();
-    return id;
-  }
-  static EndedReport ended(const std::string& id, TaskStatus status, std::int64_t run = 1) {
-    TaskState state;
-    state.status = status;
-    state.end_time = 6;
-    const auto run_status = status == TaskStatus::complete ? RunStatus::complete : RunStatus::failed;
-    return {id, agenttask::Run{id, run, run_status, "", 5, 6, R"({"success":true,"data":{}})"}, state};
-  }
-  EnrolledDevice device;
-  Cursor cursor;
-};
 
 TEST_F(DevicesApi, APollWaitsUntilThereIsSomethingToSay) {
   auto asked = poll_of(device);
@@ -377,6 +349,81 @@ TEST_F(DevicesApi, AHostileDeviceCannotKeepMoreThanItMay) {
   EXPECT_GE(lease->output_bytes(id, 1, OutputStream::standard_output), 200'000);
 }
 
+TEST_F(DevicesApi, ARunKeepsTheOutputLimitThatItStartedWith) {
+  const auto id = add_task(device.id, {{"type", "command"},
+                                       {"data", {{"cmd", "x"}}},
+                                       {"options", {{"maxOutputBytes", 600'000}}}})["id"]
+                      .get<std::string>();
+  deliver();
+  report(device, {StartedReport{id, 1, 5}});
+  auto changed = ok("PATCH", "/v1/tasks/" + id, {{"options", {{"maxOutputBytes", 1000}}}}, 202);
+  Task there;
+  there.spec.id = id;
+  there.spec.node_id = device.id;
+  there.spec.type = "command";
+  there.spec.options.max_output_bytes = 1000;
+  there.spec.options.expires_at = changed["options"]["expiresAt"].get<std::int64_t>();
+  there.state.status = TaskStatus::running;
+  there.state.run_count = 1;
+  there.state.start_time = 5;
+  report(device, {ChangedReport{there}});
+  ASSERT_EQ(task(id)["options"]["maxOutputBytes"], 1000);
+  for (int i = 0; i < 3; ++i) {
+    report(device,
+           {OutputReport{id, 1, {OutputStream::standard_output, i * 200'000, std::string(200'000, 'x')}}});
+  }
+  EXPECT_EQ(store->read().value()->output_bytes(id, 1, OutputStream::standard_output), 600'000);
+}
+
+TEST_F(DevicesApi, OutputOfAnInventedRunIsNotKept) {
+  const auto id = sent_task();
+  report(device, {StartedReport{id, 1, 5}, OutputReport{id, 2, {OutputStream::standard_output, 0, "x"}},
+                  OutputReport{id, 1, {OutputStream::standard_error, 0, "four"}},
+                  OutputReport{id, 1, {OutputStream::standard_error, 0, "four"}}});
+  const auto lease = store->read().value();
+  EXPECT_TRUE(lease->output(id, 2).empty());
+  EXPECT_EQ(lease->output_bytes(id, 1, OutputStream::standard_error), 4);
+  EXPECT_EQ(lease->output_bytes(id, 1, OutputStream::standard_output), 0);
+}
+
+TEST_F(DevicesApi, ATaskThatTheDeviceCannotReadEnds) {
+  const auto id = sent_task();
+  report(device, {RefusedReport{cursor.sequence + 1, "", "unsupported", "no such number"}});
+  EXPECT_EQ(task(id)["status"], "sent");
+  report(device, {RefusedReport{cursor.sequence, "", "unsupported", "it can't be read: no such option"}});
+  EXPECT_EQ(task(id)["status"], "failed");
+  EXPECT_EQ(task(id)["reason"], "invalid");
+  EXPECT_NE(task(id)["detail"].get<std::string>().find("no such option"), std::string::npos);
+}
+
+TEST_F(DevicesApi, OrphansAreBoundedByBytes) {
+  constexpr std::size_t kChunk = 180 * 1024;
+  constexpr int kInBatch = 20;
+  const OutputReport big{make_uuid(1), 1, {OutputStream::standard_output, 0, std::string(kChunk, '\x01')}};
+  for (int i = 0; i < 16; ++i) report(device, std::vector<decltype(Report::body)>(kInBatch, big));
+  const auto totals = store->read().value()->device_totals(device.id);
+  EXPECT_LE(totals.orphan_bytes, 64 * 1024 * 1024);
+  EXPECT_GT(totals.orphan_bytes, 60 * 1024 * 1024);
+  EXPECT_LT(totals.orphans, 16 * kInBatch);
+  EXPECT_EQ(static_cast<std::int64_t>(store->read().value()->orphans(device.id).size()), totals.orphans);
+}
+
+TEST_F(DevicesApi, WhatADeviceMakesIsCountedWithItsOutput) {
+  Task local;
+  local.spec.id = make_uuid(2);
+  local.spec.node_id = device.id;
+  local.spec.type = "echo";
+  local.state.status = TaskStatus::running;
+  local.state.run_count = 1;
+  report(device,
+         {CreatedReport{local, {agenttask::Run{local.spec.id, 1, RunStatus::running, "", 5, {}, ""}}},
+          OutputReport{local.spec.id, 1, {OutputStream::standard_output, 0, std::string(1000, 'x')}}});
+  const auto totals = store->read().value()->device_totals(device.id);
+  EXPECT_EQ(totals.tasks, 1);
+  EXPECT_GT(totals.task_bytes, 1000);
+  EXPECT_LT(totals.task_bytes, 3000);
+}
+
 TEST_F(DevicesApi, HoldIsAskedForAndReported) {
   polled(device, poll_of(device));
   const auto asked = ok("PATCH", "/v1/nodes/alpha", {{"hold", true}}, 202);
@@ -432,91 +479,6 @@ TEST_F(DevicesApi, PresenceOffsetAndNamesAreShown) {
   EXPECT_EQ(node()["name"], "mine");
 }
 
-TEST_F(DevicesApi, RevocationCutsAtOnce) {
-  auto asked = poll_of(device);
-  asked.wait = 55'000;
-  polled(device, asked);
-  const auto parked = request("POST", "/v1/device/poll", encode(asked), {.certificate = device.certificate});
-  ASSERT_TRUE(std::holds_alternative<Wait>(evaluate(parked)));
-  touched.clear();
-  EXPECT_TRUE(ok("DELETE", "/v1/nodes/alpha").contains("revokedAt"));
-  EXPECT_NE(std::find(touched.begin(), touched.end(), "node:" + device.id), touched.end());
-  EXPECT_EQ(std::get<Response>(evaluate(parked)).status, 403);
-  const json renewal = {
-      {"request", net::CertificateRequest::make(net::PrivateKey::generate(), "x").to_pem()}};
-  EXPECT_EQ(call("POST", "/v1/device/renew", renewal.dump(), {.certificate = device.certificate}).status,
-            403);
-  problem("POST", "/v1/nodes/" + device.id + "/tasks", {{"type", "echo"}}, 409, "node-revoked");
-  problem("POST", "/v1/nodes/alpha/tasks", {{"type", "echo"}}, 404, "unknown-node");
-  EXPECT_TRUE(ok("GET", "/v1/nodes")["nodes"].empty());
-  ok("GET", "/v1/nodes/" + device.id);
-}
-
-TEST_F(DevicesApi, RevocationEndsWhatTheDeviceWillNeverReport) {
-  const auto running = sent_task();
-  report(device, {StartedReport{running, 1, 5}});
-  const auto asked_to_stop = sent_task();
-  ok("POST", "/v1/tasks/" + asked_to_stop + "/cancel", nullptr, 202);
-  const auto done = sent_task();
-  report(device, {StartedReport{done, 1, 5}, ended(done, TaskStatus::complete)});
-  const auto waiting = add_task(device.id)["id"].get<std::string>();
-  ok("PATCH", "/v1/nodes/alpha", {{"hold", true}}, 202);
-  // Who waits for the end, and who follows the output.
-  const auto waiter =
-      request("GET", "/v1/tasks/" + running, "", {.token = admin, .query = {{"wait", "55000"}}});
-  ASSERT_TRUE(std::holds_alternative<Wait>(evaluate(waiter)));
-  auto follower = evaluate(
-      request("GET", "/v1/tasks/" + running + "/output", "", {.token = admin, .query = {{"follow", "1"}}}));
-  ASSERT_TRUE(std::holds_alternative<Stream>(follower));
-  touched.clear();
-  clock.advance(std::chrono::milliseconds(7));
-  EXPECT_FALSE(ok("DELETE", "/v1/nodes/alpha").contains("holdRequested"));
-  for (const auto& key : {"task:" + running, "output:" + running, "task:" + asked_to_stop, "task:" + waiting})
-    EXPECT_NE(std::find(touched.begin(), touched.end(), key), touched.end()) << key;
-  const auto answer = json::parse(std::get<Response>(evaluate(waiter)).body);
-  EXPECT_EQ(answer["status"], "failed");
-  EXPECT_EQ(answer["reason"], "interrupted");
-  EXPECT_EQ(answer["endTime"], clock.wall());
-  EXPECT_NE(answer["detail"].get<std::string>().find("revoked"), std::string::npos);
-  EXPECT_EQ(answer["result"]["error"]["code"], "interrupted");
-  const auto last = std::get<Stream>(follower).next(false);
-  EXPECT_TRUE(last.complete);
-  EXPECT_NE(last.bytes.find(R"("status":"failed")"), std::string::npos) << last.bytes;
-  EXPECT_EQ(task(asked_to_stop)["status"], "failed");
-  EXPECT_FALSE(task(asked_to_stop).contains("cancelRequestedAt"));
-  EXPECT_EQ(task(waiting)["status"], "cancelled");
-  EXPECT_EQ(task(done)["status"], "complete");
-  // Nothing speaks of them any more, so that they are purged like others.
-  clock.advance(std::chrono::milliseconds(1));
-  EXPECT_EQ(store->read().value()->purgeable_tasks(clock.wall(), 10).size(), 4U);
-}
-
-TEST_F(DevicesApi, ARevokedNodeThatIsReplacedLearnsWhatItsDeviceDid) {
-  const auto id = sent_task();
-  const auto token =
-      ok("POST", "/v1/enrollment-tokens", {{"replace", "alpha"}}, 201)["token"].get<std::string>();
-  ok("DELETE", "/v1/nodes/alpha");
-  EXPECT_EQ(task(id)["status"], "failed");
-  const auto response = post_enroll(token, net::PrivateKey::generate(), "alpha");
-  ASSERT_EQ(response.status, 200) << response.body;
-  const auto certificate =
-      net::Certificate::from_pem(json::parse(response.body)["certificate"].get<std::string>()).value();
-  const EnrolledDevice again{device.id, {certificate.fingerprint(), device.id, false}};
-  const auto epoch = polled(again, poll_of(again, {}, 1)).epoch;
-  ReportBatch batch{protocol_version(), epoch, poll_of(again).incarnation, {}, {}};
-  Task held;
-  held.spec.id = id;
-  held.spec.node_id = device.id;
-  held.spec.type = "echo";
-  held.state.status = TaskStatus::complete;
-  held.state.run_count = 1;
-  batch.lines = {encode(
-      Report{1, CreatedReport{held, {agenttask::Run{id, 1, RunStatus::complete, "", 5, 6, "{}"}}, true}})};
-  EXPECT_EQ(call("POST", "/v1/device/reports", encode(batch), {.certificate = again.certificate}).status,
-            200);
-  EXPECT_EQ(task(id)["status"], "complete");
-}
-
 TEST_F(DevicesApi, AnotherLedgerQuarantinesTheNodeUntilItIsReleased) {
   const auto id = sent_task();
   const auto waiting = add_task(device.id)["id"].get<std::string>();
@@ -557,78 +519,6 @@ TEST_F(DevicesApi, AnotherLedgerQuarantinesTheNodeUntilItIsReleased) {
   copy.epoch = 2;
   copy.wait = 0;
   EXPECT_TRUE(polled(device, copy).quarantined.empty());
-}
-
-TEST_F(DevicesApi, CertificatesAreChecked) {
-  EXPECT_EQ(call("POST", "/v1/device/poll", encode(poll_of(device))).status, 401);
-  auto stranger = device.certificate;
-  stranger.fingerprint = std::string(64, 'a');
-  EXPECT_EQ(call("POST", "/v1/device/poll", encode(poll_of(device)), {.certificate = stranger}).status, 403);
-  auto another = device.certificate;
-  another.node_id = enroll("beta").id;
-  EXPECT_EQ(call("POST", "/v1/device/poll", encode(poll_of(device)), {.certificate = another}).status, 403);
-  auto expired = device.certificate;
-  expired.expired = true;
-  const auto refused = call("POST", "/v1/device/poll", encode(poll_of(device)), {.certificate = expired});
-  EXPECT_EQ(json::parse(refused.body)["code"], "certificate-expired");
-  const json renewal = {
-      {"request", net::CertificateRequest::make(net::PrivateKey::generate(), "x").to_pem()}};
-  const auto renewed = call("POST", "/v1/device/renew", renewal.dump(), {.certificate = expired});
-  ASSERT_EQ(renewed.status, 200);
-  const auto fresh =
-      net::Certificate::from_pem(json::parse(renewed.body)["certificate"].get<std::string>()).value();
-  EXPECT_EQ(fresh.common_name(), device.id);
-  polled({device.id, {fresh.fingerprint(), device.id, false}}, poll_of(device));
-  EXPECT_EQ(
-      call("POST", "/v1/device/renew", R"({"request":"x"})", {.certificate = device.certificate}).status,
-      400);
-}
-
-TEST_F(DevicesApi, EnrolmentIsRepeatableBoundedAndExpires) {
-  const auto made =
-      ok("POST", "/v1/enrollment-tokens", {{"uses", 2}, {"ttl", 60'000}, {"labels", {{"room", "7"}}}}, 201);
-  const auto token = made["token"].get<std::string>();
-  const auto key = net::PrivateKey::generate();
-  const auto first = post_enroll(token, key, "gamma");
-  ASSERT_EQ(first.status, 200) << first.body;
-  EXPECT_EQ(post_enroll(token, key, "gamma").body, first.body);
-  const auto id = json::parse(first.body)["nodeId"].get<std::string>();
-  EXPECT_EQ(ok("GET", "/v1/nodes/" + id)["labels"], (json{{"room", "7"}}));
-  EXPECT_EQ(post_enroll(token, net::PrivateKey::generate(), "delta").status, 200);
-  EXPECT_EQ(post_enroll(token, net::PrivateKey::generate(), "epsilon").status, 403);
-  EXPECT_EQ(post_enroll(token, key, "gamma").body, first.body);
-  EXPECT_EQ(ok("GET", "/v1/enrollment-tokens")["enrollmentTokens"][0]["used"], 2);
-  const auto brief = ok("POST", "/v1/enrollment-tokens", {{"ttl", 1000}}, 201)["token"].get<std::string>();
-  clock.advance(std::chrono::seconds(1));
-  EXPECT_EQ(post_enroll(brief, net::PrivateKey::generate(), "zeta").status, 403);
-  ok("DELETE", "/v1/enrollment-tokens/" + made["id"].get<std::string>());
-  EXPECT_EQ(post_enroll(token, key, "gamma").status, 403);
-  problem("DELETE", "/v1/enrollment-tokens/" + made["id"].get<std::string>(), nullptr, 404, "unknown-token");
-  const auto unknown = net::encode(net::make_enrollment_token(authority->authority_fingerprint()));
-  EXPECT_EQ(post_enroll(unknown, key, "gamma").status, 403);
-  EXPECT_EQ(post_enroll("nonsense", key, "gamma").status, 400);
-  EXPECT_EQ(post_enroll(unknown, key, "").status, 400);
-  EXPECT_EQ(call("GET", "/v1/authority").body, authority->authority_pem());
-}
-
-TEST_F(DevicesApi, AReplacementTakesTheNodeAndWhatWasNeverOffered) {
-  const auto offered = sent_task();
-  const auto waiting = add_task(device.id)["id"].get<std::string>();
-  const auto token =
-      ok("POST", "/v1/enrollment-tokens", {{"replace", "alpha"}}, 201)["token"].get<std::string>();
-  const auto response = post_enroll(token, net::PrivateKey::generate(), "alpha");
-  ASSERT_EQ(response.status, 200) << response.body;
-  const auto answer = json::parse(response.body);
-  EXPECT_EQ(answer["nodeId"], device.id);
-  EXPECT_EQ(task(offered)["status"], "failed");
-  EXPECT_EQ(task(offered)["reason"], "interrupted");
-  EXPECT_EQ(std::get<Response>(poll(device, poll_of(device))).status, 403);
-  const auto certificate = net::Certificate::from_pem(answer["certificate"].get<std::string>()).value();
-  const EnrolledDevice fresh{device.id, {certificate.fingerprint(), device.id, false}};
-  EXPECT_TRUE(polled(fresh, poll_of(fresh, {}, 0)).resync);
-  const auto directives = polled(fresh, poll_of(fresh, {}, 2));
-  ASSERT_EQ(directives.lines.size(), 1U);
-  EXPECT_EQ(json::parse(directives.lines[0])["task"]["id"], waiting);
 }
 
 }  // namespace

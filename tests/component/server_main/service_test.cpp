@@ -175,6 +175,38 @@ TEST_F(ServiceTest, AnOperatorIsMadeBesideARunningServer) {
   EXPECT_EQ(status("GET", "/v1/operators"), 200);
 }
 
+TEST_F(ServiceTest, AnOperatorIsRevokedBesideARunningServer) {
+  ASSERT_TRUE(start());
+  line.operator_label = "second";
+  const auto second = last_line(reset_operator(line, state, clock, logger).value());
+  line.operator_name = "first admin";
+  EXPECT_EQ(status("GET", "/v1/operators"), 200);
+  const auto revoked = revoke_operator(line, state, clock, logger);
+  ASSERT_TRUE(revoked) << revoked.error().message;
+  EXPECT_EQ(status("GET", "/v1/operators"), 401);
+  EXPECT_EQ(status("GET", "/v1/operators", "", second), 200);
+  const auto list = list_operators(state, clock);
+  ASSERT_TRUE(list) << list.error().message;
+  EXPECT_THAT(*list, HasSubstr("admin     valid    second\n"));
+  EXPECT_THAT(*list, HasSubstr("admin     revoked  first admin\n"));
+  // By its id too; never the last; never one that is not there, or one of several.
+  line.operator_name = list->substr(0, 36);
+  const auto last = revoke_operator(line, state, clock, logger);
+  ASSERT_FALSE(last);
+  EXPECT_THAT(last.error().message, HasSubstr("last admin"));
+  ASSERT_TRUE(reset_operator(line, state, clock, logger));
+  line.operator_name = "second";
+  const auto several = revoke_operator(line, state, clock, logger);
+  ASSERT_FALSE(several);
+  EXPECT_THAT(several.error().message, HasSubstr("several"));
+  line.operator_name = "nobody";
+  EXPECT_FALSE(revoke_operator(line, state, clock, logger));
+  EXPECT_EQ(status("GET", "/v1/operators", "", second), 200);
+  line.operator_name = list->substr(0, 36);
+  EXPECT_TRUE(revoke_operator(line, state, clock, logger));
+  EXPECT_EQ(status("GET", "/v1/operators", "", second), 401);
+}
+
 TEST_F(ServiceTest, AStopAnswersWhoWaitsAndLosesNothing) {
   ASSERT_TRUE(start());
   line.ttl = 60'000;

@@ -323,5 +323,31 @@ TEST_F(LineageTest, EnrollingAgainEndsAQuarantine) {
   EXPECT_TRUE(poll(fresh).quarantined.empty());
 }
 
+TEST_F(LineageTest, ADeviceThatEnrolsAgainInItsOwnPlaceGoesOnWithItsTasks) {
+  const auto running = add();
+  const auto waiting = add();
+  meet(device);
+  device.start(running);
+  post(device);
+  write([&](WriteStore& writes) {
+    auto row = writes.node(node).value();
+    replace_node(writes, row, clock.wall());
+    return 0;
+  });
+  for (const auto& id : {running, waiting}) EXPECT_EQ(state(id).reason, "interrupted");
+  EXPECT_TRUE(poll(device).resync);
+  post(device);
+  // Neither has ended on the device: what was given up for lost was not.
+  EXPECT_EQ(state(running).status, TaskStatus::running);
+  EXPECT_EQ(state(waiting).status, TaskStatus::sent);
+  EXPECT_FALSE(state(waiting).end_time);
+  EXPECT_EQ(state(waiting).result, "");
+  device.finish(TaskStatus::complete);
+  device.start(waiting);
+  device.finish(TaskStatus::complete);
+  post(device);
+  for (const auto& id : {running, waiting}) EXPECT_EQ(state(id).status, TaskStatus::complete);
+}
+
 }  // namespace
 }  // namespace agenttask::server::test

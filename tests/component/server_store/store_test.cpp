@@ -244,6 +244,28 @@ TEST_F(Retention, AShortAbsenceIsTimeThatPassed) {
   EXPECT_FALSE(is_there());
 }
 
+TEST_F(StoreTest, CertificatesGoWhenTheirDeviceHasAnother) {
+  const auto ended = clock.wall() - 31 * limits::kDay;
+  const auto silent = add_node("beta");
+  write([&](WriteStore& writes) {
+    writes.insert_certificate({"old", node, 1, ended, {}});
+    writes.insert_certificate({"recent", node, 2, clock.wall() - limits::kDay, {}});
+    writes.set_last_seen(node, clock.wall(), {});
+    // Its last renewal may never have reached it: it still renews with the first.
+    writes.insert_certificate({"held", silent, 1, ended, {}});
+    writes.insert_certificate({"lost", silent, 2, ended + 1, {}});
+    writes.insert_certificate({"revoked", silent, 1, ended, ended});
+    writes.set_last_seen(silent, ended, {});
+    return purge(writes, clock.wall(), {}, 10);
+  });
+  const auto is_known = [&](std::string_view fingerprint) {
+    return read([&](const ReadStore& reads) { return reads.certificate(fingerprint).has_value(); });
+  };
+  EXPECT_FALSE(is_known("old"));
+  EXPECT_FALSE(is_known("revoked"));
+  for (const auto* kept : {"recent", "held", "lost"}) EXPECT_TRUE(is_known(kept)) << kept;
+}
+
 TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   const auto running = add();
   const auto alone = add();

@@ -391,5 +391,30 @@ TEST_F(LedgerBeforeEnrolment, AnotherNodeRunsNothingOfTheFormerOne) {
   EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status);
 }
 
+TEST_F(LedgerStreams, InQuarantineNothingIsStartedUntilAnAnswerNoLongerSaysSo) {
+  deliver(task(id(1)));
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.quarantined = "two ledgers";
+  changes_.clear();
+  ASSERT_TRUE(ledger_->receive(answer));
+  EXPECT_FALSE(changes_.empty());
+  EXPECT_TRUE(ledger_->held());
+  EXPECT_TRUE(ledger_->poll_cursors()->quarantined);
+  EXPECT_EQ("two ledgers", ledger_->status()->quarantine);
+  reopen();
+  EXPECT_EQ("quarantined", ledger_->start(id(1))->reason);
+  // The epoch that a release begins does not end it; the answer after the snapshot does.
+  answer.resync = true;
+  answer.epoch = 9;
+  ASSERT_TRUE(ledger_->receive(answer)->resynced);
+  EXPECT_TRUE(ledger_->held());
+  answer.resync = false;
+  answer.quarantined.clear();
+  ASSERT_TRUE(ledger_->receive(answer));
+  EXPECT_FALSE(ledger_->held());
+  EXPECT_TRUE(ledger_->start(id(1))->run);
+}
+
 }  // namespace
 }  // namespace agenttask::agent

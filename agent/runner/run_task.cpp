@@ -181,8 +181,8 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
     return true;
   }
   if (valid->detail.empty()) valid->detail = "the worker does not want to run it now";
-  const auto later = clock_.wall() + ask_again_after(task.spec.id);
-  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(valid->detail), later));
+  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(valid->detail),
+                              ask_again_after(task.spec.id)));
 }
 
 DurationMilliseconds Runner::Body::ask_again_after(const std::string& task_id) {

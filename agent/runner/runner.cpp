@@ -196,6 +196,10 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
     if (!state.detail.empty()) when += "; " + state.detail;
     return say(state.reason.empty() ? std::string_view(reason::kNotDue) : state.reason, when);
   }
+  if (const auto status = ledger_.status(); status && !status->quarantine.empty())
+    return say(
+        reason::kQuarantined,
+        "the server holds this device in quarantine until an operator releases it: " + status->quarantine);
   if (ledger_.held())
     return say(reason::kHeld, "this device starts nothing new: agenttask release ends that");
   if (workers_.find(spec.type) == nullptr) {

@@ -120,6 +120,8 @@ struct SeenState {
   std::string status, reason, detail;
   std::int64_t runs = 0;
   bool cancelling = false;
+  bool paused = false;
+  std::int64_t occurrence = 0;
   bool operator==(const SeenState&) const = default;
 };
 
@@ -142,22 +144,29 @@ ConsoleCalls::ConsoleCalls(const ConsoleSettings& settings, const ConsoleControl
 
 Result<void> ConsoleCalls::answer(std::string_view line, const Caller& caller) const {
   auto result = dispatch(line, caller);
+  if (result && result->empty()) return {};
   if (result) return caller.send(R"({"result":)" + *result + "}");
   // encode() never fails on bytes that are not UTF-8, which a message may quote from the request.
   return caller.send(R"({"problem":)" + encode(as_over_https(to_problem(result.error()))) + "}");
 }
 
 Result<std::string> ConsoleCalls::dispatch(std::string_view line, const Caller& caller) const {
-  static constexpr std::array<Call, 17> kCalls{{
+  static constexpr std::array<Call, 23> kCalls{{
       {"createTask", Right::run, &ConsoleCalls::create_task},
-      {"getTask", Right::view, &ConsoleCalls::get_task},
-      {"getTasks", Right::view, &ConsoleCalls::get_tasks},
+      {"getTask", Right::choose, &ConsoleCalls::get_task},
+      {"getTasks", Right::choose, &ConsoleCalls::get_tasks},
       {"getRuns", Right::view, &ConsoleCalls::get_runs},
       {"getOutput", Right::view, &ConsoleCalls::get_output},
       {"explainTask", Right::view, &ConsoleCalls::explain_task},
       {"updateTask", Right::run, &ConsoleCalls::update_task},
       {"deleteTask", Right::run, &ConsoleCalls::delete_task},
       {"cancelTask", Right::run, &ConsoleCalls::cancel_task},
+      {"chooseTask", Right::choose, &ConsoleCalls::choose_task},
+      {"pauseTask", Right::run, &ConsoleCalls::pause_task},
+      {"resumeTask", Right::run, &ConsoleCalls::resume_task},
+      {"runTask", Right::run, &ConsoleCalls::run_task},
+      {"createMessage", Right::run, &ConsoleCalls::create_message},
+      {"getMessages", Right::view, &ConsoleCalls::get_messages},
       {"watch", Right::view, &ConsoleCalls::watch},
       {"status", Right::view, &ConsoleCalls::status},
       {"hold", Right::run, &ConsoleCalls::hold},
@@ -203,7 +212,7 @@ Result<std::string> ConsoleCalls::create_task(const json& arguments, const Calle
   if (!follows) return encode_json(summary);
   const auto sent = caller.send(encode_json(json{{"event", "created"}, {"task", std::move(summary)}}));
   if (!sent) return sent.error();  // the task stays: it was accepted
-  return follow(created->task.spec.id, output, caller);
+  return follow(created->task.spec.id, {output}, caller);
 }
 
 Result<std::string> ConsoleCalls::whole_task(std::string_view id) const {
@@ -221,17 +230,25 @@ Result<std::string> ConsoleCalls::whole_task(std::string_view id) const {
   return encode_json(value);
 }
 
-Result<std::string> ConsoleCalls::get_task(const json& arguments, const Caller&) const {
+Result<std::string> ConsoleCalls::get_task(const json& arguments, const Caller& caller) const {
   const auto argument = read_id(arguments);
   if (!argument) return argument.error();
+  if (right_of(caller.peer, settings_) == Right::choose) {
+    const auto task = task_for_chooser(argument->id);
+    if (!task) return task.error();
+    return encode_json(task_to_json(*task, Detail::summary));
+  }
   const auto id = ledger_.resolve(argument->id);
   if (!id) return id.error();
   return whole_task(*id);
 }
 
-Result<std::string> ConsoleCalls::get_tasks(const json& arguments, const Caller&) const {
+Result<std::string> ConsoleCalls::get_tasks(const json& arguments, const Caller& caller) const {
   const auto list = read_list(arguments);
   if (!list) return list.error();
+  if (right_of(caller.peer, settings_) == Right::choose) {
+    return tasks_for_chooser(list->filter, list->cursor, list->most);
+  }
   json tasks = json::array();
   auto cursor = list->cursor;
   std::size_t bytes = 0;
@@ -367,12 +384,14 @@ Result<std::string> ConsoleCalls::watch(const json& arguments, const Caller& cal
   if (!argument) return argument.error();
   const auto id = ledger_.resolve(argument->id);
   if (!id) return id.error();
-  return follow(*id, argument->output, caller);
+  return follow(*id, {argument->output}, caller);
 }
 
-Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, const Caller& caller) const {
-  const auto follower = runner_.follow(id, Pace::shared);
+Result<std::string> ConsoleCalls::follow(const std::string& id, const Following& what,
+                                         const Caller& caller) const {
+  const auto follower = runner_.follow(id, Pace::shared, what.after);
   if (!follower) return follower.error();
+  std::int64_t over = 0;  ///< the run that has ended last
   SeenState seen;
   MonotonicTime looked{};
   std::optional<MonotonicTime> stopped;  ///< until when a stopping agent goes on with what there still is
@@ -386,8 +405,8 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
         state.reason = now->reason;
         state.detail = now->detail;
       }
-      SeenState fresh{std::string(to_string(state.status)), state.reason, state.detail, state.run_count,
-                      state.cancel_requested_at.has_value()};
+      SeenState fresh{std::string(to_string(state.status)),  state.reason, state.detail,    state.run_count,
+                      state.cancel_requested_at.has_value(), state.paused, state.occurrence};
       if (fresh != seen) {
         seen = std::move(fresh);
         const json event{{"event", "state"}, {"task", task_to_json(now->task, Detail::summary)}};
@@ -399,7 +418,7 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
     auto news =
         (*follower)->next(stopping ? kLastLook : kFollowTick, stopping ? std::stop_token() : caller.stop);
     if (!news) return news.error();
-    for (const OutputChunk& chunk : output ? news->chunks : std::vector<OutputChunk>{}) {
+    for (const OutputChunk& chunk : what.output ? news->chunks : std::vector<OutputChunk>{}) {
       json event = chunk_to_json(chunk);
       event["event"] = "output";
       event["run"] = news->run;
@@ -408,6 +427,12 @@ Result<std::string> ConsoleCalls::follow(const std::string& id, bool output, con
     if (news->run_ended) {
       const json event{{"event", "runEnded"}, {"run", news->run}};
       if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
+      over = news->run;
+    }
+    if (what.one_run && over != 0) {
+      auto settled = settled_run(id, over);
+      if (!settled) return settled.error();
+      if (*settled) return std::move(**settled);
     }
     if (news->task_ended) return whole_task(id);
     if (caller.gone()) return Error{ErrorCode::unavailable, "nobody watches any more"};

@@ -1,5 +1,6 @@
 #include "agent/console_api/console_server.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <list>
 #include <optional>
@@ -25,6 +26,7 @@ struct ConsoleServer::State {
   /// One connection and the thread that serves it. The thread sets `done` last.
   struct Connection {
     std::atomic<bool> done{false};
+    bool only_chooses = false;
     std::jthread thread;
   };
 
@@ -73,18 +75,24 @@ void ConsoleServer::State::accept_all(const std::stop_token& stop) {
 void ConsoleServer::State::admit(os::LocalStream stream) {
   // What is written here fits the socket's buffer, so it never waits for the other side.
   constexpr std::chrono::milliseconds kAtOnce{100};
-  if (right_of(stream.peer(), settings) == Right::none) {
-    (void)stream.write_all(problem_line(denied(stream.peer(), Right::view, settings)), kAtOnce);
+  const Right right = right_of(stream.peer(), settings);
+  if (right == Right::none) {
+    (void)stream.write_all(problem_line(denied(stream.peer(), Right::choose, settings)), kAtOnce);
     return;
   }
-  if (connections.size() >= kConsoleConnections) {
+  const bool only_chooses = right == Right::choose;
+  const auto choosers = static_cast<std::size_t>(std::count_if(
+      connections.begin(), connections.end(), [](const auto& one) { return one.only_chooses; }));
+  if (connections.size() >= kConsoleConnections || (only_chooses && choosers >= kConsoleChoosers)) {
+    const std::size_t most = only_chooses ? kConsoleChoosers : kConsoleConnections;
     (void)stream.write_all(
-        problem_line({ErrorCode::unavailable, "the agent serves " + std::to_string(kConsoleConnections) +
+        problem_line({ErrorCode::unavailable, "the agent serves " + std::to_string(most) +
                                                   " consoles already; end one, or try again later"}),
         kAtOnce);
     return;
   }
   Connection& connection = connections.emplace_back();
+  connection.only_chooses = only_chooses;
   auto shared = std::make_shared<os::LocalStream>(std::move(stream));
   connection.thread = std::jthread([this, &connection, shared](const std::stop_token& stop) {
     try {

@@ -16,8 +16,10 @@ class Runner;
 ///
 /// The right to *run* (everything: create, cancel, delete, hold, enrol, and look) belongs to root, to the
 /// user the agent itself runs as, and to members of `run_group`. The right to *view* belongs to those and to
-/// members of `view_group`: what commands print can be secret, so nobody else sees anything unless an
-/// administrator says so.
+/// members of `view_group`: what commands print can be secret, so nobody else sees it unless an administrator
+/// says so. The right to *choose* belongs to those and to whoever is logged in, which is whose process runs
+/// under a person's account (os::Peer::is_person): they see the tasks whose `chooser` is `user`, without data
+/// and results, and answer them.
 struct ConsoleSettings {
   std::string address;     ///< as os::Folders::console_address gives it
   std::string run_group;   ///< empty: no group
@@ -44,10 +46,10 @@ struct ConsoleControls {
 
 /// The agent's end of the local socket: answers the console (docs/console-protocol.md).
 ///
-/// Threads: one accepts, one serves each connection, at most `kConsoleConnections`; the next ones are told to
-/// come back later. A client that is slow, silent, hostile or gone costs its own thread only, and only for a
-/// bounded time: nothing of the agent ever waits for it. Crash: holds nothing; whatever was answered is in
-/// the ledger.
+/// Threads: one accepts, one serves each connection, at most `kConsoleConnections`, and of those who may only
+/// choose at most `kConsoleChoosers`; the next ones are told to come back later. A client that is slow,
+/// silent, hostile or gone costs its own thread only, and only for a bounded time: nothing of the agent ever
+/// waits for it. Crash: holds nothing; whatever was answered is in the ledger.
 class ConsoleServer {
  public:
   /// Listens. `ledger`, `runner`, `clock` and `logger` outlive the server; stop it before they go.

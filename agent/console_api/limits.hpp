@@ -5,7 +5,9 @@
 /// The bounds of the local socket; docs/console-protocol.md lists them.
 namespace agenttask::agent {
 
-constexpr std::size_t kConsoleConnections = 32;                ///< served at once
+constexpr std::size_t kConsoleConnections = 32;  ///< served at once
+/// Of these, those whose only right is to choose: they can't take the places of who runs the device.
+constexpr std::size_t kConsoleChoosers = 8;
 constexpr std::size_t kConsoleRequestBytes = 2 * 1024 * 1024;  ///< one request line
 constexpr std::size_t kConsoleAnswerBytes =
     256 * 1024 * 1024;                                ///< one answer line, as far as the client reads it

@@ -8,14 +8,21 @@
 namespace agenttask::agent {
 
 /// What a peer may do; each includes the one before.
-enum class Right : std::uint8_t { none, view, run };
+enum class Right : std::uint8_t {
+  none,
+  choose,  ///< see and answer the questions that are for whoever is logged in
+  view,
+  run
+};
 
 /// By what the system says about the peer (see ConsoleSettings).
 [[nodiscard]] Right right_of(const os::Peer& peer, const ConsoleSettings& settings);
 
-/// Who may connect at all, so that those with no right don't take connections where the system can keep them
-/// away.
+/// Who may connect at all: everybody, as anyone may be logged in; each connection is judged by its peer.
 [[nodiscard]] os::LocalAccess access_of(const ConsoleSettings& settings);
+
+/// Who a peer is, as `by` of what it chose: `user:ann`, or `user:1000` where the id has no name.
+[[nodiscard]] std::string chooser_of(const os::Peer& peer);
 
 /// Why this peer may not, and who may: the `denied` error.
 [[nodiscard]] Error denied(const os::Peer& peer, Right needed, const ConsoleSettings& settings);

@@ -108,7 +108,7 @@ Result<std::unique_ptr<Follower>> Runner::follow(std::string_view task_id, Pace 
 }
 
 Result<std::unique_ptr<Follower>> Runner::Body::follow(std::string_view task_id, Pace pace,
-                                                               std::int64_t after) {
+                                                       std::int64_t after) {
   const auto task = ledger_.get(task_id);
   if (!task) return task.error();
   return std::unique_ptr<Follower>(std::make_unique<TaskFollower<Body>>(*this, task->spec.id, pace, after));

@@ -53,7 +53,8 @@ class Runner::Body {
   void stop();
   Result<Explanation> explain(std::string_view task_id);
   RunnerStatus status() const;
-  Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace = Pace::of_the_run);
+  Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace = Pace::of_the_run,
+                                           std::int64_t after = 0);
 
   // ---- for followers
   Ledger& ledger() { return ledger_; }

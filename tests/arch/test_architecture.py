@@ -137,11 +137,12 @@ LIBRARIES = {
     "curl": (r"curl/", ("platform/net",), ()),
     "SQLite": (r"sqlite3", ("platform/storage",), ()),
     "CLI11": (r"CLI/", ("platform/settings", "agent/main", "agent/console", "server/main"), ()),
+    "valijson": (r"valijson/", ("agent/workers",), ()),
     "GoogleTest": (r"(gtest|gmock)/", (), ()),
 }
 # What our headers may name: values that are part of our own interfaces.
 IN_HEADERS = (r"boost/system/result\.hpp", r"boost/assert/source_location\.hpp", r"nlohmann/json_fwd\.hpp")
-THIRD_PARTY = r"(boost|nlohmann|openssl|curl|CLI|spdlog|fmt|gtest|gmock|sqlite3)(/|\.h)"
+THIRD_PARTY = r"(boost|nlohmann|openssl|curl|CLI|valijson|spdlog|fmt|gtest|gmock|sqlite3)(/|\.h)"
 
 
 def under(path, folders):

@@ -1,19 +1,18 @@
 """Workers of the workers folder on the real programs (acceptance B2 to B4, C4, G2, G4, J4, and crashes in the middle of a run)."""
 import json
-import os
-import signal
+import subprocess
 import time
 
 import pytest
 
-from programs import is_alive, until
+from programs import BIN, DEADLINE, environment, is_alive, until
 
 PYTHON = "#!/usr/bin/python3\n" + r'''
 import json, os, sys, time
 request = json.loads(sys.stdin.readline())
 calls = 0
 def say(**line): print(json.dumps(line), flush=True)
-def call(name, **arguments):
+def call(name, /, **arguments):
     global calls
     calls += 1
     say(call={"id": calls, "name": name, "arguments": arguments})
@@ -146,10 +145,10 @@ def test_data_that_does_not_fit_the_schema_is_invalid(agent):
 
 WISHES = """
 made = call("createTask", type="NEXT", data={"from": request["execute"]["task"]["id"]}, tags=["step"])
-assert [t["id"] for t in call("getTasksByType", type="NEXT")] == [made["id"]]
+assert call("getTasksByType", type="NEXT")[0]["id"] == made["id"]
 call("updateTask", id=made["id"], changes={"description": "second step"})
 call("createMessage", content={"text": "hello"})
-assert len(call("getMessages", roomId="lobby")) == 1
+assert len(call("getMessages", roomId=request["execute"]["task"]["roomId"])) == 1
 call("deleteTask", id=request["execute"]["task"]["id"])
 print("ordinary output", flush=True)
 %s
@@ -232,7 +231,7 @@ def test_killed_at_any_moment_the_wishes_are_all_there_or_none(agent, tmp_path):
         appeared(agent, "steps")
         (tmp_path / "asked").unlink(missing_ok=True)
         before = {task["id"] for task in tasks(agent, "--type", "NEXT")}
-        task = add(agent, "FIRST", {}, "--room", "lobby")
+        task = add(agent, "FIRST", {}, "--room", f"room {round}")
         until(lambda: (tmp_path / "asked").exists(), "the run has asked for everything")
         time.sleep(0.004 * round)   # the moment of the kill moves over the end of the run
         agent.kill()
@@ -270,15 +269,20 @@ def test_the_kill_of_a_hanging_agent_leaves_no_service_behind(agent, tmp_path):
 
 # ---- without an agent
 
+def try_worker(*words):
+    return subprocess.run([BIN / "agenttask", "worker", "test", *map(str, words)], capture_output=True, text=True, env=environment(),
+                          timeout=DEADLINE, stdin=subprocess.DEVNULL)
+
+
 def test_worker_test_tries_a_worker_and_changes_nothing(yard):
     agent = yard.agent()
     folder = make(agent, "steps", WISHES % "print('problem', file=sys.stderr, flush=True)\nsay(progress={'text': 'half'})", python=True, types=["FIRST"])
-    done = agent.console("worker", "test", folder, "--room", "lobby")
+    done = try_worker(folder, "--room", "lobby")
     assert done.returncode == 0, done
     assert done.stdout.startswith("ordinary output\n") and json.loads(done.stdout.splitlines()[-1])["success"]
     for word in ("problem", "progress: half", "createTask", "updateTask", "createMessage", "deleteTask", "complete"):
         assert word in done.stderr, (word, done.stderr)
-    as_json = json.loads(agent.console("worker", "test", folder, "--room", "lobby", "--json").stdout)
+    as_json = json.loads(try_worker(folder, "--room", "lobby", "--json").stdout)
     assert as_json["status"] == "complete" and [list(w)[0] for w in as_json["wishes"]] == ["createTask", "updateTask", "createMessage", "deleteTask"]
     assert as_json["progress"] == ["half"]
 
@@ -286,14 +290,14 @@ def test_worker_test_tries_a_worker_and_changes_nothing(yard):
 def test_worker_test_says_what_is_wrong(yard, tmp_path):
     agent = yard.agent()
     folder = make(agent, "failing", "echo '{\"error\":{\"code\":\"c\",\"message\":\"m\"}}'\n", types=["A", "B"])
-    assert agent.console("worker", "test", folder).returncode == 125            # which type?
-    failed = agent.console("worker", "test", folder, "--type", "B", "--json")
+    assert try_worker(folder).returncode == 125            # which type?
+    failed = try_worker(folder, "--type", "B", "--json")
     assert failed.returncode == 1 and json.loads(failed.stdout)["result"]["error"] == {"code": "c", "message": "m"}
     (folder / "run").chmod(0o777)
     (folder / "worker.json").write_text("{}")
-    refused = agent.console("worker", "test", folder)
+    refused = try_worker(folder)
     assert refused.returncode == 125 and "command" in refused.stderr
-    assert agent.console("worker", "test", tmp_path / "none").returncode == 125
+    assert try_worker(tmp_path / "none").returncode == 125
     hang = make(agent, "hang", "sleep 600\n", types=["H"])
-    late = agent.console("worker", "test", hang, "--timeout", "300ms", "--json")
+    late = try_worker(hang, "--timeout", "300ms", "--json")
     assert late.returncode == 1 and json.loads(late.stdout)["reason"] == "timeout"

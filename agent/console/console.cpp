@@ -26,7 +26,8 @@ Examples:
   agenttask echo "test data"
   agenttask command "uname -a; uptime"
   agenttask command -- ls -l "a b"
-  agenttask list --status running
+  agenttask add command --data '{"cmd":"backup"}' --every 24h --at "tomorrow 03:00"
+  agenttask list --awaiting
   agenttask VERB --help)";
 
 void add_all(CLI::App& root, Console& console) {
@@ -39,8 +40,14 @@ void add_all(CLI::App& root, Console& console) {
   add_watch(root, console);
   add_runs(root, console);
   add_cancel(root, console);
+  add_choose(root, console);
+  add_pause(root, console);
+  add_resume(root, console);
+  add_run(root, console);
   add_update(root, console);
   add_delete(root, console);
+  add_messages(root, console);
+  add_post(root, console);
   add_status(root, console);
   add_doctor(root, console);
   add_hold(root, console);

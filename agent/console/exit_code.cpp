@@ -5,24 +5,22 @@
 namespace agenttask::console {
 namespace {
 
-Conclusion conclude_failed(const TaskView& view) {
-  const RunResult& result = view.result;
-  const TaskState& state = view.task.state;
+Conclusion conclude_failed(const RunResult& result, const std::string& reason, const std::string& detail,
+                           const TaskSpec& spec) {
   const std::string why = !result.message.empty() ? result.message
-                          : !state.detail.empty() ? state.detail
+                          : !detail.empty()       ? detail
                                                   : "no reason was given";
-  if (state.reason == reason::kTimeout) {
-    return {kTimedOut, "timed out after " + format_duration(view.task.spec.options.timeout) +
-                           "; --timeout allows more time"};
+  if (reason == agenttask::reason::kTimeout) {
+    return {kTimedOut,
+            "timed out after " + format_duration(spec.options.timeout) + "; --timeout allows more time"};
   }
-  if (state.reason == reason::kExitStatus) {
+  if (reason == agenttask::reason::kExitStatus) {
     if (result.signal) return {kSignalBase + *result.signal, why};
     if (result.exit_code && *result.exit_code != 0) return {*result.exit_code & 0xFF, {}};
     return {kFailure, "failed: " + why};
   }
-  if (state.reason == reason::kRejected) return {kFailure, "refused by the device's policy: " + why};
-  return {kFailure,
-          (state.reason.empty() ? std::string("failed: ") : "failed (" + state.reason + "): ") + why};
+  if (reason == agenttask::reason::kRejected) return {kFailure, "refused by the device's policy: " + why};
+  return {kFailure, (reason.empty() ? std::string("failed: ") : "failed (" + reason + "): ") + why};
 }
 
 }  // namespace
@@ -33,7 +31,7 @@ Conclusion conclude(const TaskView& view, bool cancelled_here) {
     case TaskStatus::complete:
       return {view.result.exit_code.value_or(kSuccess) & 0xFF, {}};
     case TaskStatus::failed:
-      return conclude_failed(view);
+      return conclude_failed(view.result, view.task.state.reason, view.task.state.detail, view.task.spec);
     case TaskStatus::cancelled:
       if (cancelled_here) return {kInterrupted, "cancelled"};
       return {kFailure, "task " + id + " was cancelled"};
@@ -41,6 +39,20 @@ Conclusion conclude(const TaskView& view, bool cancelled_here) {
       break;
   }
   return {kFailure, "task " + id + " has not ended"};
+}
+
+Conclusion conclude_run(const RunView& view, const Task& task) {
+  switch (view.run.status) {
+    case RunStatus::complete:
+      return {view.result.exit_code.value_or(kSuccess) & 0xFF, {}};
+    case RunStatus::failed:
+      return conclude_failed(view.result, view.run.reason, {}, task.spec);
+    case RunStatus::cancelled:
+      return {kFailure, "run " + std::to_string(view.run.number) + " was cancelled"};
+    case RunStatus::running:
+      break;
+  }
+  return {kFailure, "run " + std::to_string(view.run.number) + " has not ended"};
 }
 
 }  // namespace agenttask::console

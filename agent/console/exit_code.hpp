@@ -21,5 +21,7 @@ struct Conclusion {
 
 /// `cancelled_here`: this call asked for the cancel.
 [[nodiscard]] Conclusion conclude(const TaskView& view, bool cancelled_here);
+/// The same of one run of a task that may go on.
+[[nodiscard]] Conclusion conclude_run(const RunView& view, const Task& task);
 
 }  // namespace agenttask::console

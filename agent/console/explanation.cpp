@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/console/json_access.hpp"
+#include "agent/console/schedule_text.hpp"
 #include "agent/console/task_view.hpp"
 #include "agent/console/text.hpp"
 #include "agent/console/time_text.hpp"
@@ -28,6 +29,10 @@ constexpr std::array kAdvice{
     Advice{reason::kNoSlot,
            "It starts as soon as a running task ends; agenttask list --status running shows them."},
     Advice{reason::kKeyHeld, "It starts when the running task with the same key ends."},
+    Advice{reason::kPaused,
+           "Nothing of it starts; agenttask resume lets it go on, agenttask run makes an extra run."},
+    Advice{reason::kValidateFalse, "Its worker said that it may not run yet; it is asked again."},
+    Advice{reason::kQuarantined, "An operator has to release the device, or it has to enrol again."},
     Advice{reason::kHeld, "The device starts nothing new; agenttask release lets it go on."},
     Advice{reason::kRetryBackoff, "The last run failed; the next attempt comes by itself."},
     Advice{reason::kLedgerUnwritable,
@@ -84,6 +89,42 @@ std::string situation(const Task& task, const std::string& reason, UnixMilliseco
 
 }  // namespace
 
+namespace {
+
+/// What comes next of a task that repeats or asks, and what came of its question.
+std::string about_schedule(const Task& task, UnixMilliseconds now) {
+  const TaskSpec& spec = task.spec;
+  const TaskState& state = task.state;
+  std::string text;
+  if (!has_ended(state.status) && state.next_run_at && !spec.schedule.recurs()) {
+    text += "It is due " + format_time(*state.next_run_at, now) + ".\n";
+  }
+  if (spec.schedule.recurs()) {
+    text += "It repeats " + describe_schedule(spec.schedule, now);
+    if (state.occurrence != 0) text += "; the last occurrence was number " + std::to_string(state.occurrence);
+    if (state.missed_count != 0) text += ", and " + std::to_string(state.missed_count) + " were missed";
+    text += ".\n";
+    if (!has_ended(state.status) && state.next_run_at) {
+      text += "Next run: " + format_time(*state.next_run_at, now) + ".\n";
+    }
+  }
+  if (state.status == TaskStatus::awaiting_choice) {
+    text += describe_choices(spec) + "\n";
+    if (spec.choice_expires_at && !spec.schedule.recurs()) {
+      text += "Until " + format_time(*spec.choice_expires_at, now) +
+              (spec.default_choice.empty() ? "; then it fails as expired"
+                                           : "; then " + printable(spec.default_choice) + " counts") +
+              ".\n";
+    }
+    text += "Choose with: agenttask choose " + spec.id + " " + printable(choice_names(spec)) + "\n";
+  } else if (state.chosen) {
+    text += "Chosen: " + printable(describe_choice_made(*state.chosen, now)) + ".\n";
+  }
+  return text;
+}
+
+}  // namespace
+
 Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   if (!answer.is_object() || !answer.contains("task")) {
     return Error{ErrorCode::invalid, "the answer explains nothing"};
@@ -103,6 +144,7 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   if (!detail.empty() && state.status != TaskStatus::running)
     text += sentence(printable_lines(detail)) + "\n";
   if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
+  text += about_schedule(view->task, now);
   return text;
 }
 

@@ -8,11 +8,13 @@ namespace agenttask::console {
 
 void add_list_options(CLI::App& verb, ListWords& words) {
   verb.add_option("--type", words.type, "Of this type")->type_name("TYPE");
-  allow_only(
-      *verb.add_option("--status", words.status,
-                       "In this state: pending, sent, awaiting_choice, running, complete, failed, cancelled")
-           ->type_name("STATUS"),
-      {"pending", "sent", "awaiting_choice", "running", "complete", "failed", "cancelled"});
+  CLI::Option* status =
+      verb.add_option("--status", words.status,
+                      "In this state: pending, sent, awaiting_choice, running, complete, failed, cancelled")
+          ->type_name("STATUS");
+  allow_only(*status, {"pending", "sent", "awaiting_choice", "running", "complete", "failed", "cancelled"});
+  verb.add_flag("--awaiting", words.awaiting, "Those that wait for a choice, with what there is to choose")
+      ->excludes(status);
   verb.add_option("--tag", words.tags, "With this tag; several: with all of them")
       ->type_name("TAG")
       ->allow_extra_args(false);
@@ -31,7 +33,7 @@ std::vector<std::pair<std::string, std::string>> filters(const ListWords& words)
     if (!value.empty()) list.emplace_back(name, value);
   };
   put("type", words.type);
-  put("status", words.status);
+  put("status", words.awaiting ? "awaiting_choice" : words.status);
   for (const std::string& tag : words.tags) put("tag", tag);
   put("roomId", words.room);
   put("worldId", words.world);

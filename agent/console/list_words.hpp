@@ -12,6 +12,7 @@ namespace agenttask::console {
 struct ListWords {
   std::string type;
   std::string status;
+  bool awaiting = false;  ///< those that wait for a choice, with their questions
   std::vector<std::string> tags;
   std::string room;
   std::string world;

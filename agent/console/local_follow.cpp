@@ -6,6 +6,7 @@
 
 #include "agent/console/agent_link.hpp"
 #include "agent/console/exit_code.hpp"
+#include "agent/console/json_access.hpp"
 #include "agent/console/output_printer.hpp"
 #include "agent/console/wait_notes.hpp"
 #include "platform/protocol/json.hpp"
@@ -61,7 +62,13 @@ class Following {
     if (!answer.ok()) return std::move(end_);
     end_.json = answer.json;
     const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
-    auto view = value ? read_task(*value) : Result<TaskView>(value.error());
+    const json* run = value ? member_of(*value, "run") : nullptr;
+    const json* task = run != nullptr ? member_of(*value, "task") : nullptr;
+    if (task != nullptr) {
+      auto one = read_run(*run);
+      if (one) end_.run = std::move(*one);
+    }
+    auto view = !value ? Result<TaskView>(value.error()) : read_task(task != nullptr ? *task : *value);
     if (view) {
       end_.view = std::move(*view);
     } else {
@@ -161,7 +168,8 @@ int finish_follow(const Console& console, const FollowEnd& end) {
     }
     return code;
   }
-  const Conclusion conclusion = conclude(*end.view, end.cancelled_here);
+  const Conclusion conclusion =
+      end.run ? conclude_run(*end.run, end.view->task) : conclude(*end.view, end.cancelled_here);
   if (!conclusion.message.empty() && !console.json) console.screen.say(conclusion.message);
   return conclusion.exit_code;
 }

@@ -19,7 +19,7 @@ enum class OnInterruptKey : std::uint8_t {
 };
 
 struct FollowWish {
-  std::string call;  ///< createTask or watch
+  std::string call;  ///< createTask, watch or runTask
   OnInterruptKey on_interrupt = OnInterruptKey::detach;
   bool print_output = true;   ///< as it comes; never with --json
   bool print_events = false;  ///< with --json: each event, a line
@@ -28,7 +28,8 @@ struct FollowWish {
 
 /// How following ended: the task has ended, or we left it, or it failed.
 struct FollowEnd {
-  std::optional<TaskView> view;  ///< the ended task
+  std::optional<TaskView> view;  ///< the ended task; of runTask it may go on
+  std::optional<RunView> run;    ///< of runTask: what was followed
   std::string json;              ///< the same, as it came
   std::string id;                ///< empty: not even created
   bool cancelled_here = false;

@@ -9,9 +9,12 @@ namespace agenttask::console {
 
 int submit(const Console& console, const nlohmann::json& task) {
   return ask_and_print(console, "createTask", nlohmann::json{{"task", task}},
-                       [](const nlohmann::json& answer) -> Result<std::string> {
+                       [&](const nlohmann::json& answer) -> Result<std::string> {
                          const auto view = read_task(answer);
                          if (!view) return view.error();
+                         // On standard error: a script reads the id alone.
+                         const std::string understood = announce(view->task, now());
+                         if (!understood.empty()) console.screen.say(understood);
                          return view->task.spec.id + "\n";
                        });
 }

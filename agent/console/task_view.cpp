@@ -116,6 +116,36 @@ std::string describe_options(const TaskOptions& options) {
   return join(parts, ", ");
 }
 
+/// What the schedule and the choices of a task come to.
+void add_schedule(Fields& fields, const Task& task, UnixMilliseconds now, std::string_view verbs) {
+  const TaskSpec& spec = task.spec;
+  const TaskState& state = task.state;
+  const bool ended = has_ended(state.status);
+  fields.add("Schedule", describe_schedule(spec.schedule, now));
+  if (state.paused && !ended) fields.add("Paused", "yes; " + std::string(verbs) + " resume lets it go on");
+  fields.add("Next run", ended ? "" : when(state.next_run_at, now));
+  if (spec.schedule.recurs()) {
+    fields.add("Occurrence", state.occurrence == 0 ? "none yet" : std::to_string(state.occurrence));
+    if (state.missed_count != 0) fields.add("Missed", std::to_string(state.missed_count));
+  }
+  if (spec.choices.empty()) return;
+  fields.add("Choices", describe_choices(spec));
+  if (spec.choice_expires_at) {
+    fields.add("Choose until", spec.schedule.recurs() ? "first " + format_time(*spec.choice_expires_at, now) +
+                                                            ", then as long after each occurrence"
+                                                      : format_time(*spec.choice_expires_at, now));
+  }
+  if (spec.chooser == Chooser::user) fields.add("Chooser", "whoever is logged in on the device");
+  if (state.chosen) fields.add("Chosen", describe_choice_made(*state.chosen, now));
+  if (state.choice_requested) {
+    fields.add("Asked for", describe_choice_made(*state.choice_requested, now) +
+                                "; the device has still to say whether it counts");
+  }
+  if (state.status == TaskStatus::awaiting_choice) {
+    fields.add("Choose with", std::string(verbs) + " choose " + spec.id + " " + choice_names(spec));
+  }
+}
+
 /// The last lines of a stream, under a title.
 std::string render_stream(const std::string& title, const std::string& bytes, std::int64_t total) {
   if (bytes.empty()) return {};
@@ -189,6 +219,9 @@ Result<RunView> read_run(const json& value) {
 std::string describe_status(const Task& task) {
   std::string text(to_string(task.state.status));
   if (!task.state.reason.empty()) text += " (" + task.state.reason + ")";
+  if (task.state.paused && task.state.reason != reason::kPaused && !has_ended(task.state.status)) {
+    text += ", paused";
+  }
   if (task.state.cancel_requested_at && !has_ended(task.state.status)) text += ", cancelling";
   if (task.state.deleted_at) text += ", deleted";
   return text;
@@ -218,6 +251,13 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                          UnixMilliseconds now) {
   std::vector<Column> columns{{"ID"}, {"TYPE", true}, {"STATUS"}, {"ADDED"}, {"RUNS", false, true}};
   if (show_node) columns.insert(columns.begin() + 1, Column{"NODE", true});
+  const auto next_run = [](const TaskView& view) {
+    return has_ended(view.task.state.status) ? std::optional<UnixMilliseconds>()
+                                             : view.task.state.next_run_at;
+  };
+  const bool says_when = std::any_of(tasks.begin(), tasks.end(),
+                                     [&](const TaskView& view) { return next_run(view).has_value(); });
+  if (says_when) columns.push_back({"NEXT"});
   // A list without data may have nothing to say in this column.
   const bool says_what = std::any_of(tasks.begin(), tasks.end(),
                                      [](const TaskView& view) { return !summarize(view.task.spec).empty(); });
@@ -234,13 +274,44 @@ std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& scree
                           format_age(now - task.state.add_time),
                           std::to_string(task.state.run_count)};
     if (show_node) row.insert(row.begin() + 1, Cell(task.spec.node_id));
+    if (says_when) {
+      const auto time = next_run(view);
+      row.emplace_back(!time         ? std::string()
+                       : *time > now ? "in " + format_duration((*time - now + 999) / 1000 * 1000)
+                                     : std::string("now"));
+    }
     if (says_what) row.emplace_back(summarize(task.spec));
     table.add(std::move(row));
   }
   return table.render(screen);
 }
 
-std::string render_task(const TaskView& view, UnixMilliseconds now) {
+std::string render_questions(const std::vector<TaskView>& tasks, UnixMilliseconds now,
+                             std::string_view verbs) {
+  std::string text;
+  for (const TaskView& view : tasks) {
+    const TaskSpec& spec = view.task.spec;
+    text += (text.empty() ? "" : "\n") + spec.id + "  " + printable(spec.type);
+    if (const std::string what = summarize(spec); !what.empty()) text += "  " + printable(what);
+    text += "\n";
+    const std::string answers = describe_choices(spec);
+    for (std::size_t begin = 0; begin < answers.size();) {
+      const std::size_t end = std::min(answers.find('\n', begin), answers.size());
+      text += "  " + answers.substr(begin, end - begin) + "\n";
+      begin = end + 1;
+    }
+    if (spec.choice_expires_at && !spec.schedule.recurs()) {
+      text += "  until " + format_time(*spec.choice_expires_at, now) +
+              (spec.default_choice.empty() ? "; then it fails as expired"
+                                           : "; then " + printable(spec.default_choice)) +
+              "\n";
+    }
+    text += "  " + std::string(verbs) + " choose " + spec.id + " " + printable(choice_names(spec)) + "\n";
+  }
+  return text;
+}
+
+std::string render_task(const TaskView& view, UnixMilliseconds now, std::string_view verbs) {
   const TaskSpec& spec = view.task.spec;
   const TaskState& state = view.task.state;
   const bool is_command = spec.type == "command";
@@ -258,12 +329,11 @@ std::string render_task(const TaskView& view, UnixMilliseconds now) {
   fields.add("Metadata", spec.metadata == "{}" ? "" : bounded(spec.metadata));
   fields.add("Options", describe_options(spec.options));
   fields.add("Expires", when(spec.options.expires_at, now));
-  fields.add("Scheduled", when(spec.schedule.scheduled_for, now));
+  add_schedule(fields, view.task, now, verbs);
   fields.add("Added", format_time(state.add_time, now));
   fields.add("Sent", when(state.sent_time, now));
   fields.add("Started", when(state.start_time, now));
   fields.add("Ended", when(state.end_time, now));
-  fields.add("Next run", when(state.next_run_at, now));
   fields.add("Cancel asked", when(state.cancel_requested_at, now));
   if (!view.requested.empty()) {
     fields.add("Asked for", join(view.requested, ", ") + "; the device has not taken it yet");
@@ -284,22 +354,37 @@ std::string render_task(const TaskView& view, UnixMilliseconds now) {
 }
 
 std::string render_runs(const std::vector<RunView>& runs, const Screen& screen, UnixMilliseconds now) {
-  Table table({{"RUN", false, true},
-               {"STATUS"},
-               {"STARTED"},
-               {"TOOK", false, true},
-               {"OUTCOME"},
-               {"STDOUT", false, true},
-               {"STDERR", false, true},
-               {"MESSAGE", true}});
+  const bool recurs =
+      std::any_of(runs.begin(), runs.end(), [](const RunView& view) { return view.run.occurrence != 0; });
+  const bool asked =
+      std::any_of(runs.begin(), runs.end(), [](const RunView& view) { return !view.run.option.empty(); });
+  std::vector<Column> columns{{"RUN", false, true}};
+  if (recurs) columns.push_back({"OCCURRENCE", false, true});
+  if (asked) columns.push_back({"CHOSEN", true});
+  for (const Column& column : std::initializer_list<Column>{{"STATUS"},
+                                                            {"STARTED"},
+                                                            {"TOOK", false, true},
+                                                            {"OUTCOME"},
+                                                            {"STDOUT", false, true},
+                                                            {"STDERR", false, true},
+                                                            {"MESSAGE", true}}) {
+    columns.push_back(column);
+  }
+  Table table(std::move(columns));
   for (const RunView& view : runs) {
     const Run& run = view.run;
     std::string status(to_string(run.status));
     if (!run.reason.empty()) status += " (" + run.reason + ")";
-    table.add({std::to_string(run.number), status, format_time(run.start_time),
-               format_duration(run.end_time.value_or(now) - run.start_time), outcome_of(view.result),
-               format_bytes(view.result.stdout_bytes), format_bytes(view.result.stderr_bytes),
-               view.result.message});
+    std::vector<Cell> row{std::to_string(run.number)};
+    if (recurs) row.emplace_back(run.occurrence == 0 ? "extra" : std::to_string(run.occurrence));
+    if (asked) row.emplace_back(run.option);
+    for (std::string text :
+         {status, format_time(run.start_time), format_duration(run.end_time.value_or(now) - run.start_time),
+          outcome_of(view.result), format_bytes(view.result.stdout_bytes),
+          format_bytes(view.result.stderr_bytes), view.result.message}) {
+      row.emplace_back(std::move(text));
+    }
+    table.add(std::move(row));
   }
   return table.render(screen);
 }

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "agent/console/schedule_text.hpp"
 #include "agent/console/screen.hpp"
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
@@ -57,7 +58,11 @@ struct RunView {
 /// The tables and pages. `show_node`: with the column of the device (fleet).
 [[nodiscard]] std::string render_tasks(const std::vector<TaskView>& tasks, const Screen& screen,
                                        bool show_node, UnixMilliseconds now);
-[[nodiscard]] std::string render_task(const TaskView& view, UnixMilliseconds now);
+[[nodiscard]] std::string render_task(const TaskView& view, UnixMilliseconds now,
+                                      std::string_view verbs = kLocalVerbs);
+/// The questions of tasks that wait for a choice, each with its answers and how to give one.
+[[nodiscard]] std::string render_questions(const std::vector<TaskView>& tasks, UnixMilliseconds now,
+                                           std::string_view verbs = kLocalVerbs);
 [[nodiscard]] std::string render_runs(const std::vector<RunView>& runs, const Screen& screen,
                                       UnixMilliseconds now);
 

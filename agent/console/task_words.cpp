@@ -1,5 +1,6 @@
 #include "agent/console/task_words.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -39,6 +40,35 @@ Result<std::string> read_standard_input(std::size_t most) {
   return text;
 }
 
+constexpr const char* kNever = "never";  ///< takes --every away in an update
+
+std::optional<Error> put_schedule(json& body, const TaskWords& words, UnixMilliseconds now) {
+  json schedule = json::object();
+  if (!words.at.empty()) {
+    const auto time = parse_time(words.at, now);
+    if (!time) return about("--at", time.error());
+    schedule["scheduledFor"] = *time;
+  }
+  if (words.every == kNever) {
+    schedule["updateInterval"] = nullptr;
+  } else if (!words.every.empty()) {
+    const auto interval = parse_interval(words.every);
+    if (!interval) return about("--every", interval.error());
+    schedule["updateInterval"] = *interval;
+  }
+  if (!words.jitter.empty()) {
+    const auto jitter = parse_duration(words.jitter);
+    if (!jitter) return about("--jitter", jitter.error());
+    schedule["jitter"] = *jitter;
+  }
+  if (!words.overlap.empty()) {
+    schedule["overlap"] = words.overlap == "cancel-previous" ? "cancelPrevious" : words.overlap;
+  }
+  if (!words.catch_up.empty()) schedule["catchUp"] = words.catch_up;
+  if (!schedule.empty()) body["schedule"] = std::move(schedule);
+  return std::nullopt;
+}
+
 /// Options that a task and its update share, laid into `body`.
 std::optional<Error> put_shared(json& body, const TaskWords& words, UnixMilliseconds now) {
   if (!words.description.empty()) body["description"] = words.description;
@@ -73,12 +103,44 @@ std::optional<Error> put_shared(json& body, const TaskWords& words, UnixMillisec
     if (!backoff) return about("--backoff", backoff.error());
     options["retry"]["backoff"] = *backoff;
   }
-  if (!options.empty()) body["options"] = std::move(options);
-  if (!words.at.empty()) {
-    const auto time = parse_time(words.at, now);
-    if (!time) return about("--at", time.error());
-    body["schedule"] = {{"scheduledFor", *time}};
+  if (!words.max_backoff.empty()) {
+    const auto backoff = parse_duration(words.max_backoff);
+    if (!backoff) return about("--max-backoff", backoff.error());
+    options["retry"]["maxBackoff"] = *backoff;
   }
+  if (options.contains("retry") && !words.attempts) {
+    return Error{ErrorCode::invalid, "--backoff and --max-backoff go with --attempts: how often may it run?"};
+  }
+  if (!options.empty()) body["options"] = std::move(options);
+  return put_schedule(body, words, now);
+}
+
+/// `confirm:Proceed`: what stands before the first colon is the name.
+std::optional<Error> put_choices(json& body, const TaskWords& words, UnixMilliseconds now) {
+  for (const std::string& entry : words.choices) {
+    const std::size_t mark = std::min(entry.find(':'), entry.size());
+    if (mark == 0) {
+      return Error{ErrorCode::invalid, "--choice: '" + entry + "' is not NAME or NAME:DESCRIPTION"};
+    }
+    json choice{{"name", entry.substr(0, mark)}};
+    if (mark + 1 < entry.size()) choice["description"] = entry.substr(mark + 1);
+    body["choices"].push_back(std::move(choice));
+  }
+  if (words.choices.empty() &&
+      !(words.default_choice.empty() && words.choose_until.empty() && words.chooser.empty())) {
+    return Error{ErrorCode::invalid, "--default, --choose-until and --chooser go with --choice"};
+  }
+  if (!words.default_choice.empty() && words.choose_until.empty()) {
+    return Error{ErrorCode::invalid,
+                 "--default never counts without --choose-until: say until when somebody may choose"};
+  }
+  if (!words.default_choice.empty()) body["defaultChoice"] = words.default_choice;
+  if (!words.choose_until.empty()) {
+    const auto time = parse_time(words.choose_until, now);
+    if (!time) return about("--choose-until", time.error());
+    body["choiceExpiresAt"] = *time;
+  }
+  if (!words.chooser.empty()) body["chooser"] = words.chooser;
   return std::nullopt;
 }
 
@@ -97,7 +159,23 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
   };
   text("--timeout", words.timeout, "Stop it after this long: 500ms, 30s, 2m, 1h; 0 never (default 60s)",
        "TIME");
-  text("--at", words.at, "Start then: 2026-11-22T05:10:00Z, +90s, or milliseconds since 1970", "WHEN");
+  text("--at", words.at,
+       "Start then: \"tomorrow 09:00\", \"monday 8:00\", 18:30, \"in 2h\", 2026-11-22T05:10 (local), …Z",
+       "WHEN");
+  text("--every", words.every,
+       "Run it again and again: 90m, 24h, 1d12h, hour, day, week; the first time at once, or --at", "TIME");
+  text("--jitter", words.jitter, "Later by up to this much, always the same for this task and device",
+       "TIME");
+  allow_only(*verb.add_option("--overlap", words.overlap,
+                              "When it is due while it still runs: skip (default), queue, cancel-previous")
+                  ->type_name("WHAT")
+                  ->group(kGroup),
+             {"skip", "queue", "cancel-previous"});
+  allow_only(*verb.add_option("--catch-up", words.catch_up,
+                              "What was due while the device was off or asleep: once (default), all, skip")
+                  ->type_name("WHAT")
+                  ->group(kGroup),
+             {"once", "all", "skip"});
   text("--expires", words.expires, "Fail it when it has not started by then (as --at)", "WHEN");
   text("--max-output", words.max_output,
        "Keep this much of each stream: 64KiB, 4MiB (default 1MiB, at most 16MiB)", "SIZE");
@@ -105,14 +183,16 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
       ->type_name("N")
       ->group(kGroup);
   text("--key", words.key, "Tasks with the same key run one at a time", "KEY");
-  verb.add_option("--attempts", words.attempts, "Run it again when it fails, at most so many runs in all")
+  verb.add_option("--attempts,--retry", words.attempts,
+                  "Run it again when it fails, at most so many runs in all")
       ->type_name("N")
       ->group(kGroup);
   text("--backoff", words.backoff, "Before the second attempt; doubles (default 1s)", "TIME");
+  text("--max-backoff", words.max_backoff, "The longest wait between attempts (default 1h)", "TIME");
   allow_only(
       *verb.add_option(
                "--on-interrupt", words.on_interrupt,
-               "After a crash in the middle: fail (default) or rerun, at most 3 times and beside --retry")
+               "After a crash in the middle: fail (default) or rerun, at most 3 times and beside --attempts")
            ->type_name("WHAT")
            ->group(kGroup),
       {"fail", "rerun"});
@@ -128,6 +208,30 @@ void add_place_options(CLI::App& verb, TaskWords& words) {
   verb.add_option("--world", words.world, "The world it belongs to")
       ->type_name("ID")
       ->group("How the task runs");
+}
+
+void add_choice_options(CLI::App& verb, TaskWords& words) {
+  constexpr const char* kGroup = "What it asks before it runs";
+  add_list_option(verb, "--choice", words.choices,
+                  "One of the answers that it waits for; may be given several times", "NAME:TEXT")
+      ->group(kGroup);
+  verb.add_option("--default", words.default_choice, "Counts when nobody has chosen by --choose-until")
+      ->type_name("NAME")
+      ->group(kGroup);
+  verb.add_option("--choose-until", words.choose_until,
+                  "Until when somebody may choose (as --at); then --default, or it fails as expired")
+      ->type_name("WHEN")
+      ->group(kGroup);
+  allow_only(*verb.add_option("--chooser", words.chooser,
+                              "Who on the device may: operator (default; who may run tasks), or user "
+                              "(whoever is logged in)")
+                  ->type_name("WHO")
+                  ->group(kGroup),
+             {"operator", "user"});
+}
+
+bool outlasts_its_console(const TaskWords& words) {
+  return !words.every.empty() || !words.choices.empty();
 }
 
 void add_command_options(CLI::App& verb, CommandWords& words) {
@@ -210,7 +314,9 @@ Result<json> command_data(const CommandWords& words, const std::optional<std::ve
 
 Result<json> task_request(const std::string& type, json data, const TaskWords& words, UnixMilliseconds now) {
   json body{{"type", type}, {"data", std::move(data)}};
+  if (words.every == kNever) return Error{ErrorCode::invalid, "--every never is for agenttask update"};
   if (auto error = put_shared(body, words, now)) return *error;
+  if (auto error = put_choices(body, words, now)) return *error;
   if (!words.room.empty()) body["roomId"] = words.room;
   if (!words.world.empty()) body["worldId"] = words.world;
   return Result<json>(boost::system::in_place_value, std::move(body));
@@ -220,7 +326,8 @@ Result<json> task_changes(const TaskWords& words, UnixMilliseconds now) {
   json body = json::object();
   if (auto error = put_shared(body, words, now)) return *error;
   if (body.empty()) {
-    return Error{ErrorCode::invalid, "say what to change, such as --description, --tag, --metadata or --at"};
+    return Error{ErrorCode::invalid,
+                 "say what to change, such as --description, --tag, --metadata, --at or --every"};
   }
   return Result<json>(boost::system::in_place_value, std::move(body));
 }

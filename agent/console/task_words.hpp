@@ -28,11 +28,24 @@ struct TaskWords {
   std::string key;
   std::optional<std::int64_t> attempts;
   std::string backoff;
+  std::string max_backoff;
   std::string on_interrupt;
+  std::string every;
+  std::string jitter;
+  std::string overlap;
+  std::string catch_up;
+  std::vector<std::string> choices;
+  std::string default_choice;
+  std::string choose_until;
+  std::string chooser;
 };
 void add_task_options(CLI::App& verb, TaskWords& words);
 /// Room and world, which an update can't change.
 void add_place_options(CLI::App& verb, TaskWords& words);
+/// The question that it asks before it runs; an update can't change it.
+void add_choice_options(CLI::App& verb, TaskWords& words);
+/// Whether what was typed comes again or asks first, so that nobody waits for its end.
+[[nodiscard]] bool outlasts_its_console(const TaskWords& words);
 
 /// What a command is, as typed. A line, or the words after `--`.
 struct CommandWords {

@@ -1,5 +1,8 @@
 #include "agent/console/wait_notes.hpp"
 
+#include "agent/console/schedule_text.hpp"
+#include "agent/console/time_text.hpp"
+
 namespace agenttask::console {
 
 void WaitNotes::state(const Task& task) {
@@ -10,7 +13,11 @@ void WaitNotes::state(const Task& task) {
     return;
   }
   std::string note(kWaiting);
-  if (!task.state.detail.empty()) {
+  if (task.state.status == TaskStatus::awaiting_choice) {
+    note += "agenttask choose " + task.spec.id + " " + choice_names(task.spec);
+  } else if (task.state.reason == reason::kNotDue && task.state.next_run_at) {
+    note += "next run " + format_time(*task.state.next_run_at);
+  } else if (!task.state.detail.empty()) {
     note += task.state.detail;
   } else if (!task.state.reason.empty()) {
     note += task.state.reason;

@@ -75,6 +75,7 @@ void add_fleet_change(CLI::App& fleet, Console& console) {
 
   verb = add_fleet_verb(fleet, console,
                         {"update", "Change a task that has not ended; a run keeps what it started with",
+                         "  agenttask fleet update 4f2a --every 12h\n"
                          "  agenttask fleet update 4f2a --at +2h --metadata '{\"ticket\":\"4711\"}'\n"
                          "Metadata is merged key by key, null removes a key; tags are replaced."},
                         [words](const Fleet& at) { return update(at, *words); });

@@ -50,7 +50,7 @@ int print_task(const Console& console, const agent::Answer& answer) {
   return print_answer(console, answer, [](const nlohmann::json& value) -> Result<std::string> {
     const auto view = read_task(value);
     if (!view) return view.error();
-    return render_task(*view, now());
+    return render_task(*view, now(), kFleetVerbs);
   });
 }
 
@@ -76,6 +76,7 @@ void add_fleet(CLI::App& root, Console& console) {
   add_fleet_submit(*fleet, console);
   add_fleet_look(*fleet, console);
   add_fleet_change(*fleet, console);
+  add_fleet_steer(*fleet, console);
   add_fleet_nodes(*fleet, console);
   add_fleet_tokens(*fleet, console);
 }

@@ -49,6 +49,7 @@ void add_fleet_login(CLI::App& fleet, Console& console);
 void add_fleet_submit(CLI::App& fleet, Console& console);  ///< add, command, echo
 void add_fleet_look(CLI::App& fleet, Console& console);    ///< list, show, output, runs
 void add_fleet_change(CLI::App& fleet, Console& console);  ///< cancel, update, delete
+void add_fleet_steer(CLI::App& fleet, Console& console);   ///< choose, pause, resume, run, messages, post
 void add_fleet_nodes(CLI::App& fleet, Console& console);   ///< nodes, node …
 void add_fleet_tokens(CLI::App& fleet, Console& console);  ///< token …, operator …
 

@@ -63,10 +63,17 @@ int list(const Fleet& fleet, const Words& words) {
   const agent::Answer answer = fleet.api.call("GET", api_path({"tasks"}), query);
   const int code = print_answer(fleet.console, answer, [&](json tasks) {
     if (words.node.empty()) put_names(fleet.api, tasks);
-    return render_task_list(tasks, fleet.console.screen, words.node.empty(), now());
+    return render_task_list(tasks, fleet.console.screen,
+                            {words.node.empty(), words.list.awaiting, kFleetVerbs}, now());
   });
   if (code == kSuccess && !words.node.empty()) warn_of_unknown_node(fleet, words.node, answer);
   return code;
+}
+
+/// Below the page of a task that runs again and again.
+void print_last_runs(const Console& console, const agent::Answer& answer) {
+  const auto list = answer.ok() ? parse_json(answer.json, limits::kJsonDepth + 16) : parse_json("{}");
+  if (list) console.screen.print(render_last_runs(*list, console.screen, now()));
 }
 
 int show(const Fleet& fleet, const Words& words) {
@@ -82,6 +89,9 @@ int show(const Fleet& fleet, const Words& words) {
     if (!view) return fleet.console.fail(view.error());
     if (words.wait && !has_ended(view->task.state.status)) continue;
     const int printed = print_task(fleet.console, answer);
+    if (!fleet.console.json && view->task.spec.schedule.recurs()) {
+      print_last_runs(fleet.console, fleet.api.call("GET", api_path({"tasks", id, "runs"})));
+    }
     return words.wait && printed == kSuccess ? conclude(*view, false).exit_code : printed;
   }
 }
@@ -129,6 +139,7 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
       add_fleet_verb(fleet, console,
                      {"list", "List tasks of all devices or of one, the newest first",
                       "  agenttask fleet list --status failed\n"
+                      "  agenttask fleet list --awaiting\n"
                       "  agenttask fleet list --node web-1 --full\n"
                       "  agenttask fleet list --node web-1 --tag nightly --json\n"
                       "Lists come without what tasks were given and produced; --full fetches that too."},

@@ -46,6 +46,8 @@ int enqueue(const Fleet& fleet, const Words& words, const std::string& type, jso
   if (fleet.console.json) {
     fleet.console.print_json(answer.json);
   } else {
+    const std::string understood = announce(view->task, now(), kFleetVerbs);
+    if (!understood.empty()) fleet.console.screen.say(understood);
     fleet.console.screen.print(view->task.spec.id + "\n");
   }
   return kSuccess;
@@ -113,6 +115,7 @@ void add_common(CLI::App& verb, Words& words) {
       ->type_name("KEY");
   add_task_options(verb, words.task);
   add_place_options(verb, words.task);
+  add_choice_options(verb, words.task);
 }
 
 }  // namespace
@@ -121,12 +124,15 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
   const char* node_help = "The device: its id or its name";
 
-  CLI::App* verb = add_fleet_verb(fleet, console,
-                                  {"add", "Enqueue a task of any type for a device; prints its id",
-                                   "  agenttask fleet add web-1 echo --data '{\"message\":\"Hello\"}'\n"
-                                   "  agenttask fleet add web-1 command --data '{\"cmd\":\"backup\"}' --at "
-                                   "2026-11-22T23:00 --tag nightly"},
-                                  [words](const Fleet& at) { return add(at, *words); });
+  CLI::App* verb =
+      add_fleet_verb(fleet, console,
+                     {"add", "Enqueue a task of any type for a device; prints its id",
+                      "  agenttask fleet add web-1 echo --data '{\"message\":\"Hello\"}'\n"
+                      "  agenttask fleet add web-1 command --data '{\"cmd\":\"backup\"}' --every 24h "
+                      "--at \"tomorrow 03:00\" --tag nightly\n"
+                      "  agenttask fleet add web-1 command --data '{\"cmd\":\"reboot\"}' --choice "
+                      "yes:\"Restart now\" --choice no:\"Not now\" --chooser user"},
+                     [words](const Fleet& at) { return add(at, *words); });
   verb->add_option("NODE", words->node, node_help)->type_name("")->required();
   verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")
       ->type_name("")

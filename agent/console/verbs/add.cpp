@@ -32,13 +32,21 @@ int add(const Console& console, const Words& words) {
 
 void add_add(CLI::App& root, Console& console) {
   const auto words = std::make_shared<Words>();
-  CLI::App* verb =
-      add_agent_verb(root, console,
-                     {"add", "Put a task of any type into the inbox of this device; prints its id",
-                      "  agenttask add echo --data '{\"message\":\"Hello\"}' --tag demo\n"
-                      "  agenttask add command --data '{\"cmd\":\"backup\"}' --at 2026-11-22T23:00\n"
-                      "  agenttask add command --data @task.json --key disk"},
-                     [&console, words] { return add(console, *words); });
+  CLI::App* verb = add_agent_verb(
+      root, console,
+      {"add", "Put a task of any type into the inbox of this device; prints its id",
+       "  agenttask add echo --data '{\"message\":\"Hello\"}' --tag demo\n"
+       "  agenttask add command --data '{\"cmd\":\"backup\"}' --at \"tomorrow 03:00\"\n"
+       "  agenttask add command --data '{\"cmd\":\"report\"}' --every 24h --at 06:30 --catch-up skip\n"
+       "  agenttask add command --data '{\"cmd\":\"rm old.log\"}' --choice yes:\"Delete it\" "
+       "--choice no:\"Keep it\" \\\n"
+       "      --default no --choose-until \"in 2h\" --chooser user\n"
+       "  agenttask add SEND_REMINDER --room team --data @reminder.json --at \"in 1 day\"\n"
+       "The id goes to standard output, and what was understood of times and choices to standard "
+       "error.\n"
+       "A day of --every is 24 hours, also where the clocks change. Times without a zone are local;\n"
+       "one that a change of the clocks leaves out counts as much later as was left out."},
+      [&console, words] { return add(console, *words); });
   verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")
       ->type_name("")
       ->required();
@@ -46,6 +54,7 @@ void add_add(CLI::App& root, Console& console) {
       ->type_name("JSON");
   add_task_options(*verb, words->task);
   add_place_options(*verb, words->task);
+  add_choice_options(*verb, words->task);
 }
 
 }  // namespace agenttask::console

@@ -26,7 +26,7 @@ int command(const Console& console, const Words& words) {
   if (!data) return console.fail(data.error());
   const auto body = task_request("command", std::move(*data), words.task, now());
   if (!body) return console.fail(body.error());
-  if (words.detach) return submit(console, *body);
+  if (words.detach || outlasts_its_console(words.task)) return submit(console, *body);
   Interrupts interrupts;
   const FollowEnd end = follow_local(console, interrupts, {"createTask", OnInterruptKey::cancel},
                                      json{{"task", *body}, {"follow", true}});
@@ -45,7 +45,8 @@ void add_command(CLI::App& root, Console& console) {
        "  agenttask command -- ls -l \"a b\"\n"
        "  agenttask command --timeout 5m --env LANG=C \"make all\"\n"
        "  echo data | agenttask command --stdin - \"sort\"\n"
-       "  agenttask command --detach --at +1h \"backup\"\n"
+       "  agenttask command --detach --at 03:00 \"backup\"\n"
+       "  agenttask command --every 1h \"backup\"\n"
        "Ctrl-C cancels the command; pressed again it leaves at once and prints the id of the task.\n"
        "Exit codes: the command's; 124 timed out; 128+n ended by signal n; 130 cancelled; 125 AgentTask "
        "failed.",
@@ -53,7 +54,7 @@ void add_command(CLI::App& root, Console& console) {
       [&console, words] { return command(console, *words); });
   verb->add_option("LINE", words->command.line, "A shell line; or put a program and its arguments after --")
       ->type_name("");
-  verb->add_flag("--detach", words->detach, "Print the task's id and leave it running");
+  verb->add_flag("--detach", words->detach, "Print the task's id and leave it running (so does --every)");
   add_command_options(*verb, words->command);
   add_task_options(*verb, words->task);
   add_place_options(*verb, words->task);

@@ -23,7 +23,7 @@ int list(const Console& console, const ListWords& words, bool full) {
     }
   }
   return ask_and_print(console, "getTasks", arguments, [&](const json& answer) {
-    return render_task_list(answer, console.screen, false, now());
+    return render_task_list(answer, console.screen, {false, words.awaiting}, now());
   });
 }
 
@@ -36,7 +36,10 @@ void add_list(CLI::App& root, Console& console) {
                                   {"list", "List the tasks of this device, the newest first",
                                    "  agenttask list\n"
                                    "  agenttask list --status failed --tag nightly\n"
-                                   "  agenttask list --json | jq -r '.tasks[].id'"},
+                                   "  agenttask list --awaiting\n"
+                                   "  agenttask list --json | jq -r '.tasks[].id'\n"
+                                   "Who may not run or view tasks here sees those that wait for a choice of "
+                                   "whoever is logged in."},
                                   [&console, words, full] { return list(console, *words, *full); });
   add_list_options(*verb, *words);
   verb->add_flag("--full", *full, "With --json: also data and result");

@@ -36,9 +36,13 @@ void add_update(CLI::App& root, Console& console) {
   CLI::App* verb = add_agent_verb(
       root, console,
       {"update", "Change a task that has not ended; a run keeps what it started with",
-       "  agenttask update 4f2a --at +2h\n"
+       "  agenttask update 4f2a --at \"tomorrow 09:00\"\n"
+       "  agenttask update 4f2a --every 12h --overlap queue\n"
+       "  agenttask update 4f2a --every never\n"
        "  agenttask update @last --metadata '{\"ticket\":\"4711\",\"old\":null}' --tag urgent\n"
-       "Metadata is merged key by key, null removes a key; tags are replaced."},
+       "Metadata is merged key by key, null removes a key; tags are replaced. Another --every counts from "
+       "now\n"
+       "on; with never the task runs once more, at its time or at once, and ends."},
       [&console, words] { return update(console, *words); });
   add_task_id(*verb, words->id);
   add_task_options(*verb, words->task);

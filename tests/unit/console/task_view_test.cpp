@@ -102,7 +102,7 @@ TEST(TaskView, SaysWhatATaskIsAbout) {
 TEST(TaskList, FitsANarrowTerminal) {
   json task = a_task();
   task["data"]["cmd"] = "a rather long command line that nobody can read in a table";
-  const auto text = render_task_list(json{{"tasks", {task}}}, Screen(true, true, 80, false), false, kNow);
+  const auto text = render_task_list(json{{"tasks", {task}}}, Screen(true, true, 80, false), {}, kNow);
   ASSERT_TRUE(text);
   for (std::size_t begin = 0; begin < text->size();) {
     const std::size_t end = text->find('\n', begin);
@@ -116,7 +116,7 @@ TEST(TaskList, HasNoColumnThatNothingIsIn) {
   json bare = a_task();
   bare.erase("data");
   const auto list = [&](const json& task) {
-    return *render_task_list(json{{"tasks", {task}}}, kPlain, false, kNow);
+    return *render_task_list(json{{"tasks", {task}}}, kPlain, {}, kNow);
   };
   EXPECT_EQ(list(bare).find("WHAT"), std::string::npos);
   bare["description"] = "nightly backup";
@@ -128,14 +128,14 @@ TEST(TaskList, HasNoColumnThatNothingIsIn) {
 TEST(TaskList, ShowsHowToGoOn) {
   const json answer{{"tasks", {a_task()}}, {"nextCursor", "17"}};
   const Screen terminal(true, true, 0, false);
-  const auto text = render_task_list(answer, terminal, false, kNow);
+  const auto text = render_task_list(answer, terminal, {}, kNow);
   ASSERT_TRUE(text);
   EXPECT_NE(text->find("018f7e3a-0000-7000-8000-000000000001"), std::string::npos);
   EXPECT_NE(text->find("--cursor 17"), std::string::npos) << *text;
-  EXPECT_EQ(render_task_list(answer, kPlain, false, kNow)->find("--cursor"), std::string::npos)
+  EXPECT_EQ(render_task_list(answer, kPlain, {}, kNow)->find("--cursor"), std::string::npos)
       << "a pipe gets rows";
-  EXPECT_EQ(*render_task_list(json{{"tasks", json::array()}}, kPlain, false, kNow), "no tasks\n");
-  EXPECT_FALSE(render_task_list(json{{"tasks", 5}}, kPlain, false, kNow));
+  EXPECT_EQ(*render_task_list(json{{"tasks", json::array()}}, kPlain, {}, kNow), "no tasks\n");
+  EXPECT_FALSE(render_task_list(json{{"tasks", 5}}, kPlain, {}, kNow));
 }
 
 TEST(Explanation, SaysWhyAndWhatWouldChangeIt) {

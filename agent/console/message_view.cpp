@@ -1,0 +1,85 @@
+#include "agent/console/message_view.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/console/json_access.hpp"
+#include "agent/console/task_words.hpp"
+#include "agent/console/text.hpp"
+#include "agent/console/time_text.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
+
+namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+Result<RoomMessage> read_message(json value) {
+  // Before an enrolment the device belongs to no node.
+  if (value.is_object() && text_of(value, "nodeId").empty()) value.erase("nodeId");
+  auto message = room_message_from_json(value);
+  if (!message) return with_context(message.error(), "the answer is not a message");
+  return message;
+}
+
+std::string render(const RoomMessage& message) {
+  std::string text = format_time(message.time) + "  " + printable(message.room_id);
+  if (!message.world_id.empty()) text += "@" + printable(message.world_id);
+  const auto content = parse_json(message.content);
+  std::string said = content ? text_of(*content, "text") : std::string();
+  if (said.empty()) said = message.content;
+  said = printable_lines(said);
+  while (!said.empty() && said.back() == '\n') said.pop_back();
+  text += "  ";
+  for (const char character : said)
+    text += character == '\n' ? std::string("\n    ") : std::string(1, character);
+  return text + "\n";
+}
+
+}  // namespace
+
+Result<std::string> render_message(const json& value) {
+  const auto message = read_message(value);
+  if (!message) return message.error();
+  return render(*message);
+}
+
+Result<std::string> render_messages(const json& answer) {
+  const json* list = member_of(answer, "messages");
+  if (list == nullptr || !list->is_array()) {
+    return Error{ErrorCode::invalid, "the answer holds no list of messages"};
+  }
+  if (list->empty()) return std::string("no messages\n");
+  std::vector<RoomMessage> messages;
+  for (const json& value : *list) {
+    auto message = read_message(value);
+    if (!message) return message.error();
+    messages.push_back(std::move(*message));
+  }
+  // Ids are made in order of time on each device, so they settle what has the same time.
+  std::sort(messages.begin(), messages.end(), [](const RoomMessage& one, const RoomMessage& other) {
+    return std::tie(one.time, one.id) < std::tie(other.time, other.id);
+  });
+  std::string text;
+  for (const RoomMessage& message : messages) text += render(message);
+  return text;
+}
+
+Result<json> message_content(const std::string& text, const std::string& data) {
+  if (text.empty() == data.empty()) {
+    return Error{ErrorCode::invalid, "say what to post: a text, or --data with a JSON object"};
+  }
+  if (!data.empty()) {
+    auto content = data_argument(data);
+    if (!content) return with_context(content.error(), "--data");
+    return content;
+  }
+  return Result<json>(boost::system::in_place_value, json{{"text", text}});
+}
+
+}  // namespace agenttask::console

@@ -73,6 +73,24 @@ Result<json> body_object(const Call& call, bool empty_is_object) {
   return value;
 }
 
+Result<std::string> idempotency_key(const Call& call) {
+  const std::string key = call.header("idempotency-key");
+  const bool printable = std::all_of(key.begin(), key.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+  if (call.request.headers.contains("idempotency-key") &&
+      (key.empty() || key.size() > limits::kIdempotencyKeyBytes || !printable)) {
+    return Error{ErrorCode::invalid,
+                 "Idempotency-Key must have 1 to " + std::to_string(limits::kIdempotencyKeyBytes) +
+                     " printable characters",
+                 "Idempotency-Key"};
+  }
+  return key;
+}
+
+std::string caller_name(const Call& call) {
+  const OperatorRecord& caller = *call.caller;
+  return "operator:" + (caller.label.empty() ? caller.id : caller.label);
+}
+
 Response json_response(int status, const json& body) {
   return {status, "application/json", encode_json(body), {}};
 }

@@ -46,6 +46,12 @@ using Handler = Outcome (*)(Call&);
 /// The body as one JSON object. An empty body counts as `{}` only where `empty_is_object`.
 [[nodiscard]] Result<nlohmann::json> body_object(const Call& call, bool empty_is_object = false);
 
+/// The key of `Idempotency-Key`, checked; empty where there is none.
+[[nodiscard]] Result<std::string> idempotency_key(const Call& call);
+
+/// `operator:LABEL`, or with the id where the operator has no label.
+[[nodiscard]] std::string caller_name(const Call& call);
+
 [[nodiscard]] Response json_response(int status, const nlohmann::json& body);
 
 /// What `find_…` gives: the record, or the response that says why not.

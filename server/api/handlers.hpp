@@ -15,6 +15,14 @@ Outcome list_runs(Call& call);
 Outcome change_task(Call& call);
 Outcome remove_task(Call& call);
 Outcome cancel(Call& call);
+// operators_api/tasks_steer.cpp
+Outcome choose(Call& call);
+Outcome pause(Call& call);
+Outcome resume(Call& call);
+Outcome run_now(Call& call);
+// operators_api/messages.cpp
+Outcome list_messages(Call& call);
+Outcome post_message(Call& call);
 // operators_api/output.cpp
 Outcome get_output(Call& call);
 // operators_api/nodes.cpp

@@ -25,9 +25,10 @@ enum class Code : std::uint8_t {
   unknown_operator,      ///< 404
   method_not_allowed,    ///< 405: `Allow` says which are
   ambiguous_node,        ///< 409: `candidates` says which nodes have this name
-  conflict,              ///< 409: the id is taken by another task
+  conflict,              ///< 409: the id is taken by another task, or it does not go with what holds now
   idempotency_conflict,  ///< 409: the key was used for another request
   already_ended,         ///< 409: `task` says how
+  already_chosen,        ///< 409: `chosen` says who was first
   node_revoked,          ///< 409: a revoked node takes no tasks
   last_admin,            ///< 409: without it nobody could administrate
   unsupported,           ///< 422: a later version does it
@@ -42,7 +43,7 @@ struct CodeInfo {
   std::string_view name;
   int status;
 };
-inline constexpr std::array<CodeInfo, 23> kCodes{{
+inline constexpr std::array<CodeInfo, 24> kCodes{{
     {Code::invalid, "invalid", 400},
     {Code::limit, "limit", 400},
     {Code::unauthorized, "unauthorized", 401},
@@ -59,6 +60,7 @@ inline constexpr std::array<CodeInfo, 23> kCodes{{
     {Code::conflict, "conflict", 409},
     {Code::idempotency_conflict, "idempotency-conflict", 409},
     {Code::already_ended, "already-ended", 409},
+    {Code::already_chosen, "already-chosen", 409},
     {Code::node_revoked, "node-revoked", 409},
     {Code::last_admin, "last-admin", 409},
     {Code::unsupported, "unsupported", 422},

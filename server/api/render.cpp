@@ -34,7 +34,7 @@ void TaskRenderer::explain_wait(Task& task) {
 json TaskRenderer::render(TaskRecord record, Detail detail) {
   explain_wait(record.task);
   json value = task_to_json(record.task, detail);
-  if (record.offered && !has_ended(record.task.state.status)) {
+  if (!has_ended(record.task.state.status)) {
     json asked = json::array();
     for (const auto kind : call_.store.requests_about(record.task.spec.id)) asked.push_back(to_string(kind));
     if (!asked.empty()) value["requested"] = std::move(asked);

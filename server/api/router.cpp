@@ -12,7 +12,7 @@
 namespace agenttask::server {
 namespace {
 
-constexpr std::array<RouteInfo, 29> kRoutes{{
+constexpr std::array<RouteInfo, 35> kRoutes{{
     {"GET", "/healthz", Access::open, Effect::reads, ""},
     {"GET", "/readyz", Access::open, Effect::reads, ""},
     {"GET", "/openapi.json", Access::open, Effect::reads, ""},
@@ -25,8 +25,14 @@ constexpr std::array<RouteInfo, 29> kRoutes{{
     {"PATCH", "/v1/tasks/{id}", Access::operator_, Effect::may_write, ""},
     {"DELETE", "/v1/tasks/{id}", Access::operator_, Effect::may_write, ""},
     {"POST", "/v1/tasks/{id}/cancel", Access::operator_, Effect::may_write, "wait"},
+    {"POST", "/v1/tasks/{id}/choose", Access::operator_, Effect::may_write, ""},
+    {"POST", "/v1/tasks/{id}/pause", Access::operator_, Effect::may_write, ""},
+    {"POST", "/v1/tasks/{id}/resume", Access::operator_, Effect::may_write, ""},
+    {"POST", "/v1/tasks/{id}/run", Access::operator_, Effect::may_write, ""},
     {"GET", "/v1/tasks/{id}/runs", Access::viewer, Effect::reads, "cursor limit full"},
     {"GET", "/v1/tasks/{id}/output", Access::viewer, Effect::reads, "follow from run"},
+    {"GET", "/v1/messages", Access::viewer, Effect::reads, "roomId node taskId cursor limit"},
+    {"POST", "/v1/messages", Access::operator_, Effect::may_write, ""},
     {"GET", "/v1/nodes", Access::viewer, Effect::reads, "name label* presence cursor limit"},
     {"GET", "/v1/nodes/{node}", Access::viewer, Effect::reads, ""},
     {"PATCH", "/v1/nodes/{node}", Access::operator_, Effect::may_write, ""},
@@ -57,8 +63,14 @@ constexpr std::array<Handler, kRoutes.size()> kHandlers{get_health,
                                                         change_task,
                                                         remove_task,
                                                         cancel,
+                                                        choose,
+                                                        pause,
+                                                        resume,
+                                                        run_now,
                                                         list_runs,
                                                         get_output,
+                                                        list_messages,
+                                                        post_message,
                                                         list_nodes,
                                                         get_node,
                                                         change_node,

@@ -53,6 +53,7 @@ struct ApiContext {
   Logger& logger;
   /// Why the server can't serve (`/readyz`); empty: it can.
   std::function<std::string()> why_not_ready = [] { return std::string(); };
+  HistoryLimits history = {};
 };
 
 /// From a request to an outcome: finds the route, says who asks, calls the handler, turns errors into problem

@@ -60,13 +60,17 @@ Result<void> Service::open() {
         bell_.ring();
       },
       logger_);
+  HistoryLimits history;
+  history.runs = settings_.keep_runs;
+  history.messages.count = settings_.keep_messages;
   router_ = std::make_unique<Router>(ApiContext{.store = *store_,
                                                 .presence = presence_,
                                                 .live = *live_,
                                                 .authority = *authority_,
                                                 .clock = clock_,
                                                 .logger = logger_,
-                                                .why_not_ready = [this] { return why_not_ready(); }});
+                                                .why_not_ready = [this] { return why_not_ready(); },
+                                                .history = history});
   return {};
 }
 
@@ -91,6 +95,8 @@ Result<void> Service::listen() {
   http_ = std::move(*http);
   RetentionSettings retention;
   retention.ended_tasks = settings_.retention;
+  retention.messages = settings_.message_retention;
+  retention.runs = settings_.keep_runs;
   housekeeper_ =
       std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention, bell_);
   housekeeper_->start();

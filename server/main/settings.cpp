@@ -25,6 +25,7 @@ constexpr DurationMilliseconds kDay = 24 * kHour;
 constexpr DurationMilliseconds kShortestTimeout = 100;
 constexpr std::int64_t kMostConnections = 1'000'000;
 constexpr std::size_t kPathBytes = 4096;
+constexpr std::int64_t kMostKept = 1'000'000;
 
 Result<void> set_path(std::filesystem::path& target, Text text) {
   return assign(settings::parse_text(text, kPathBytes), target);
@@ -121,6 +122,24 @@ std::vector<Row> service_rows() {
         .help = "How long ended tasks stay readable"},
        [](Settings& s, Text t) { return assign(parse_duration(t, 0, 36'500 * kDay), s.retention); },
        [](const Settings& s) { return duration_text(s.retention); }},
+      {{.name = "keep-runs",
+        .value = "N",
+        .standard = "200",
+        .help = "Runs that are kept of each task, with their output; older ones go"},
+       [](Settings& s, Text t) { return assign(parse_number(t, 1, kMostKept), s.keep_runs); },
+       [](const Settings& s) { return std::to_string(s.keep_runs); }},
+      {{.name = "message-retention",
+        .value = "TIME",
+        .standard = "30d",
+        .help = "How long messages in rooms are kept"},
+       [](Settings& s, Text t) { return assign(parse_duration(t, 0, 36'500 * kDay), s.message_retention); },
+       [](const Settings& s) { return duration_text(s.message_retention); }},
+      {{.name = "keep-messages",
+        .value = "N",
+        .standard = "10000",
+        .help = "Messages that are kept of each device and of each operator, up to 64 MiB; older ones go"},
+       [](Settings& s, Text t) { return assign(parse_number(t, 1, kMostKept), s.keep_messages); },
+       [](const Settings& s) { return std::to_string(s.keep_messages); }},
       {{.name = "max-connections",
         .value = "N",
         .standard = "10000",

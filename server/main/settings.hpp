@@ -27,6 +27,9 @@ struct ServerSettings {
   DurationMilliseconds server_certificate_life = 0;
   DurationMilliseconds device_certificate_life = 0;
   DurationMilliseconds retention = 0;
+  std::int64_t keep_runs = 0;
+  DurationMilliseconds message_retention = 0;
+  std::int64_t keep_messages = 0;
   HttpLimits http;
   std::size_t network_threads = 0;
   std::size_t readers = 0;

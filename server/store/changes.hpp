@@ -21,6 +21,9 @@ void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::st
 /// snapshot of the right ledger may correct it.
 void end_interrupted(WriteStore& store, TaskRecord& record, std::string detail, UnixMilliseconds now);
 
+/// An operator's answer is no longer on its way: the device has said what holds.
+void settle_choice(TaskRecord& record);
+
 /// The runs of a task that has ended are over too.
 void close_runs(WriteStore& store, const std::string& task_id, UnixMilliseconds now);
 

@@ -19,11 +19,13 @@ constexpr auto kPurgeEvery = 10min;
 constexpr auto kClockCheck =
     1min;  // what waits for a wall time is looked at again after this: clocks are set
 constexpr std::size_t kBatch = 500;  // tasks in one job: other writes are not kept waiting for long
+constexpr std::size_t kTrimmedTasks = 10;
+constexpr std::size_t kTrimmedRuns = 50;  // of one task in one job
 
 }  // namespace
 
 DurationMilliseconds RetentionSettings::longest() const {
-  return std::max({ended_tasks, tombstones, idempotency_keys, orphans, 30 * limits::kDay});
+  return std::max({ended_tasks, tombstones, idempotency_keys, orphans, messages, 30 * limits::kDay});
 }
 
 std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit) {
@@ -53,6 +55,13 @@ std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettin
   store.forget_before(now - settings.idempotency_keys, now - std::max(settings.tombstones, 30 * limits::kDay),
                       now - settings.orphans);
   return count;
+}
+
+bool trim_runs(WriteStore& store, std::int64_t keep) {
+  const auto ids = store.tasks_with_many_runs(keep, kTrimmedTasks);
+  bool more = ids.size() == kTrimmedTasks;
+  for (const auto& id : ids) more |= !store.trim_runs(id, keep, kTrimmedRuns);
+  return more;
 }
 
 Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
@@ -99,6 +108,7 @@ void Housekeeper::tick() {
   }
   if (!purged_ || now - *purged_ >= kPurgeEvery) {
     purged_ = now;
+    trim_runs_due();
     purge_due();
   }
 }
@@ -177,6 +187,35 @@ void Housekeeper::purge_due() {
       return {};
     });
     if (!done) return report("cannot purge old tasks", done.error());
+  }
+  remove_messages_due(look->now);
+}
+
+void Housekeeper::trim_runs_due() {
+  {
+    const auto lease = store_.read();
+    if (!lease) return report("cannot look for old runs", lease.error());
+    const bool none = (*lease)->tasks_with_many_runs(settings_.runs, 1).empty();
+    if (const auto read = (*lease)->check(); !read) return report("cannot look for old runs", read.error());
+    if (none) return;
+  }
+  for (bool more = true; more;) {
+    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      more = trim_runs(store, settings_.runs);
+      return {};
+    });
+    if (!done) return report("cannot remove old runs", done.error());
+  }
+}
+
+void Housekeeper::remove_messages_due(UnixMilliseconds now) {
+  std::size_t count = kBatch;
+  while (count == kBatch) {
+    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      count = store.remove_messages_before(now - settings_.messages, kBatch);
+      return {};
+    });
+    if (!done) return report("cannot remove old messages", done.error());
   }
 }
 

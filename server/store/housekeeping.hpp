@@ -18,6 +18,8 @@ struct RetentionSettings {
   DurationMilliseconds tombstones = 30 * limits::kDay;   ///< after the purge; never less than 30 days
   DurationMilliseconds idempotency_keys = 30 * limits::kDay;
   DurationMilliseconds orphans = 30 * limits::kDay;
+  DurationMilliseconds messages = 30 * limits::kDay;
+  std::int64_t runs = HistoryLimits().runs;  ///< of a task, at least 1
 
   [[nodiscard]] DurationMilliseconds longest() const;
 };
@@ -30,6 +32,9 @@ std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t li
 /// many it were.
 std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettings& settings,
                   std::size_t limit);
+
+/// Removes the oldest runs of tasks that have more than `keep`. At most some at once: whether there are more.
+bool trim_runs(WriteStore& store, std::int64_t keep);
 
 /// What the server does by itself: expiry when it is due (within a second), presence every 30 s, retention
 /// every 10 minutes. One thread that sleeps until something is due or the bell rings (after commits, and when
@@ -55,6 +60,8 @@ class Housekeeper {
  private:
   void expire_due();
   void purge_due();
+  void trim_runs_due();
+  void remove_messages_due(UnixMilliseconds now);
   [[nodiscard]] std::optional<ClockWatch::Look> look_at_clock();
   void report(std::string_view what, const Error& error);
 

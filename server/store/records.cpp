@@ -31,6 +31,14 @@ std::string_view to_string(DirectiveKind kind) {
       return "cancel";
     case DirectiveKind::delete_:
       return "delete";
+    case DirectiveKind::choose:
+      return "choose";
+    case DirectiveKind::pause:
+      return "pause";
+    case DirectiveKind::resume:
+      return "resume";
+    case DirectiveKind::run:
+      return "run";
     case DirectiveKind::settings:
       return "settings";
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -106,6 +107,23 @@ struct TaskRecord {
   bool decided_alone = false;  ///< the server ended it without the device
   bool in_doubt = false;       ///< offered to a ledger that may be lost: ends unless the snapshot has it
   std::int64_t directive = 0;  ///< number of its task directive in this epoch; 0: none
+  std::int64_t choice_occurrence = 0;  ///< which question `choice_requested` answers; 0: the open one
+  std::int64_t choice_directive = 0;   ///< number of the choose directive that carries it; 0: not offered
+  std::int64_t trimmed_runs = 0;       ///< runs up to this number were removed, as there were many
+};
+
+/// What somebody posted to a room.
+struct MessageRecord {
+  std::int64_t sequence = 0;  ///< the server's own, in order of arrival: lists go by it
+  RoomMessage message;        ///< `node_id` is empty where an operator posted it
+  std::string poster;         ///< id of the node or of the operator; a message's id is unique to it
+  std::string by;             ///< `operator:LABEL`; empty: a device
+};
+
+/// How much is kept of one poster; what is older goes first.
+struct MessageBudget {
+  std::int64_t count = 10'000;
+  std::int64_t bytes = 64 * 1024 * 1024;
 };
 
 /// What is left of a task that was purged, so that it can't run again.
@@ -117,8 +135,28 @@ struct TombstoneRecord {
   UnixMilliseconds purged_at = 0;
 };
 
-enum class DirectiveKind : std::uint8_t { task, update, cancel, delete_, settings };
-[[nodiscard]] std::string_view to_string(DirectiveKind kind);  ///< task, update, cancel, delete, settings
+/// What is kept of a history however young it is.
+struct HistoryLimits {
+  std::int64_t runs = 200;  ///< of a task
+  MessageBudget messages;
+};
+
+enum class DirectiveKind : std::uint8_t {
+  task,
+  update,
+  cancel,
+  delete_,
+  choose,
+  pause,
+  resume,
+  run,
+  settings,
+};
+inline constexpr std::array kDirectiveKinds{
+    DirectiveKind::task,    DirectiveKind::update, DirectiveKind::cancel,
+    DirectiveKind::delete_, DirectiveKind::choose, DirectiveKind::pause,
+    DirectiveKind::resume,  DirectiveKind::run,    DirectiveKind::settings};
+[[nodiscard]] std::string_view to_string(DirectiveKind kind);  ///< as on the wire: task, update, …
 
 /// A place in a node's queue of directives. It has a sequence and a chain only once it was offered.
 struct DirectiveRecord {
@@ -126,7 +164,9 @@ struct DirectiveRecord {
   std::string node_id;
   DirectiveKind kind = DirectiveKind::task;
   std::string task_id;
-  std::string body;  ///< update: the changes; settings: the settings; else empty. JSON text.
+  /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence it is
+  /// for; run, when it waits for a snapshot: how many runs were known when the epoch began. Else empty.
+  std::string body;
   std::int64_t sequence = 0;
   std::string chain;
 };
@@ -170,6 +210,13 @@ struct TaskFilter {
   std::vector<std::string> tags;  ///< all of them, whole words
   std::string room_id;
   std::string world_id;
+};
+
+/// What a list of messages shows: all that are set must fit.
+struct MessageFilter {
+  std::string room_id;
+  std::string node_id;
+  std::string task_id;
 };
 
 }  // namespace agenttask::server

@@ -2,6 +2,9 @@
 #include <utility>
 #include <variant>
 
+#include <nlohmann/json.hpp>
+
+#include "platform/protocol/json.hpp"
 #include "server/store/changes.hpp"
 #include "server/store/streams.hpp"
 
@@ -14,14 +17,17 @@ constexpr std::int64_t kOrphans = 10'000;
 constexpr std::int64_t kOrphanBytes = 64LL * 1024 * 1024;
 constexpr std::int64_t kDeviceTasks = 100'000;
 constexpr std::int64_t kDeviceTaskBytes = 4LL * 1024 * 1024 * 1024;
-constexpr std::int64_t kRuns = 1 + limits::kMaxAttempts + limits::kRerunsAfterInterrupt;  // of a task
+constexpr std::int64_t kRuns =
+    1 + limits::kMaxAttempts + limits::kRerunsAfterInterrupt;  // of a task that runs once
+constexpr std::size_t kTrimmedAtOnce = 20;
+constexpr std::size_t kAllDirectives = 1'000'000'000;
 
 /// Applies the reports of one batch, one after another. What can't be applied is counted and passed: only a
 /// failure of the storage stops a stream.
 class Applier {
  public:
-  Applier(WriteStore& store, NodeRecord& node, UnixMilliseconds now)
-      : store_(store), node_(node), now_(now) {}
+  Applier(WriteStore& store, NodeRecord& node, UnixMilliseconds now, const HistoryLimits& limits)
+      : store_(store), node_(node), now_(now), limits_(limits) {}
 
   void apply(const Report& report, const std::string& line) {
     line_ = &line;
@@ -107,6 +113,8 @@ class Applier {
     if (reported.start_time) state.start_time = reported.start_time;
     state.run_count = std::max(state.run_count, reported.run_count);
     state.missed_count = std::max(state.missed_count, reported.missed_count);
+    state.occurrence = reported.occurrence;
+    state.chosen = reported.chosen;
     state.next_run_at = reported.next_run_at;
     if (reported.deleted_at) state.deleted_at = reported.deleted_at;
     if (!reported.result.empty()) state.result = reported.result;
@@ -115,6 +123,9 @@ class Applier {
       state.end_time = reported.end_time.value_or(now_);
       state.cancel_requested_at.reset();
     }
+    // The question was answered, or is no longer the one that the operator saw.
+    const bool moved_on = record.task.spec.schedule.recurs() && state.occurrence > record.choice_occurrence;
+    if (has_ended(state.status) || state.chosen || moved_on) settle_choice(record);
     record.offered = true;
     record.decided_alone = false;
     record.in_doubt = false;
@@ -125,11 +136,19 @@ class Applier {
     if (!record) return;
     TaskState& state = record->task.state;
     imply_sent(state);
-    if (!may_become(state.status, TaskStatus::running) || report.run > kRuns ||
+    if (!may_become(state.status, TaskStatus::running) || is_too_much(record->task, report.run) ||
         store_.run(report.task_id, report.run)) {
       return ignore(report.task_id);
     }
-    store_.put_run({report.task_id, report.run, RunStatus::running, {}, report.time, {}, {}});
+    store_.put_run({report.task_id,
+                    report.run,
+                    RunStatus::running,
+                    {},
+                    report.time,
+                    {},
+                    {},
+                    report.occurrence,
+                    report.option});
     // An update in the meantime changes nothing about this run.
     store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
     // The cursor that says so may come later than the start: it was there by then at the latest.
@@ -141,7 +160,16 @@ class Applier {
     state.start_time = report.time;
     state.next_run_at.reset();
     state.run_count = std::max(state.run_count, report.run);
+    state.occurrence = report.occurrence;
     save_state(store_, *record, now_);
+    // Housekeeping keeps runs within their number; it is not to be outrun.
+    if (state.run_count - record->trimmed_runs > 2 * limits_.runs)
+      (void)store_.trim_runs(report.task_id, limits_.runs, kTrimmedAtOnce);
+  }
+
+  /// Of a task that recurs they are removed as they become many.
+  static bool is_too_much(const Task& task, std::int64_t run) {
+    return run > kRuns && !task.spec.schedule.recurs() && task.state.run_count <= kRuns;
   }
 
   void take(const OutputReport& report) {
@@ -170,7 +198,8 @@ class Applier {
     if (!record) return;
     const TaskStatus to = report.state.status;
     TaskStatus from = record->task.state.status;
-    if (report.run && (report.run->task_id != report.task_id || report.run->number > kRuns))
+    if (report.run &&
+        (report.run->task_id != report.task_id || is_too_much(record->task, report.run->number)))
       return ignore(report.task_id);
     if (has_ended(from)) {
       // The same end, unless the server decided alone and the device ran it: then there is more to know.
@@ -211,6 +240,33 @@ class Applier {
     if (!record.decided_alone) return;
     record.decided_alone = false;
     save_state(store_, record, now_);
+  }
+
+  void take(const ChosenReport& report) {
+    auto record = find(report.task_id, "chosen");
+    if (!record) return;
+    TaskState& state = record->task.state;
+    const TaskStatus from = state.status == TaskStatus::pending ? TaskStatus::sent : state.status;
+    const auto& chosen = report.state.chosen;
+    const bool fits = !has_ended(from) && report.state.status == TaskStatus::sent &&
+                      (from == TaskStatus::sent || from == TaskStatus::awaiting_choice) && chosen &&
+                      record->task.spec.find_choice(chosen->option) != nullptr;
+    if (!fits) return ignore(report.task_id);
+    adopt(*record, report.state);
+    save_state(store_, *record, now_);
+  }
+
+  void take(const MessageReport& report) {
+    MessageRecord record;
+    record.message = report.message;
+    record.message.node_id = record.poster = node_.id;
+    if (!record.message.task_id.empty()) {
+      const auto task = store_.task(record.message.task_id, WithData::no);
+      if (task && task->task.spec.node_id != node_.id) {
+        return count(foreign_, foreign_example_, record.message.task_id);
+      }
+    }
+    if (store_.insert_message(record, now_)) store_.trim_messages(node_.id, limits_.messages);
   }
 
   void take(const ChangedReport& report) {
@@ -259,7 +315,7 @@ class Applier {
     adopt(*record, reported);
     if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
     adopt_spec(*record, report.task.spec);
-    put_runs(record->task.spec, report.runs);
+    put_runs(record->task, report.runs);
     if (has_ended(reported.status)) close_runs(store_, id, now_);
     save_state(store_, *record, now_);
   }
@@ -304,17 +360,19 @@ class Applier {
     if (state.add_time == 0) state.add_time = now_;
     state.updated_at = now_;
     if (has_ended(state.status) && !state.end_time) state.end_time = now_;
+    settle_choice(record);
     record.created_by = "device";
     record.offered = true;
     record.sequence = store_.insert_task(record);
     store_.add_device_bytes(id, line_bytes());
-    put_runs(record.task.spec, report.runs);
+    put_runs(record.task, report.runs);
     touch_task(store_, id);
   }
 
-  void put_runs(const TaskSpec& spec, const std::vector<Run>& runs) {
-    for (const auto& run : runs) {
-      if (run.task_id == spec.id && run.number <= kRuns) put_run(run, spec);
+  void put_runs(const Task& task, const std::vector<Run>& runs) {
+    const auto keep = static_cast<std::size_t>(limits_.runs);
+    for (std::size_t i = runs.size() > keep ? runs.size() - keep : 0; i < runs.size(); ++i) {
+      if (runs[i].task_id == task.spec.id && !is_too_much(task, runs[i].number)) put_run(runs[i], task.spec);
     }
   }
 
@@ -327,25 +385,81 @@ class Applier {
       end_interrupted(store_, *record,
                       "the device's ledger no longer has this task; whether it ran there is not known", now_);
     }
+    settle_lost_answers();
+    drop_runs_that_were_done();
     store_.touch("node:" + node_.id);
+  }
+
+  /// Answers that the device has taken or refused, and what it said about them was lost with the epoch
+  /// before: the snapshot has told what holds.
+  void settle_lost_answers() {
+    for (const auto& id : store_.tasks_with_choice_requested(node_.id)) {
+      if (is_on_its_way(DirectiveKind::choose, id)) continue;
+      auto record = store_.task(id, WithData::no);
+      if (!record) continue;
+      settle_choice(*record);
+      save_state(store_, *record, now_);
+    }
+  }
+
+  /// Runs that were asked for before the epoch began, where the device has run the task since: one more might
+  /// be one too many.
+  void drop_runs_that_were_done() {
+    for (const auto& directive : store_.queued_directives(node_.id, kAllDirectives)) {
+      if (directive.kind != DirectiveKind::run || directive.body.empty()) continue;
+      const auto body = parse_json(directive.body);
+      auto record = store_.task(directive.task_id, WithData::no);
+      const bool is_due = record && body && body->is_object() && !has_ended(record->task.state.status) &&
+                          record->task.state.run_count <= body->value("runs", std::int64_t{0});
+      if (is_due) continue;
+      store_.remove_directive(directive.position);
+      if (!record || has_ended(record->task.state.status)) continue;
+      record->task.state.detail =
+          "a run was asked for, and the device has run it since the server lost touch with it: ask again if "
+          "one "
+          "more is wanted";
+      save_state(store_, *record, now_);
+    }
+  }
+
+  [[nodiscard]] bool is_on_its_way(DirectiveKind kind, const std::string& task_id) const {
+    return !store_.waiting_directives(node_.id, kind, task_id).empty();
+  }
+
+  /// The task of a choose directive that the device could not read.
+  std::optional<std::string> task_of_choice(std::int64_t directive) {
+    for (const auto& id : store_.tasks_with_choice_requested(node_.id)) {
+      const auto record = store_.task(id, WithData::no);
+      if (record && record->choice_directive != 0 && record->choice_directive == directive) return id;
+    }
+    return std::nullopt;
   }
 
   void take(const RefusedReport& report) {
     count(refused_, refused_example_, report.task_id + " " + report.code + ": " + report.message);
     // What the device could not read, it knows by its number only.
-    const auto task_id =
+    auto task_id =
         report.task_id.empty() ? store_.task_of_directive(node_.id, report.directive) : report.task_id;
+    if (!task_id) task_id = task_of_choice(report.directive);
     if (!task_id) return;
     auto record = store_.task(*task_id, WithData::no);
     if (!record || record->task.spec.node_id != node_.id || has_ended(record->task.state.status)) return;
     TaskState& state = record->task.state;
-    state.detail = "the device refused a request: " + report.message;
-    state.cancel_requested_at.reset();
+    const bool is_choice = record->choice_directive != 0 && record->choice_directive == report.directive;
+    // Who won is told by the task itself.
+    if (report.code != "already-chosen") state.detail = "the device refused a request: " + report.message;
+    if (is_choice) {
+      settle_choice(*record);
+    } else if (!is_on_its_way(DirectiveKind::cancel, *task_id) &&
+               !is_on_its_way(DirectiveKind::delete_, *task_id)) {
+      state.cancel_requested_at.reset();
+    }
     if (record->directive != 0 && record->directive == report.directive) {
       // The task itself could not be taken: the device will never run it.
       state.status = TaskStatus::failed;
       state.reason = reason::kInvalid;
       state.end_time = now_;
+      settle_choice(*record);
     }
     save_state(store_, *record, now_);
   }
@@ -357,6 +471,7 @@ class Applier {
   WriteStore& store_;
   NodeRecord& node_;
   UnixMilliseconds now_;
+  HistoryLimits limits_;
   const std::string* line_ = nullptr;
   int foreign_ = 0, orphans_ = 0, full_ = 0, ignored_ = 0, unreadable_ = 0, refused_ = 0;
   std::string foreign_example_, orphan_example_, full_example_, ignored_example_, unreadable_example_,
@@ -384,7 +499,7 @@ ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, L
 }  // namespace
 
 Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
-                                   UnixMilliseconds now, Logger& logger) {
+                                   UnixMilliseconds now, Logger& logger, const HistoryLimits& limits) {
   const Cursor& after = batch.after;
   // Its poll decides first whether this start of the agent is the device's.
   const bool known_agent = node.incarnation.empty() || batch.incarnation == node.incarnation;
@@ -396,7 +511,7 @@ Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const Rep
       (after.sequence == node.reports.sequence && after.chain != node.reports.chain)) {
     return open_for(store, node, batch.epoch, logger);
   }
-  Applier applier(store, node, now);
+  Applier applier(store, node, now, limits);
   Cursor cursor = after;
   const Cursor known = node.reports;
   for (const auto& line : batch.lines) {

@@ -25,6 +25,10 @@
 /// answered, so code in between reads like the happy path, and nothing half done or half seen gets out.
 namespace agenttask::server {
 
+/// What a page of runs or messages may hold; the row that is past it is the last that is read, and never the
+/// first.
+constexpr std::size_t kPageBytes = 4 * 1024 * 1024;
+
 enum class WithData : std::uint8_t {
   no,  ///< `data` and `result` stay empty: they may be large
   yes,
@@ -91,6 +95,20 @@ class ReadStore {
 
   [[nodiscard]] virtual std::optional<Run> run(std::string_view task_id, std::int64_t number) const = 0;
   [[nodiscard]] virtual std::vector<Run> runs(std::string_view task_id) const = 0;
+  /// Newest first: runs with a number below `before` (0: from the newest), up to kPageBytes.
+  [[nodiscard]] virtual std::vector<Run> runs_before(std::string_view task_id, std::int64_t before,
+                                                     std::size_t limit) const = 0;
+  /// Tasks of which more than `keep` runs (at least 1) may be stored.
+  [[nodiscard]] virtual std::vector<std::string> tasks_with_many_runs(std::int64_t keep,
+                                                                      std::size_t limit) const = 0;
+  /// Tasks of a node with an operator's answer that the device has not confirmed.
+  [[nodiscard]] virtual std::vector<std::string> tasks_with_choice_requested(
+      std::string_view node_id) const = 0;
+  [[nodiscard]] virtual std::optional<MessageRecord> message(std::string_view poster,
+                                                             std::string_view id) const = 0;
+  /// Newest first: messages with a sequence below `before` (0: from the newest), up to kPageBytes.
+  [[nodiscard]] virtual std::vector<MessageRecord> messages(const MessageFilter& filter, std::int64_t before,
+                                                            std::size_t limit) const = 0;
   /// Kept output of a run in order of stream and offset.
   [[nodiscard]] virtual std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const = 0;
   /// What each stream of a run may keep, as it was when the run started; empty: not known, or no such run.
@@ -116,8 +134,8 @@ class ReadStore {
                                                                         DirectiveKind kind,
                                                                         std::string_view task_id) const = 0;
 
-  /// What was asked of the device about a task and it has not acknowledged, in order: update, cancel, delete;
-  /// each once.
+  /// What was asked of the device about a task and it has not acknowledged, in order: update, cancel, delete,
+  /// choose, pause, resume, run; each once.
   [[nodiscard]] virtual std::vector<DirectiveKind> requests_about(std::string_view task_id) const = 0;
 
   [[nodiscard]] virtual DeviceTotals device_totals(std::string_view node_id) const = 0;
@@ -158,6 +176,8 @@ class WriteStore : public virtual ReadStore {
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
+  /// The choose directive about the task has its number.
+  virtual void mark_choice_offered(std::string_view task_id, std::int64_t directive) = 0;
   /// From now on the device decides about all tasks of the node; their directives have no numbers yet.
   virtual void mark_all_offered(std::string_view node_id) = 0;
   /// The same without the offer.
@@ -177,9 +197,21 @@ class WriteStore : public virtual ReadStore {
   /// Of a run that is there. One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
 
+  /// Removes all but the newest `keep` runs, with their output; never one that runs. At most `limit` of them
+  /// at once: false when there are more.
+  virtual bool trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) = 0;
+
+  /// False: the poster's message of this id is there already, and stays as it is.
+  virtual bool insert_message(const MessageRecord& record, UnixMilliseconds now) = 0;
+  /// Removes the poster's oldest messages that are past the budget; some of them where they are many.
+  virtual void trim_messages(std::string_view poster, const MessageBudget& budget) = 0;
+  /// Removes messages from before this time, at most `limit`; how many it were.
+  virtual std::size_t remove_messages_before(UnixMilliseconds before, std::size_t limit) = 0;
+
   virtual void append_directive(const DirectiveRecord& record) = 0;
   virtual void set_directive_body(std::int64_t position, std::string_view body) = 0;
   virtual void offer_directive(std::int64_t position, const Cursor& cursor) = 0;
+  virtual void remove_directive(std::int64_t position) = 0;
   /// Removes what is queued and was not offered about a task.
   virtual void remove_queued(std::string_view task_id) = 0;
   /// Removes what was offered up to `sequence`.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
 #include "server/store/changes.hpp"
 #include "server/store/lineage.hpp"
 
@@ -101,6 +102,8 @@ void offer(WriteStore& store, NodeRecord& node, PollAnswer& answer) {
   const auto outstanding = static_cast<std::size_t>(node.offered.sequence - answer.after->sequence);
   if (outstanding >= limits::kDirectivesInPoll || answer.lines.size() < outstanding) return;
   for (auto& directive : store.queued_directives(node.id, limits::kDirectivesInPoll - outstanding)) {
+    // Only the snapshot tells whether it was done in a time that is lost.
+    if (directive.kind == DirectiveKind::run && node.snapshot) continue;
     directive.sequence = node.offered.sequence + 1;
     std::string line = directive_line(store, directive);
     bytes += line.size() + 1;
@@ -108,6 +111,8 @@ void offer(WriteStore& store, NodeRecord& node, PollAnswer& answer) {
     node.offered = agenttask::advance(node.offered, line);
     store.offer_directive(directive.position, node.offered);
     if (directive.kind == DirectiveKind::task) store.mark_offered(directive.task_id, directive.sequence);
+    if (directive.kind == DirectiveKind::choose)
+      store.mark_choice_offered(directive.task_id, directive.sequence);
     answer.lines.push_back(std::move(line));
   }
 }
@@ -126,6 +131,23 @@ std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const N
            (!directive.task_id.empty() && task_has_ended(store, directive.task_id));
   });
   return requests;
+}
+
+/// How many runs the server knew of when it could no longer tell whether a run that was asked for was done.
+std::string known_runs(const ReadStore& store, const std::string& task_id) {
+  const auto record = store.task(task_id, WithData::no);
+  return encode_json({{"runs", record ? record->task.state.run_count : 0}});
+}
+
+ChooseDirective choose_directive(const DirectiveRecord& directive) {
+  ChooseDirective message{directive.task_id, {}, 0};
+  const auto body = parse_json(directive.body);
+  if (!body || !body->is_object()) return message;
+  if (auto made = choice_made_from_json(body->value("choice", nlohmann::json::object()))) {
+    message.made = std::move(*made);
+  }
+  message.occurrence = body->value("occurrence", std::int64_t{0});
+  return message;
 }
 
 /// An agent whose start does not follow the last one. Empty: it is taken nevertheless.
@@ -177,6 +199,18 @@ std::string directive_line(const ReadStore& store, const DirectiveRecord& direct
       break;
     case DirectiveKind::delete_:
       message.body = DeleteDirective{directive.task_id};
+      break;
+    case DirectiveKind::choose:
+      message.body = choose_directive(directive);
+      break;
+    case DirectiveKind::pause:
+      message.body = PauseDirective{directive.task_id};
+      break;
+    case DirectiveKind::resume:
+      message.body = ResumeDirective{directive.task_id};
+      break;
+    case DirectiveKind::run:
+      message.body = RunDirective{directive.task_id};
       break;
     case DirectiveKind::settings: {
       SettingsDirective settings;
@@ -281,7 +315,10 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt d
   for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
     append(has_ended(status) ? DirectiveKind::cancel : DirectiveKind::task, task_id, {});
   }
-  for (const auto& request : requests) append(request.kind, request.task_id, request.body);
+  for (const auto& request : requests) {
+    const bool counts_runs = request.kind == DirectiveKind::run && request.body.empty();
+    append(request.kind, request.task_id, counts_runs ? known_runs(store, request.task_id) : request.body);
+  }
   store.update_node(node);
   store.touch("node:" + node.id);
 }

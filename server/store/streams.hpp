@@ -37,7 +37,8 @@ enum class PollNeed : std::uint8_t {
 /// Applies a batch of reports with its cursor. `invalid` when the batch is no stream at all: sequences that
 /// do not follow each other, lines that are no reports.
 [[nodiscard]] Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
-                                                 UnixMilliseconds now, Logger& logger);
+                                                 UnixMilliseconds now, Logger& logger,
+                                                 const HistoryLimits& limits = {});
 
 /// The line of an offered directive: the same bytes whenever it is made.
 [[nodiscard]] std::string directive_line(const ReadStore& store, const DirectiveRecord& directive);
@@ -52,7 +53,8 @@ enum class Doubt : std::uint8_t {
 
 /// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended and is
 /// not in doubt is queued again, a cancel for what the server cancelled alone, and requests that the device
-/// did not acknowledge. From now on the device's truth stands. Stores the node.
+/// did not acknowledge. A run that was asked for waits for the snapshot: the device may have done it. From
+/// now on the device's truth stands. Stores the node.
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
 
 }  // namespace agenttask::server

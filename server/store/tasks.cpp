@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
 #include "server/store/changes.hpp"
 
 namespace agenttask::server {
@@ -20,7 +21,7 @@ void ask(WriteStore& store, const TaskRecord& record, DirectiveKind kind, std::s
 
 TaskRecord create_task(WriteStore& store, TaskSpec spec, std::string digest, std::string created_by,
                        UnixMilliseconds now) {
-  if (!spec.options.expires_at) {
+  if (!spec.options.expires_at && !spec.schedule.recurs()) {
     // A task for later gets its 30 days from when it is due.
     const auto from = std::max(now, spec.schedule.scheduled_for.value_or(now));
     spec.options.expires_at = std::min(from + limits::kDefaultExpiry, limits::kLatestTime);
@@ -48,6 +49,7 @@ void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::st
   }
   state.end_time = now;
   state.next_run_at.reset();
+  settle_choice(record);
   record.decided_alone = true;
   record.in_doubt = false;
   store.remove_queued(record.task.spec.id);
@@ -134,6 +136,64 @@ Result<TaskOutcome> update_task(WriteStore& store, TaskRecord record, const Task
   store.update_task_spec(record.task.spec);
   save_state(store, record, now);
   return TaskOutcome{TaskAnswer::done, std::move(record)};
+}
+
+void settle_choice(TaskRecord& record) {
+  record.task.state.choice_requested.reset();
+  record.choice_occurrence = record.choice_directive = 0;
+}
+
+std::optional<ChoiceMade> winner_of(const TaskRecord& record) {
+  const TaskState& state = record.task.state;
+  return state.chosen ? state.chosen : state.choice_requested;
+}
+
+ChoiceAnswer examine_choice(const TaskRecord& record, std::string_view option, UnixMilliseconds now) {
+  const TaskSpec& spec = record.task.spec;
+  const TaskState& state = record.task.state;
+  if (has_ended(state.status)) return ChoiceAnswer::ended;
+  if (spec.choices.empty()) return ChoiceAnswer::no_choices;
+  if (spec.find_choice(option) == nullptr) return ChoiceAnswer::not_offered;
+  if (winner_of(record)) return ChoiceAnswer::taken;
+  if (state.status == TaskStatus::awaiting_choice) return ChoiceAnswer::open;
+  // Between two questions nobody knows which of them the answer would be for.
+  if (state.status == TaskStatus::running || (spec.schedule.recurs() && state.status == TaskStatus::sent))
+    return ChoiceAnswer::not_asking;
+  const auto due = std::max(spec.schedule.scheduled_for.value_or(0), state.next_run_at.value_or(0));
+  return due > now ? ChoiceAnswer::not_asking : ChoiceAnswer::open;
+}
+
+TaskOutcome choose_task(WriteStore& store, TaskRecord record, std::string option, std::string by,
+                        UnixMilliseconds now) {
+  TaskState& state = record.task.state;
+  state.choice_requested = ChoiceMade{std::move(option), std::move(by), now};
+  // A task that the device does not have yet asks its first question.
+  record.choice_occurrence = !record.task.spec.schedule.recurs()   ? 0
+                             : state.status == TaskStatus::pending ? 1
+                                                                   : state.occurrence;
+  record.choice_directive = 0;
+  ask(store, record, DirectiveKind::choose,
+      encode_json({{"choice", choice_made_to_json(*state.choice_requested)},
+                   {"occurrence", record.choice_occurrence}}));
+  save_state(store, record, now);
+  return {TaskAnswer::asked, std::move(record)};
+}
+
+TaskOutcome steer_task(WriteStore& store, TaskRecord record, DirectiveKind kind, UnixMilliseconds now) {
+  const TaskSpec& spec = record.task.spec;
+  if (has_ended(record.task.state.status)) return {TaskAnswer::ended, std::move(record)};
+  const auto same = store.waiting_directives(spec.node_id, kind, spec.id);
+  std::vector<DirectiveRecord> opposite;
+  if (kind != DirectiveKind::run) {
+    opposite = store.waiting_directives(
+        spec.node_id, kind == DirectiveKind::pause ? DirectiveKind::resume : DirectiveKind::pause, spec.id);
+  }
+  const bool asked = !same.empty() && (opposite.empty() || same.back().position > opposite.back().position);
+  if (asked) return {TaskAnswer::asked, std::move(record)};
+  if (!opposite.empty() && opposite.back().sequence == 0) store.remove_directive(opposite.back().position);
+  ask(store, record, kind);
+  save_state(store, record, now);
+  return {TaskAnswer::asked, std::move(record)};
 }
 
 bool set_hold(WriteStore& store, NodeRecord& node, bool hold) {

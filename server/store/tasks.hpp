@@ -24,7 +24,7 @@ struct TaskOutcome {
 };
 
 /// Stores a new task and queues its directive. The caller has checked that its id is free. Writes the default
-/// expiry.
+/// expiry, unless it recurs.
 [[nodiscard]] TaskRecord create_task(WriteStore& store, TaskSpec spec, std::string digest,
                                      std::string created_by, UnixMilliseconds now);
 
@@ -34,6 +34,28 @@ struct TaskOutcome {
 /// Cancels what has not ended and marks it deleted; readable until retention. An ended task is marked at
 /// once.
 [[nodiscard]] TaskOutcome delete_task(WriteStore& store, TaskRecord record, UnixMilliseconds now);
+
+/// What an operator's answer to a task's question meets, as far as the server knows.
+enum class ChoiceAnswer : std::uint8_t {
+  open,         ///< it may be asked of the device
+  ended,        ///< the task has ended
+  no_choices,   ///< the task asks nothing, ever
+  not_offered,  ///< none of its choices has this name
+  taken,        ///< another answer was first: `winner_of`
+  not_asking,   ///< the question is not open now
+};
+[[nodiscard]] ChoiceAnswer examine_choice(const TaskRecord& record, std::string_view option,
+                                          UnixMilliseconds now);
+/// The answer that was first: the device's word, or that of an operator, which the device has to confirm.
+[[nodiscard]] std::optional<ChoiceMade> winner_of(const TaskRecord& record);
+/// Asks the device to take an answer that is `open`.
+[[nodiscard]] TaskOutcome choose_task(WriteStore& store, TaskRecord record, std::string option,
+                                      std::string by, UnixMilliseconds now);
+
+/// Asks the device to pause, resume or run it now (`kind`). What was asked already and not taken is not asked
+/// again; a pause and a resume that were not offered take each other's place.
+[[nodiscard]] TaskOutcome steer_task(WriteStore& store, TaskRecord record, DirectiveKind kind,
+                                     UnixMilliseconds now);
 
 /// `changes` were parsed from `body` (JSON text of the request) against the record's spec. `limit`: the
 /// merged metadata would be too large.

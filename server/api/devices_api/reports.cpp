@@ -50,7 +50,8 @@ Outcome take_reports(Call& call) {
   }
   call.context.presence.heard(call.device->id);
   if (call.writes == nullptr) return NeedsWrite{};
-  const auto answer = apply_reports(*call.writes, *call.device, *batch, call.now, call.context.logger);
+  const auto answer =
+      apply_reports(*call.writes, *call.device, *batch, call.now, call.context.logger, call.context.history);
   if (!answer) return refuse(answer.error());
   return Response{200, "application/json", encode(*answer), {}};
 }

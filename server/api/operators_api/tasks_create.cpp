@@ -14,20 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-/// The key of `Idempotency-Key`, checked; empty where there is none.
-Result<std::string> idempotency_key(const Call& call) {
-  const std::string key = call.header("idempotency-key");
-  const bool printable = std::all_of(key.begin(), key.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-  if (call.request.headers.contains("idempotency-key") &&
-      (key.empty() || key.size() > limits::kIdempotencyKeyBytes || !printable)) {
-    return Error{ErrorCode::invalid,
-                 "Idempotency-Key must have 1 to " + std::to_string(limits::kIdempotencyKeyBytes) +
-                     " printable characters",
-                 "Idempotency-Key"};
-  }
-  return key;
-}
-
 Result<TaskSpec> read_request(const Call& call, const NodeRecord& node) {
   const auto body = body_object(call);
   if (!body) return body.error();

@@ -110,20 +110,23 @@ Outcome list_runs(Call& call) {
   if (!page) return refuse(page.error());
   auto found = find_task(call.store, call.path[0], WithData::no);
   if (!found.record) return found.refusal;
-  auto runs = call.store.runs(found.record->task.spec.id);
+  // Runs with their output may be large: a page holds fewer of them then, and the cursor goes on from there.
+  const std::size_t limit = page->detail == Detail::full ? std::min(page->limit, kFullTasks) : page->limit;
+  const auto runs = call.store.runs_before(found.record->task.spec.id, page->before, limit + 1);
+  std::size_t bytes = 0;
   json list = json::array();
   json next = nullptr;
-  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
-    if (page->before != 0 && run->number >= page->before) continue;
-    if (list.size() == page->limit) {
-      next = std::to_string(run->number + 1);
+  for (const auto& run : runs) {
+    bytes += run.result.size();
+    if (list.size() == limit || (bytes > kPageBytes && !list.empty())) {
+      next = std::to_string(run.number + 1);
       break;
     }
-    json value = run_to_json(*run);
+    json value = run_to_json(run);
     const auto result = value.find("result");
     if (page->detail == Detail::full && found.record->task.spec.type == "command" && result != value.end() &&
         result->contains("data") && (*result)["data"].is_object()) {
-      add_output(*result, call.store.output(run->task_id, run->number));
+      add_output(*result, call.store.output(run.task_id, run.number));
     }
     list.push_back(std::move(value));
   }

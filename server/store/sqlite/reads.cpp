@@ -162,7 +162,7 @@ std::vector<DirectiveKind> SqliteReads::requests_about(std::string_view task_id)
   std::vector<DirectiveKind> kinds;
   while (row.step()) {
     const std::string name = row.text(0);
-    for (const auto kind : {DirectiveKind::update, DirectiveKind::cancel, DirectiveKind::delete_}) {
+    for (const auto kind : kDirectiveKinds) {
       if (name == to_string(kind)) kinds.push_back(kind);
     }
   }

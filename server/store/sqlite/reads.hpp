@@ -46,6 +46,15 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::optional<TombstoneRecord> tombstone(std::string_view task_id) const override;
   [[nodiscard]] std::optional<Run> run(std::string_view task_id, std::int64_t number) const override;
   [[nodiscard]] std::vector<Run> runs(std::string_view task_id) const override;
+  [[nodiscard]] std::vector<Run> runs_before(std::string_view task_id, std::int64_t before,
+                                             std::size_t limit) const override;
+  [[nodiscard]] std::vector<std::string> tasks_with_many_runs(std::int64_t keep,
+                                                              std::size_t limit) const override;
+  [[nodiscard]] std::vector<std::string> tasks_with_choice_requested(std::string_view node_id) const override;
+  [[nodiscard]] std::optional<MessageRecord> message(std::string_view poster,
+                                                     std::string_view id) const override;
+  [[nodiscard]] std::vector<MessageRecord> messages(const MessageFilter& filter, std::int64_t before,
+                                                    std::size_t limit) const override;
   [[nodiscard]] std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const override;
   [[nodiscard]] std::optional<std::int64_t> output_limit(std::string_view task_id,
                                                          std::int64_t run) const override;

@@ -36,14 +36,26 @@ Labels read_labels(Database& database, const std::string& text) {
 }
 
 Result<DirectiveKind> parse_directive_kind(std::string_view name) {
-  using enum DirectiveKind;
-  for (const DirectiveKind kind : {task, update, cancel, delete_, settings}) {
+  for (const DirectiveKind kind : kDirectiveKinds) {
     if (name == to_string(kind)) return kind;
   }
   return Error{ErrorCode::invalid, "no such kind of directive"};
 }
 
+std::optional<ChoiceMade> read_choice(Database& database, const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const auto value = parse_json(text);
+  auto made = value ? choice_made_from_json(*value) : Result<ChoiceMade>(value.error());
+  if (made) return std::move(*made);
+  corrupt(database, "a choice", made.error().message);
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::string choice_text(const std::optional<ChoiceMade>& made) {
+  return made ? encode_json(choice_made_to_json(*made)) : std::string();
+}
 
 std::string labels_text(const Labels& labels) {
   return encode_json(nlohmann::json(labels));
@@ -142,6 +154,12 @@ TaskRecord read_task(Database& database, const Statement& row) {
   record.decided_alone = row.integer(20) != 0;
   record.directive = row.integer(21);
   record.in_doubt = row.integer(22) != 0;
+  state.occurrence = row.integer(23);
+  state.chosen = read_choice(database, row.text(24));
+  state.choice_requested = read_choice(database, row.text(25));
+  record.choice_occurrence = row.integer(26);
+  record.choice_directive = row.integer(27);
+  record.trimmed_runs = row.integer(28);
   return record;
 }
 
@@ -154,7 +172,25 @@ Run read_run(Database& database, const Statement& row) {
   run.start_time = row.integer(4);
   run.end_time = row.optional_integer(5);
   run.result = row.text(6);
+  run.occurrence = row.integer(7);
+  run.option = row.text(8);
   return run;
+}
+
+MessageRecord read_message(const Statement& row) {
+  MessageRecord record;
+  record.sequence = row.integer(0);
+  record.poster = row.text(1);
+  record.message.id = row.text(2);
+  record.message.node_id = row.text(3);
+  record.by = row.text(4);
+  record.message.room_id = row.text(5);
+  record.message.world_id = row.text(6);
+  record.message.task_id = row.text(7);
+  record.message.run = row.integer(8);
+  record.message.content = row.text(9);
+  record.message.time = row.integer(10);
+  return record;
 }
 
 DirectiveRecord read_directive(Database& database, const Statement& row) {

@@ -27,8 +27,12 @@ constexpr std::string_view kTaskColumns =
     "sequence, id, spec, status, reason, detail, paused, add_time, sent_time, start_time, end_time, "
     "updated_at, next_run_at, "
     "run_count, missed_count, cancel_requested_at, deleted_at, digest, created_by, offered, decided_alone, "
-    "directive, in_doubt";
-constexpr std::string_view kRunColumns = "task_id, number, status, reason, start_time, end_time, result";
+    "directive, in_doubt, occurrence, chosen, choice_requested, choice_occurrence, choice_directive, "
+    "trimmed_runs";
+constexpr std::string_view kRunColumns =
+    "task_id, number, status, reason, start_time, end_time, result, occurrence, option";
+constexpr std::string_view kMessageColumns =
+    "sequence, poster, id, node_id, posted_by, room_id, world_id, task_id, run, content, time";
 constexpr std::string_view kDirectiveColumns = "position, node_id, kind, task_id, body, sequence, chain";
 
 [[nodiscard]] OperatorRecord read_operator(Database& database, const Statement& row);
@@ -38,8 +42,11 @@ constexpr std::string_view kDirectiveColumns = "position, node_id, kind, task_id
 [[nodiscard]] TaskRecord read_task(Database& database, const Statement& row);
 [[nodiscard]] Run read_run(Database& database, const Statement& row);
 [[nodiscard]] DirectiveRecord read_directive(Database& database, const Statement& row);
+[[nodiscard]] MessageRecord read_message(const Statement& row);
 
 [[nodiscard]] std::string labels_text(const Labels& labels);
+/// JSON text, or empty where there is none.
+[[nodiscard]] std::string choice_text(const std::optional<ChoiceMade>& made);
 /// The spec's JSON without data.
 [[nodiscard]] std::string spec_text(TaskSpec spec);
 

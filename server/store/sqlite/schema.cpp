@@ -150,7 +150,41 @@ CREATE TRIGGER device_task_forgotten AFTER DELETE ON tasks WHEN OLD.created_by =
 END;
 )sql";
 
-constexpr std::array<std::string_view, 4> kMigrations{kFirst, kLineage, kWallClock, kBounds};
+// Occurrences, choices, and messages. chosen and choice_requested: JSON text, or empty. trimmed_runs: up to
+// which number runs were removed for their number.
+constexpr std::string_view kTaskModel = R"sql(
+ALTER TABLE tasks ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN choice_requested TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN choice_occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN choice_directive INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN trimmed_runs INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX tasks_with_choice_requested ON tasks(node_id) WHERE choice_requested <> '';
+CREATE INDEX tasks_with_many_runs ON tasks(run_count - trimmed_runs) WHERE run_count - trimmed_runs > 1;
+ALTER TABLE runs ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN option TEXT NOT NULL DEFAULT '';
+
+-- poster: the node or the operator. kept_from: the earlier of the poster's clock and ours; retention counts from it.
+CREATE TABLE messages(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, poster TEXT NOT NULL, id TEXT NOT NULL, node_id TEXT NOT NULL, posted_by TEXT NOT NULL,
+  room_id TEXT NOT NULL, world_id TEXT NOT NULL, task_id TEXT NOT NULL, run INTEGER NOT NULL, content TEXT NOT NULL,
+  time INTEGER NOT NULL, kept_from INTEGER NOT NULL, bytes INTEGER NOT NULL, UNIQUE(poster, id)) STRICT;
+CREATE INDEX messages_by_room ON messages(room_id, sequence);
+CREATE INDEX messages_by_poster ON messages(poster, sequence);
+CREATE INDEX messages_by_task ON messages(task_id, sequence) WHERE task_id <> '';
+CREATE INDEX messages_by_age ON messages(kept_from);
+CREATE TABLE message_totals(
+  poster TEXT PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER message_counted AFTER INSERT ON messages BEGIN
+  INSERT INTO message_totals(poster, count, bytes) VALUES(NEW.poster, 1, NEW.bytes)
+    ON CONFLICT(poster) DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER message_forgotten AFTER DELETE ON messages BEGIN
+  UPDATE message_totals SET count = count - 1, bytes = bytes - OLD.bytes WHERE poster = OLD.poster;
+END;
+)sql";
+
+constexpr std::array<std::string_view, 5> kMigrations{kFirst, kLineage, kWallClock, kBounds, kTaskModel};
 
 }  // namespace
 

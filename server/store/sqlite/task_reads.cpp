@@ -147,6 +147,60 @@ std::vector<Run> SqliteReads::runs(std::string_view task_id) const {
   return runs;
 }
 
+std::vector<Run> SqliteReads::runs_before(std::string_view task_id, std::int64_t before,
+                                          std::size_t limit) const {
+  auto row =
+      database_.query("SELECT " + std::string(kRunColumns) +
+                          " FROM runs WHERE task_id = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+                      {task_id, before > 0 ? before : INT64_MAX, limit});
+  std::vector<Run> runs;
+  std::size_t bytes = 0;
+  while (!(bytes > kPageBytes && runs.size() > 1) && row.step()) {
+    runs.push_back(read_run(database_, row));
+    bytes += runs.back().result.size();
+  }
+  return runs;
+}
+
+std::vector<std::string> SqliteReads::tasks_with_many_runs(std::int64_t keep, std::size_t limit) const {
+  return ids(
+      database_.query("SELECT id FROM tasks WHERE run_count - trimmed_runs > 1 AND run_count - "
+                      "trimmed_runs > ?1 ORDER BY run_count - trimmed_runs DESC LIMIT ?2",
+                      {keep, limit}));
+}
+
+std::vector<std::string> SqliteReads::tasks_with_choice_requested(std::string_view node_id) const {
+  return ids(
+      database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND choice_requested <> ''", {node_id}));
+}
+
+std::optional<MessageRecord> SqliteReads::message(std::string_view poster, std::string_view id) const {
+  auto row = database_.query(
+      "SELECT " + std::string(kMessageColumns) + " FROM messages WHERE poster = ?1 AND id = ?2",
+      {poster, id});
+  if (!row.step()) return std::nullopt;
+  return read_message(row);
+}
+
+std::vector<MessageRecord> SqliteReads::messages(const MessageFilter& filter, std::int64_t before,
+                                                 std::size_t limit) const {
+  std::string sql = "SELECT " + std::string(kMessageColumns) +
+                    " FROM messages WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4";
+  if (!filter.room_id.empty()) sql += " AND room_id = ?2";
+  if (!filter.node_id.empty()) sql += " AND poster = ?3";
+  if (!filter.task_id.empty()) sql += " AND task_id <> '' AND task_id = ?4";
+  auto row = database_.query(
+      sql + " ORDER BY sequence DESC LIMIT ?5",
+      {before > 0 ? before : INT64_MAX, filter.room_id, filter.node_id, filter.task_id, limit});
+  std::vector<MessageRecord> records;
+  std::size_t bytes = 0;
+  while (!(bytes > kPageBytes && records.size() > 1) && row.step()) {
+    records.push_back(read_message(row));
+    bytes += records.back().message.content.size();
+  }
+  return records;
+}
+
 std::vector<OutputChunk> SqliteReads::output(std::string_view task_id, std::int64_t run) const {
   auto row = database_.query(
       "SELECT stream, offset, bytes FROM output WHERE task_id = ?1 AND run = ?2 ORDER BY stream, offset",

@@ -11,9 +11,10 @@ std::int64_t SqliteWrites::insert_task(const TaskRecord& record) {
       "paused, add_time, "
       "sent_time, start_time, end_time, updated_at, next_run_at, run_count, missed_count, "
       "cancel_requested_at, deleted_at, "
-      "digest, created_by, offered, decided_alone, directive) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+      "digest, created_by, offered, decided_alone, directive, occurrence, chosen, choice_requested, "
+      "choice_occurrence) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
       "?10, ?11, ?12, ?13, ?14, ?15, "
-      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
+      "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
       {spec.id,
        spec.node_id,
        spec.type,
@@ -39,7 +40,11 @@ std::int64_t SqliteWrites::insert_task(const TaskRecord& record) {
        record.created_by,
        record.offered,
        record.decided_alone,
-       record.directive});
+       record.directive,
+       state.occurrence,
+       choice_text(state.chosen),
+       choice_text(state.choice_requested),
+       record.choice_occurrence});
   const std::int64_t sequence = database_.last_insert_id();
   database_.execute("INSERT INTO task_payloads(sequence, data, result) VALUES(?1, ?2, ?3)",
                     {sequence, spec.data, state.result});
@@ -59,11 +64,30 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
       "UPDATE tasks SET status = ?2, reason = ?3, detail = ?4, paused = ?5, sent_time = ?6, start_time = ?7, "
       "end_time = ?8, updated_at = ?9, next_run_at = ?10, run_count = ?11, missed_count = ?12, "
       "cancel_requested_at = ?13, "
-      "deleted_at = ?14, offered = ?15, decided_alone = ?16, in_doubt = ?17 WHERE sequence = ?1",
-      {record.sequence, to_string(state.status), state.reason, state.detail, state.paused, state.sent_time,
-       state.start_time, state.end_time, state.updated_at, state.next_run_at, state.run_count,
-       state.missed_count, state.cancel_requested_at, state.deleted_at, record.offered, record.decided_alone,
-       record.in_doubt});
+      "deleted_at = ?14, offered = ?15, decided_alone = ?16, in_doubt = ?17, occurrence = ?18, chosen = ?19, "
+      "choice_requested = ?20, choice_occurrence = ?21, choice_directive = ?22 WHERE sequence = ?1",
+      {record.sequence,
+       to_string(state.status),
+       state.reason,
+       state.detail,
+       state.paused,
+       state.sent_time,
+       state.start_time,
+       state.end_time,
+       state.updated_at,
+       state.next_run_at,
+       state.run_count,
+       state.missed_count,
+       state.cancel_requested_at,
+       state.deleted_at,
+       record.offered,
+       record.decided_alone,
+       record.in_doubt,
+       state.occurrence,
+       choice_text(state.chosen),
+       choice_text(state.choice_requested),
+       record.choice_occurrence,
+       record.choice_directive});
   if (!state.result.empty()) {
     database_.execute("UPDATE task_payloads SET result = ?2 WHERE sequence = ?1",
                       {record.sequence, state.result});
@@ -91,13 +115,24 @@ void SqliteWrites::mark_offered(std::string_view task_id, std::int64_t directive
   database_.execute("UPDATE tasks SET offered = 1, directive = ?2 WHERE id = ?1", {task_id, directive});
 }
 
+void SqliteWrites::mark_choice_offered(std::string_view task_id, std::int64_t directive) {
+  database_.execute("UPDATE tasks SET choice_directive = ?2 WHERE id = ?1", {task_id, directive});
+}
+
 void SqliteWrites::mark_all_offered(std::string_view node_id) {
+  forget_choice_numbers(node_id);
   database_.execute(
       "UPDATE tasks SET offered = 1, directive = 0 WHERE node_id = ?1 AND (offered = 0 OR directive <> 0)",
       {node_id});
 }
 
+void SqliteWrites::forget_choice_numbers(std::string_view node_id) {
+  database_.execute("UPDATE tasks SET choice_directive = 0 WHERE node_id = ?1 AND choice_requested <> ''",
+                    {node_id});
+}
+
 void SqliteWrites::clear_directive_numbers(std::string_view node_id) {
+  forget_choice_numbers(node_id);
   database_.execute("UPDATE tasks SET directive = 0 WHERE node_id = ?1 AND directive <> 0", {node_id});
 }
 
@@ -121,11 +156,54 @@ void SqliteWrites::insert_tombstone(const TombstoneRecord& record) {
 
 void SqliteWrites::put_run(const Run& run) {
   database_.execute(
-      "INSERT INTO runs(task_id, number, status, reason, start_time, end_time, result) VALUES(?1, ?2, ?3, "
-      "?4, ?5, ?6, ?7) "
+      "INSERT INTO runs(task_id, number, status, reason, start_time, end_time, result, occurrence, "
+      "option) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) "
       "ON CONFLICT(task_id, number) DO UPDATE SET status = ?3, reason = ?4, start_time = ?5, end_time = ?6, "
-      "result = ?7",
-      {run.task_id, run.number, to_string(run.status), run.reason, run.start_time, run.end_time, run.result});
+      "result = ?7, occurrence = ?8, option = ?9",
+      {run.task_id, run.number, to_string(run.status), run.reason, run.start_time, run.end_time, run.result,
+       run.occurrence, run.option});
+}
+
+bool SqliteWrites::trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) {
+  const auto number = [&](std::string_view sql, std::int64_t first, std::int64_t second) {
+    auto row = database_.query(sql, {task_id, first, second});
+    return row.step() ? row.optional_integer(0) : std::nullopt;
+  };
+  const auto last =
+      number("SELECT number FROM runs WHERE task_id = ?1 AND ?2 = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3",
+             0, keep);
+  std::optional<std::int64_t> part;
+  if (last) {
+    part = number(
+        "SELECT number FROM runs WHERE task_id = ?1 AND number <= ?2 AND status <> 'running' ORDER BY number "
+        "LIMIT 1 OFFSET ?3",
+        *last, static_cast<std::int64_t>(limit));
+    remove_runs(task_id, part ? *part - 1 : *last);
+  }
+  if (part) return false;
+  database_.execute("UPDATE tasks SET trimmed_runs = max(run_count - ?2, 0) WHERE id = ?1", {task_id, keep});
+  return true;
+}
+
+/// Those up to `last` that have ended, with their output.
+void SqliteWrites::remove_runs(std::string_view task_id, std::int64_t last) {
+  std::int64_t bytes = 0;
+  {
+    auto row = database_.query(
+        "SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM runs WHERE task_id = ?1 AND number <= ?2 "
+        "AND status <> 'running'",
+        {task_id, last});
+    if (row.step()) bytes = row.integer(0);
+  }
+  database_.execute(
+      "UPDATE tasks SET device_bytes = max(device_bytes - ?2, 0) WHERE id = ?1 AND created_by = 'device'",
+      {task_id, bytes});
+  database_.execute(
+      "DELETE FROM output WHERE task_id = ?1 AND run <= ?2 AND run NOT IN (SELECT number FROM runs WHERE "
+      "task_id = ?1 AND number <= ?2 AND status = 'running')",
+      {task_id, last});
+  database_.execute("DELETE FROM runs WHERE task_id = ?1 AND number <= ?2 AND status <> 'running'",
+                    {task_id, last});
 }
 
 void SqliteWrites::set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) {

@@ -1,5 +1,7 @@
 #include "server/store/sqlite/writes.hpp"
 
+#include <algorithm>
+
 #include "server/store/sqlite/rows.hpp"
 
 // Operators, enrolment, nodes, directives, orphans, idempotency; tasks are in task_writes.cpp.
@@ -142,6 +144,10 @@ void SqliteWrites::offer_directive(std::int64_t position, const Cursor& cursor) 
                     {position, cursor.sequence, cursor.chain});
 }
 
+void SqliteWrites::remove_directive(std::int64_t position) {
+  database_.execute("DELETE FROM directives WHERE position = ?1", {position});
+}
+
 void SqliteWrites::remove_queued(std::string_view task_id) {
   database_.execute("DELETE FROM directives WHERE task_id = ?1 AND sequence IS NULL", {task_id});
 }
@@ -157,6 +163,38 @@ void SqliteWrites::remove_directives(std::string_view node_id) {
 void SqliteWrites::insert_orphan(const OrphanRecord& record) {
   database_.execute("INSERT INTO orphans(node_id, task_id, kind, line, time) VALUES(?1, ?2, ?3, ?4, ?5)",
                     {record.node_id, record.task_id, record.kind, record.line, record.time});
+}
+
+bool SqliteWrites::insert_message(const MessageRecord& record, UnixMilliseconds now) {
+  constexpr std::size_t kRowBytes = 256;  // what a row costs besides its content, about
+  const RoomMessage& message = record.message;
+  return database_.execute(
+             "INSERT OR IGNORE INTO messages(poster, id, node_id, posted_by, room_id, world_id, task_id, "
+             "run, "
+             "content, time, kept_from, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             {record.poster, message.id, message.node_id, record.by, message.room_id, message.world_id,
+              message.task_id, message.run, message.content, message.time, std::min(message.time, now),
+              message.content.size() + kRowBytes}) > 0;
+}
+
+void SqliteWrites::trim_messages(std::string_view poster, const MessageBudget& budget) {
+  constexpr int kAtOnce = 100;  // more than a few only after the budget was lowered
+  for (int i = 0; i < kAtOnce; ++i) {
+    {
+      auto row = database_.query("SELECT count, bytes FROM message_totals WHERE poster = ?1", {poster});
+      if (!row.step() || (row.integer(0) <= budget.count && row.integer(1) <= budget.bytes)) return;
+    }
+    database_.execute(
+        "DELETE FROM messages WHERE sequence = (SELECT min(sequence) FROM messages WHERE poster = ?1)",
+        {poster});
+  }
+}
+
+std::size_t SqliteWrites::remove_messages_before(UnixMilliseconds before, std::size_t limit) {
+  return static_cast<std::size_t>(
+      database_.execute("DELETE FROM messages WHERE sequence IN (SELECT sequence FROM messages WHERE "
+                        "kept_from < ?1 ORDER BY kept_from LIMIT ?2)",
+                        {before, limit}));
 }
 
 void SqliteWrites::insert_idempotency(const IdempotencyRecord& record) {

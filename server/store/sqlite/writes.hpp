@@ -32,6 +32,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void clear_result(std::string_view task_id) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
+  void mark_choice_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;
   void clear_directive_numbers(std::string_view node_id) override;
   void mark_in_doubt(std::string_view node_id, bool also_offered) override;
@@ -42,9 +43,15 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 
+  bool trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) override;
+  bool insert_message(const MessageRecord& record, UnixMilliseconds now) override;
+  void trim_messages(std::string_view poster, const MessageBudget& budget) override;
+  std::size_t remove_messages_before(UnixMilliseconds before, std::size_t limit) override;
+
   void append_directive(const DirectiveRecord& record) override;
   void set_directive_body(std::int64_t position, std::string_view body) override;
   void offer_directive(std::int64_t position, const Cursor& cursor) override;
+  void remove_directive(std::int64_t position) override;
   void remove_queued(std::string_view task_id) override;
   void remove_acknowledged(std::string_view node_id, std::int64_t sequence) override;
   void remove_directives(std::string_view node_id) override;
@@ -58,6 +65,8 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   [[nodiscard]] std::vector<std::string>& touched() { return touched_; }
 
  private:
+  void forget_choice_numbers(std::string_view node_id);
+  void remove_runs(std::string_view task_id, std::int64_t last);
   void put_tags(std::int64_t sequence, const std::vector<std::string>& tags);
 
   std::vector<std::string> touched_;

@@ -100,6 +100,8 @@ json example(const json& document, json schema) {
       schema["type"].is_array() ? schema["type"][0].get<std::string>() : schema["type"].get<std::string>();
   if (type == "integer") return std::max<std::int64_t>(schema.value("minimum", std::int64_t{1}), 2000);
   if (type == "boolean") return true;
+  if (type == "array" && schema["items"].contains("$ref"))
+    return json::array({example(document, schema["items"])});
   if (type == "array") return json::array({"x"});
   if (type == "string") return "x";
   json value = json::object();
@@ -122,12 +124,15 @@ TEST_F(ApiTest, EveryDocumentedFieldOfARequestIsKnownAndNoOther) {
       {"TaskChanges", "PATCH", task_path, json::object()},
       {"NodeChanges", "PATCH", "/v1/nodes/" + device.id, json::object()},
       {"EnrollmentTokenRequest", "POST", "/v1/enrollment-tokens", json::object()},
+      {"MessageRequest", "POST", "/v1/messages", {{"roomId", "r"}, {"content", json::object()}}},
       {"OperatorRequest", "POST", "/v1/operators", {{"role", "viewer"}}},
   };
   for (const auto& each : cases) {
     for (const auto& [name, schema] :
          openapi.document()["components"]["schemas"][each.schema]["properties"].items()) {
       json body = each.base;
+      const bool is_about_choices = name == "defaultChoice" || name == "choiceExpiresAt" || name == "chooser";
+      if (is_about_choices) body["choices"] = json::array({{{"name", "x"}}});
       body[name] = example(openapi.document(), schema);
       if (name == "id") body[name] = make_uuid(clock.wall());
       if (name == "nodeId" || name == "replace") body[name] = device.id;

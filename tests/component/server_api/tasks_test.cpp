@@ -277,8 +277,10 @@ TEST_F(TasksApi, BadBodiesChangeNothing) {
         "{\"type\":\"\xff\"}"}) {
     bad(body, 400);
   }
-  bad(R"({"type":"echo","schedule":{"updateInterval":60000}})", 422);
-  bad(R"({"type":"echo","choices":[]})", 422);
+  bad(R"({"type":"echo","schedule":{"updateInterval":999}})", 400);
+  bad(R"({"type":"echo","schedule":{"updateInterval":60000,"overlap":"never"}})", 400);
+  bad(R"({"type":"echo","choices":[{"name":"a"},{"name":"a"}]})", 400);
+  bad(R"({"type":"echo","defaultChoice":"a"})", 400);
   std::string deep = R"({"type":"echo","data":{"a":)" + std::string(limits::kJsonDepth, '[') +
                      std::string(limits::kJsonDepth, ']') + "}}";
   bad(deep, 400);

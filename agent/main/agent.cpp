@@ -46,6 +46,8 @@ Result<std::unique_ptr<Ledger>> open_ledger(const AgentOptions& options, const o
   settings.boot_id = os::boot_id();
   settings.outbox_budget = options.outbox_bytes;
   settings.retention = options.retention.count();
+  settings.keep_runs = options.keep_runs;
+  settings.keep_messages = options.keep_messages;
   const auto file = folders.state / "ledger.db";
   auto ledger = Ledger::open(file, clock, std::move(settings));
   if (!ledger) {

@@ -31,6 +31,8 @@ struct AgentOptions {
   std::filesystem::path workers_folder;  ///< empty: workers in the configuration folder
   std::chrono::milliseconds shutdown_drain{0};
   std::chrono::milliseconds retention{0};
+  unsigned keep_runs = 100;
+  unsigned keep_messages = 10'000;
   std::int64_t outbox_bytes = 0;
   std::string console_group;
   std::string console_view_group;

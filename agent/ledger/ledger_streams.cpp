@@ -3,6 +3,7 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/message.hpp"
 
 namespace agenttask::agent {
@@ -124,7 +125,7 @@ void Receiver::update(std::int64_t sequence, const UpdateDirective& directive) {
   if (auto applied = write_.update(*row, directive.changes); !applied) {
     const Error& error = applied.error();
     refuse(sequence, id, error.code == ErrorCode::conflict ? "ended" : to_string(error.code),
-           error.field.empty() ? error.message : error.field + ": " + error.message);
+           with_field(error.field, error.message));
   }
 }
 

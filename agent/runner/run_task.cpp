@@ -5,6 +5,7 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/runner/runner_body.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
@@ -119,9 +120,8 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker) {
     detail = std::string("the worker's check threw: ") + error.what();
   }
   if (!valid) {
-    const Error& error = valid.error();
-    return settle(ledger_.fail(task.spec.id, reason::kInvalid,
-                               error.field.empty() ? error.message : error.field + ": " + error.message));
+    return settle(
+        ledger_.fail(task.spec.id, reason::kInvalid, with_field(valid.error().field, valid.error().message)));
   }
   if (*valid) return true;
   return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, detail, kAskAgain));

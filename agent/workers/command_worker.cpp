@@ -4,6 +4,7 @@
 
 #include "agent/workers/builtin_workers.hpp"
 #include "platform/base/encoding.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/os/process.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_request.hpp"
@@ -84,7 +85,7 @@ WorkResult not_started(const Error& error, const RunContext& context) {
   result.reason = error.code == ErrorCode::invalid || error.code == ErrorCode::unsupported
                       ? reason::kInvalid
                       : reason::kWorkerError;
-  result.detail = error.field.empty() ? error.message : error.field + ": " + error.message;
+  result.detail = with_field(error.field, error.message);
   result.data = encode_json(to_data(os::ProcessOutcome{}, context, false));
   return result;
 }

@@ -103,8 +103,9 @@ Health read_status(const json& answer, UnixMilliseconds now) {
     health.problems.push_back("the ledger fails, so no work is started: " + problem);
   }
   if (const std::string quarantine = text_of(answer, "quarantine"); !quarantine.empty()) {
-    health.problems.push_back("the server holds this device in quarantine, so no work is started (" +
-                              quarantine + "); an operator releases it, or it enrols again");
+    health.problems.push_back(
+        "the server holds this device in quarantine, so no work is started (" + quarantine +
+        "); an operator releases it (agenttask fleet node release NODE), or it enrols again");
   }
   find_server_problems(server, now, health.problems);
   const auto bytes = integer_of(ledger, "outboxBytes");

@@ -98,7 +98,9 @@ TEST_F(CommandLine, WithoutAnAgentItSaysHowToGetOne) {
 
 TEST_F(CommandLine, CompletionKnowsTheVerbs) {
   EXPECT_EQ(call({"completion", "bash"}), 0);
-  EXPECT_NE(output_.find("\"fleet node\") words=\""), std::string::npos) << output_;
+  const auto node = output_.find("\"fleet node\") words=\"");
+  ASSERT_NE(node, std::string::npos) << output_;
+  EXPECT_LT(output_.find(" release", node), output_.find('\n', node)) << output_;
   EXPECT_NE(output_.find("complete -o default -F _agenttask agenttask"), std::string::npos);
   EXPECT_EQ(call({"completion", "tcsh"}), kFailure);
 }

@@ -73,6 +73,10 @@ class Ledger {
   /// and has not started is cancelled, what runs goes on but is not run again, and what was not reported yet
   /// goes nowhere. Tasks made on this device stay, and the next server gets a snapshot.
   [[nodiscard]] Result<AdoptedNode> adopt_node(std::string_view node_id);
+  /// The device belongs to no server. A quarantine, which nobody could end any more, is over; what the server
+  /// asked for and has not started is cancelled then, as another device may have it, and what runs is not run
+  /// again. Without a quarantine nothing changes.
+  [[nodiscard]] Result<void> leave_server();
 
   // ---- what people on the device ask
 

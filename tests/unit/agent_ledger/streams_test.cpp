@@ -416,5 +416,45 @@ TEST_F(LedgerStreams, InQuarantineNothingIsStartedUntilAnAnswerNoLongerSaysSo) {
   EXPECT_TRUE(ledger_->start(id(1))->run);
 }
 
+TEST_F(LedgerStreams, AQuarantineEndsWithTheServerItWasOf) {
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.quarantined = "two ledgers";
+  const auto quarantine = [&] {
+    ASSERT_TRUE(ledger_->receive(answer));
+    ASSERT_TRUE(ledger_->held());
+    changes_.clear();
+  };
+  auto repeated = spec();
+  repeated.options.on_interrupt = OnInterrupt::rerun;
+  deliver(task(id(1)), task(id(2), repeated));
+  const auto running = start(id(2)).number;
+  const std::string local = create();
+  changes_.clear();
+  ASSERT_TRUE(ledger_->leave_server());
+  EXPECT_TRUE(changes_.empty()) << "without a quarantine all goes on";
+  EXPECT_EQ((std::vector{id(1), local}), ready_ids());
+
+  quarantine();
+  ASSERT_TRUE(ledger_->leave_server());
+  ASSERT_FALSE(changes_.empty());
+  EXPECT_TRUE(changes_.back().hold);
+  EXPECT_FALSE(ledger_->held());
+  EXPECT_EQ("", ledger_->status()->quarantine);
+  EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status) << "another device may have it, too";
+  EXPECT_NE(std::string::npos, get(id(1)).state.detail.find("quarantine"));
+  EXPECT_EQ(TaskStatus::failed, end(id(2), running, failure(reason::kInterrupted)).state.status);
+  EXPECT_EQ(std::vector{local}, ready_ids());
+
+  quarantine();
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  EXPECT_TRUE(ledger_->held()) << "it is the same node still";
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  EXPECT_FALSE(ledger_->held());
+  reopen();
+  EXPECT_FALSE(ledger_->held());
+  EXPECT_TRUE(ledger_->start(local)->run);
+}
+
 }  // namespace
 }  // namespace agenttask::agent

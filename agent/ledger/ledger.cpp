@@ -26,7 +26,7 @@ Error other_request(std::string_view id) {
 }
 
 constexpr std::string_view kOfServer =
-    " AND sequence NOT IN (SELECT task FROM local_tasks) ORDER BY sequence";
+    " AND node_id = ?1 AND sequence NOT IN (SELECT task FROM local_tasks) ORDER BY sequence";
 
 /// How many of a server's tasks were left, and what became of them.
 struct LeftTasks {
@@ -34,10 +34,11 @@ struct LeftTasks {
   std::int64_t running = 0;
 };
 
-/// What the server asked for starts no more, and what runs is not run again. `why` is said in their details.
-LeftTasks leave_tasks(LedgerWrite& write, const std::string& why) {
+/// What the server of `node` asked for starts no more, and what runs is not run again. `why` is said in their
+/// details.
+LeftTasks leave_tasks(LedgerWrite& write, const std::string& node, const std::string& why) {
   const auto tasks = [&](std::string_view which) {
-    return load_tasks(write.database, std::string(which) + std::string(kOfServer), {});
+    return load_tasks(write.database, std::string(which) + std::string(kOfServer), {node});
   };
   LeftTasks left;
   for (auto& row : tasks("WHERE queue IS NOT NULL")) {
@@ -185,14 +186,16 @@ Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
       stream.outbox_reports = stream.outbox_bytes = 0;
       write.database.execute("DELETE FROM outbox");
       write.database.execute("UPDATE tasks SET reported = 0");
-      const auto left =
-          leave_tasks(write, "this device is another node now, and node " + adopted.former_node +
-                                 ", for which it was, is gone and does not hear how it ends");
+      const auto left = leave_tasks(write, adopted.former_node,
+                                    "this device is another node now, and node " + adopted.former_node +
+                                        ", for which it was, is gone and does not hear how it ends");
       adopted.cancelled = left.cancelled;
       adopted.running = left.running;
     }
     end_quarantine(write);
-    write.database.execute("UPDATE tasks SET node_id = ?1", {node_id});
+    // What the former one's server asked for stays its own, and the next server does not hear of it.
+    write.database.execute("UPDATE tasks SET node_id = ?1 WHERE sequence IN (SELECT task FROM local_tasks)",
+                           {node_id});
     return adopted;
   });
 }
@@ -203,7 +206,8 @@ Result<void> Ledger::leave_server() {
   if (!quarantine) return quarantine.error();
   if (quarantine->empty()) return {};
   return body_->write([](LedgerWrite& write) -> Result<void> {
-    (void)leave_tasks(write, "this device left its server while it was in quarantine there");
+    (void)leave_tasks(write, write.stream.node_id,
+                      "this device left its server while it was in quarantine there");
     end_quarantine(write);
     return {};
   });

@@ -67,7 +67,7 @@ void LedgerWrite::finish() {
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
-  if (stream.epoch == 0) return;
+  if (stream.epoch == 0 || (about != nullptr && is_former(*about))) return;
   report.sequence = stream.reports.sequence + 1;
   const std::string line = encode(report);
   stream.reports = agenttask::advance(stream.reports, line);
@@ -285,7 +285,8 @@ void LedgerWrite::resync(std::int64_t epoch) {
   database.execute("DELETE FROM outbox");
   std::vector<std::string> ids;
   {
-    auto statement = database.query("SELECT id FROM tasks ORDER BY sequence");
+    auto statement =
+        database.query("SELECT id FROM tasks WHERE node_id = ?1 ORDER BY sequence", {stream.node_id});
     while (statement.step()) ids.push_back(statement.text(0));
   }
   for (const auto& id : ids) {
@@ -298,7 +299,8 @@ void LedgerWrite::resync(std::int64_t epoch) {
   }
   std::vector<std::string> remembered;
   {
-    auto statement = database.query("SELECT id FROM remembered ORDER BY end_time, id");
+    auto statement = database.query("SELECT id FROM remembered WHERE node_id = ?1 ORDER BY end_time, id",
+                                    {stream.node_id});
     while (statement.step()) remembered.push_back(statement.text(0));
   }
   for (const auto& id : remembered) report_remembered(id);

@@ -172,7 +172,13 @@ CREATE TABLE quarantine (
 ) STRICT;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
+// Whose the removed task was: no other server is told of it.
+constexpr std::string_view kVersion6 = R"sql(
+ALTER TABLE remembered ADD COLUMN node_id TEXT NOT NULL DEFAULT '';
+UPDATE remembered SET node_id = (SELECT node_id FROM stream);
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
 
 }  // namespace
 

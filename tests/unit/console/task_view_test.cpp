@@ -168,6 +168,13 @@ TEST(Health, FindsWhatIsWrong) {
   EXPECT_EQ(with(R"({"ledgerProblem":"disk full"})"), 1U);
   EXPECT_EQ(with(R"({"ledger":{"outboxBytes":990}})"), 1U);
   EXPECT_EQ(with(R"({"server":{"state":"not-enrolled"}})"), 0U);
+  EXPECT_EQ(read_status(good, kNow).page.find("Was node"), std::string::npos);
+  json moved = good;
+  moved["formerNodes"] = json::parse(R"([{"nodeId":"n0","tasks":3,"running":1},{"nodeId":"n-","tasks":1}])");
+  const auto page = read_status(moved, kNow).page;
+  EXPECT_NE(page.find("n0, 3 tasks of it are kept here, 1 still running"), std::string::npos) << page;
+  EXPECT_NE(page.find("n-, 1 task of it is kept here\n"), std::string::npos) << page;
+  EXPECT_TRUE(read_status(moved, kNow).problems.empty());
   EXPECT_EQ(read_status(json::object(), kNow).problems.size(), 0U);  // any shape is survived
 }
 

@@ -8,6 +8,7 @@
 
 #include "agent/console/exit_code.hpp"
 #include "agent/console/text.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/os/system_clock.hpp"
 
 namespace agenttask::console {
@@ -105,9 +106,7 @@ int Console::fail(const Problem& problem) const {
   }
   std::string message = problem.detail.empty() ? problem.code : problem.detail;
   const bool about_input = problem.status == 400 || problem.status == 422;
-  if (about_input && !problem.field.empty() && message.find(problem.field) == std::string::npos) {
-    message = problem.field + ": " + message;
-  }
+  if (about_input) message = with_field(problem.field, message);
   screen.say(message);
   return kFailure;
 }

@@ -29,8 +29,7 @@ constexpr std::array kAdvice{
     Advice{reason::kNoSlot,
            "It starts as soon as a running task ends; agenttask list --status running shows them."},
     Advice{reason::kKeyHeld, "It starts when the running task with the same key ends."},
-    Advice{reason::kPaused,
-           "Nothing of it starts; agenttask resume lets it go on, agenttask run makes an extra run."},
+    Advice{reason::kPaused, "It starts no more by itself; agenttask run makes an extra run meanwhile."},
     Advice{reason::kValidateFalse, "Its worker said that it may not run yet; it is asked again."},
     Advice{reason::kQuarantined, "An operator has to release the device, or it has to enrol again."},
     Advice{reason::kHeld, "The device starts nothing new; agenttask release lets it go on."},
@@ -140,9 +139,9 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   }
   std::string text = "Task " + view->task.spec.id + " (" + printable(view->task.spec.type) + ")\n";
   text += situation(view->task, printable(reason), now) + ".\n";
-  // While it runs the situation says it all.
-  if (!detail.empty() && state.status != TaskStatus::running)
-    text += sentence(printable_lines(detail)) + "\n";
+  // While it runs the situation says it all, and of a question what follows does.
+  const bool says_all = state.status == TaskStatus::running || state.status == TaskStatus::awaiting_choice;
+  if (!detail.empty() && !says_all) text += sentence(printable_lines(detail)) + "\n";
   if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
   text += about_schedule(view->task, now);
   return text;

@@ -44,6 +44,20 @@ std::string describe_tasks(const json& counts) {
   return text.empty() ? "none" : text;
 }
 
+/// Nodes that this device was, a line each.
+void add_former_nodes(const json& answer, Fields& fields) {
+  const json* former = member_of(answer, "formerNodes");
+  if (former == nullptr || !former->is_array()) return;
+  for (const json& node : *former) {
+    const auto tasks = integer_of(node, "tasks").value_or(0);
+    const auto running = integer_of(node, "running").value_or(0);
+    fields.add("Was node",
+               text_of(node, "nodeId") + ", " + std::to_string(tasks) +
+                   (tasks == 1 ? " task of it is" : " tasks of it are") + " kept here" +
+                   (running == 0 ? std::string() : ", " + std::to_string(running) + " still running"));
+  }
+}
+
 std::string describe_outbox(const json& ledger) {
   const auto reports = integer_of(ledger, "outboxReports");
   if (!reports) return {};
@@ -103,8 +117,9 @@ Health read_status(const json& answer, UnixMilliseconds now) {
     health.problems.push_back("the ledger fails, so no work is started: " + problem);
   }
   if (const std::string quarantine = text_of(answer, "quarantine"); !quarantine.empty()) {
-    health.problems.push_back("the server holds this device in quarantine, so no work is started (" +
-                              quarantine + "); an operator releases it, or it enrols again");
+    health.problems.push_back(
+        "the server holds this device in quarantine, so no work is started (" + quarantine +
+        "); an operator releases it (agenttask fleet node release NODE), or it enrols again");
   }
   find_server_problems(server, now, health.problems);
   const auto bytes = integer_of(ledger, "outboxBytes");
@@ -130,6 +145,7 @@ Health read_status(const json& answer, UnixMilliseconds now) {
   if (const std::string id = text_of(answer, "nodeId"); !id.empty())
     node += node.empty() ? id : " (" + id + ")";
   fields.add("Node", node);
+  add_former_nodes(answer, fields);
   fields.add("Server", describe_server(server, now));
   fields.add("Tasks", describe_tasks(object_of(answer, "tasks")));
   fields.add("Slots", std::to_string(busy) + " of " +

@@ -465,6 +465,10 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     answer["tasks"] = std::move(counts);
     answer["hold"] = ledger->held_by != HeldBy::nobody;
     if (!ledger->quarantine.empty()) answer["quarantine"] = ledger->quarantine;
+    for (const FormerNode& former : ledger->former_nodes) {
+      answer["formerNodes"].push_back(
+          {{"nodeId", former.node_id}, {"tasks", former.tasks}, {"running", former.running}});
+    }
     if (const auto name = name_of(ledger->held_by); !name.empty()) answer["heldBy"] = name;
     answer["nodeId"] = ledger->node_id;  // without a link to ask, the last node that the tasks belonged to
     answer["ledger"] = {{"fileBytes", ledger->file_bytes},

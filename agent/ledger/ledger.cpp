@@ -20,28 +20,40 @@ Error other_request(std::string_view id) {
 }
 
 constexpr std::string_view kOfServer =
-    " AND sequence NOT IN (SELECT task FROM local_tasks) ORDER BY sequence";
+    " AND node_id = ?1 AND sequence NOT IN (SELECT task FROM local_tasks) ORDER BY sequence";
 
-/// Nobody asks for the former node's tasks any more, nor hears of them.
-void leave_node(LedgerWrite& write, AdoptedNode& adopted) {
+/// How many of a server's tasks were left, and what became of them.
+struct LeftTasks {
+  std::int64_t cancelled = 0;
+  std::int64_t running = 0;
+};
+
+/// What the server of `node` asked for starts no more, and what runs is not run again. `why` is said in their
+/// details.
+LeftTasks leave_tasks(LedgerWrite& write, const std::string& node, const std::string& why) {
   const auto tasks = [&](std::string_view which) {
-    return load_tasks(write.database, std::string(which) + std::string(kOfServer), {});
+    return load_tasks(write.database, std::string(which) + std::string(kOfServer), {node});
   };
+  LeftTasks left;
   for (auto& row : tasks("WHERE queue IS NOT NULL")) {
-    write.end_without_run(row, TaskStatus::cancelled, "",
-                          "cancelled before it started: this device is another node now, and node " +
-                              adopted.former_node + ", for which it was, is gone");
-    ++adopted.cancelled;
+    write.end_without_run(row, TaskStatus::cancelled, "", "cancelled before it started: " + why);
+    ++left.cancelled;
   }
   for (auto& row : tasks("WHERE status = 'running'")) {
     row.task.spec.options.retry.reset();
     row.task.spec.options.on_interrupt = OnInterrupt::fail;
-    row.task.state.detail = "goes on, once: this device is another node now, and node " +
-                            adopted.former_node + ", for which it was, does not hear how it ends";
+    row.task.spec.schedule.update_interval.reset();
+    row.task.state.detail = "goes on, once: " + why;
     save_task(write.database, row);
     write.change.tasks.push_back(row.task.spec.id);
-    ++adopted.running;
+    ++left.running;
   }
+  return left;
+}
+
+/// It was between this ledger and a server that is not the device's any more.
+void end_quarantine(LedgerWrite& write) {
+  if (write.database.execute("DELETE FROM quarantine") > 0) write.change.hold = write.change.work = true;
 }
 
 }  // namespace
@@ -203,10 +215,33 @@ Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
       write.database.execute("UPDATE tasks SET reported = 0");
       write.database.execute("UPDATE runs SET reported = 0");
       write.database.execute("UPDATE messages SET reported = 0");
-      leave_node(write, adopted);
+      const auto left = leave_tasks(write, adopted.former_node,
+                                    "this device is another node now, and node " + adopted.former_node +
+                                        ", for which it was, is gone and does not hear how it ends");
+      adopted.cancelled = left.cancelled;
+      adopted.running = left.running;
     }
-    write.database.execute("UPDATE tasks SET node_id = ?1", {node_id});
+    end_quarantine(write);
+    // What the former one's server asked for stays its own, and the next server does not hear of it.
+    write.database.execute("UPDATE tasks SET node_id = ?1 WHERE sequence IN (SELECT task FROM local_tasks)",
+                           {node_id});
+    write.database.execute(
+        "UPDATE messages SET node_id = ?1 WHERE task_id NOT IN (SELECT id FROM tasks WHERE node_id <> ?1)",
+        {node_id});
     return adopted;
+  });
+}
+
+Result<void> Ledger::leave_server() {
+  const auto quarantine = body_->read(
+      [](storage::Database& database) -> Result<std::string> { return load_quarantine(database); });
+  if (!quarantine) return quarantine.error();
+  if (quarantine->empty()) return {};
+  return body_->write([](LedgerWrite& write) -> Result<void> {
+    (void)leave_tasks(write, write.stream.node_id,
+                      "this device left its server while it was in quarantine there");
+    end_quarantine(write);
+    return {};
   });
 }
 

@@ -75,8 +75,14 @@ class Ledger {
   [[nodiscard]] Result<void> incarnation_acknowledged();
   /// Whose tasks these are, after enrolment. Another node than before: what the former one's server asked for
   /// and has not started is cancelled, what runs goes on but is not run again, and what was not reported yet
-  /// goes nowhere. Tasks made on this device stay, and the next server gets a snapshot.
+  /// goes nowhere. Tasks made on this device stay, and the next server gets a snapshot of them. Those of the
+  /// former node stay readable here until retention; no other server hears of them, unless it asks for the
+  /// same id, or the device becomes that node again.
   [[nodiscard]] Result<AdoptedNode> adopt_node(std::string_view node_id);
+  /// The device belongs to no server. A quarantine, which nobody could end any more, is over; what the server
+  /// asked for and has not started is cancelled then, as another device may have it, and what runs is not run
+  /// again. Without a quarantine nothing changes.
+  [[nodiscard]] Result<void> leave_server();
 
   // ---- what people on the device ask
 

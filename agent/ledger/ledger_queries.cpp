@@ -150,6 +150,13 @@ Result<LedgerStatus> Ledger::status() {
           status.tasks[*name] = statement.integer(1);
       }
     }
+    {
+      auto statement = database.query(
+          "SELECT node_id, count(*), sum(status = 'running') FROM tasks WHERE node_id <> ?1 GROUP BY node_id",
+          {stream.node_id});
+      while (statement.step())
+        status.former_nodes.push_back({statement.text(0), statement.integer(1), statement.integer(2)});
+    }
     status.outbox_reports = stream.outbox_reports;
     status.outbox_bytes = stream.outbox_bytes;
     status.outbox_budget = body_->options().outbox_budget;

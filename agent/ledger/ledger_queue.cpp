@@ -306,10 +306,11 @@ Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
       const TaskState& state = row.task.state;
       if (!has_ended(state.status)) continue;
       write.database.execute(
-          "INSERT OR REPLACE INTO remembered (id, digest, status, reason, end_time, until)"
-          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+          "INSERT OR REPLACE INTO remembered (id, digest, status, reason, end_time, until, node_id)"
+          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
           {row.task.spec.id, storage::Blob{load_digest(write.database, row.sequence)},
-           to_string(state.status), state.reason, state.end_time, now + 2 * body_->options().retention});
+           to_string(state.status), state.reason, state.end_time, now + 2 * body_->options().retention,
+           row.task.spec.node_id});
       write.erase(row);
     }
     write.database.execute("DELETE FROM remembered WHERE until < ?1", {now});

@@ -188,6 +188,7 @@ std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t ru
         {row.sequence, run, chunk->stream == OutputStream::standard_output ? 0 : 1, chunk->offset,
          storage::Blob{chunk->bytes}});
     write.stream.output_bytes += static_cast<std::int64_t>(chunk->bytes.size());
+    if (write.is_former(row)) continue;
     write.report({0, OutputReport{row.task.spec.id, run, std::move(*chunk)}});
   }
   return dropped;

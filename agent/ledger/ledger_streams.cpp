@@ -4,6 +4,7 @@
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "agent/ledger/occurrences.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/message.hpp"
 
 namespace agenttask::agent {
@@ -38,6 +39,7 @@ class Receiver {
   void take(const SettingsDirective& directive);
   void refuse(std::int64_t sequence, const std::string& task_id, const Error& error);
   void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string_view message);
+  [[nodiscard]] std::optional<TaskRow> load(const std::string& id);
 
   LedgerWrite& write_;
   DurationMilliseconds retention_;
@@ -94,9 +96,28 @@ void Receiver::apply(const Directive& directive) {
       directive.body);
 }
 
+/// A task that this server speaks of is its own, also where a former node's server gave it to this device: an
+/// id runs once, and who asks for it hears how it stands.
+std::optional<TaskRow> Receiver::load(const std::string& id) {
+  auto row = load_task(write_.database, id);
+  if (!row || !write_.is_former(*row)) return row;
+  row->task.spec.node_id = write_.stream.node_id;
+  write_.database.execute("UPDATE tasks SET node_id = ?2 WHERE sequence = ?1",
+                          {row->sequence, row->task.spec.node_id});
+  const TaskState& state = row->task.state;
+  // Nothing of it waits: that was cancelled when the device left the other node.
+  if (has_ended(state.status)) {
+    write_.report({0, EndedReport{id, std::nullopt, state}}, &*row);
+  } else {
+    write_.report({0, StartedReport{id, state.run_count, state.start_time.value_or(write_.now)}}, &*row);
+  }
+  save_task(write_.database, *row);
+  return row;
+}
+
 void Receiver::take(const TaskDirective& directive) {
   const std::string id = normalize_uuid(directive.spec.id);
-  if (load_task(write_.database, id)) return;
+  if (load(id)) return;
   if (write_.remembers(id)) {
     write_.report_remembered(id);
     return;
@@ -104,6 +125,7 @@ void Receiver::take(const TaskDirective& directive) {
   TaskRow row;
   row.task.spec = directive.spec;
   row.task.spec.id = id;
+  row.task.spec.node_id = write_.stream.node_id;
   TaskState& state = row.task.state;
   state.status = TaskStatus::sent;
   state.add_time = directive.add_time;
@@ -117,14 +139,14 @@ void Receiver::take(const TaskDirective& directive) {
 
 void Receiver::update(std::int64_t sequence, const UpdateDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
-  auto row = load_task(write_.database, id);
+  auto row = load(id);
   if (!row) return refuse(sequence, id, unknown_task(id));
   if (auto applied = write_.update(*row, directive.changes); !applied) refuse(sequence, id, applied.error());
 }
 
 void Receiver::cancel(const std::string& task_id, bool deleted) {
   const std::string id = normalize_uuid(task_id);
-  if (auto row = load_task(write_.database, id)) {
+  if (auto row = load(id)) {
     (void)write_.cancel(*row, deleted);
     return;
   }
@@ -132,15 +154,15 @@ void Receiver::cancel(const std::string& task_id, bool deleted) {
   // It may still come, in an answer that is under way or from a server that was restored: it must not run
   // then.
   write_.database.execute(
-      "INSERT INTO remembered (id, digest, status, reason, end_time, until) VALUES (?1, ?2, 'cancelled', '', "
-      "?3, ?4)",
-      {id, storage::Blob{""}, write_.now, write_.now + 2 * retention_});
+      "INSERT INTO remembered (id, digest, status, reason, end_time, until, node_id) VALUES (?1, ?2, "
+      "'cancelled', '', ?3, ?4, ?5)",
+      {id, storage::Blob{""}, write_.now, write_.now + 2 * retention_, write_.stream.node_id});
   write_.report_remembered(id);
 }
 
 void Receiver::choose(std::int64_t sequence, const ChooseDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
-  auto row = load_task(write_.database, id);
+  auto row = load(id);
   if (!row) return refuse(sequence, id, unknown_task(id));
   const auto chosen = agent::choose(write_, *row, directive.made, directive.occurrence);
   if (chosen) return;
@@ -151,7 +173,7 @@ void Receiver::choose(std::int64_t sequence, const ChooseDirective& directive) {
 void Receiver::change(std::int64_t sequence, const std::string& task_id,
                       Result<void> (*action)(LedgerWrite&, TaskRow&)) {
   const std::string id = normalize_uuid(task_id);
-  auto row = load_task(write_.database, id);
+  auto row = load(id);
   if (!row) return refuse(sequence, id, unknown_task(id));
   if (auto changed = change_row(write_, *row, action); !changed) refuse(sequence, id, changed.error());
 }
@@ -165,7 +187,7 @@ void Receiver::take(const SettingsDirective& directive) {
 void Receiver::refuse(std::int64_t sequence, const std::string& task_id, const Error& error) {
   const bool ended = error.code == ErrorCode::conflict && (error.field.empty() || error.field == "status");
   refuse(sequence, task_id, ended ? "ended" : to_string(error.code),
-         error.field.empty() || ended ? error.message : error.field + ": " + error.message);
+         ended ? error.message : with_field(error.field, error.message));
 }
 
 void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_view code,

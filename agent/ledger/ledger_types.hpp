@@ -58,6 +58,13 @@ struct AdoptedNode {
   std::int64_t unreported = 0;  ///< reports for it that were not sent any more
 };
 
+/// What is left of a node that this device was.
+struct FormerNode {
+  std::string node_id;
+  std::int64_t tasks = 0;    ///< that its server gave to this device, those that run among them
+  std::int64_t running = 0;  ///< of these
+};
+
 struct Created {
   Task task;
   bool existed = false;  ///< the same request came before: nothing was created
@@ -97,6 +104,7 @@ struct LedgerStatus {
   std::string last_created;  ///< id of the task created last on this device; empty: none yet
   std::string node_id;       ///< empty before enrolment
   std::string quarantine;    ///< why the server wants nothing started; empty: it does not
+  std::vector<FormerNode> former_nodes;
 };
 
 /// A run whose start is on disk.

@@ -76,7 +76,7 @@ void LedgerWrite::finish() {
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
-  if (stream.epoch == 0) return;
+  if (stream.epoch == 0 || (about != nullptr && is_former(*about))) return;
   report.sequence = stream.reports.sequence + 1;
   const std::string line = encode(report);
   stream.reports = agenttask::advance(stream.reports, line);
@@ -124,10 +124,10 @@ void LedgerWrite::insert_local(TaskRow& row, std::string_view digest) {
 
 void LedgerWrite::post(const RoomMessage& message) {
   database.execute(
-      "INSERT INTO messages (id, room_id, world_id, task_id, run, content, time, reported)"
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+      "INSERT INTO messages (id, node_id, room_id, world_id, task_id, run, content, time, reported)"
+      " VALUES (?1, ?9, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
       {message.id, message.room_id, message.world_id, message.task_id, message.run, message.content,
-       message.time, stream.epoch == 0 ? 0 : stream.reports.sequence + 1});
+       message.time, stream.epoch == 0 ? 0 : stream.reports.sequence + 1, stream.node_id});
   report({0, MessageReport{message}});
 }
 
@@ -323,7 +323,8 @@ void LedgerWrite::report_messages() {
   constexpr std::size_t kAtOnce = 100;
   for (std::int64_t last = 0;;) {
     const auto messages =
-        load_messages(database, "WHERE sequence > ?1 ORDER BY sequence LIMIT ?2", {last, kAtOnce});
+        load_messages(database, "WHERE sequence > ?1 AND node_id = ?3 ORDER BY sequence LIMIT ?2",
+                      {last, kAtOnce, stream.node_id});
     for (const auto& [sequence, message] : messages) {
       report({0, MessageReport{message}});
       database.execute("UPDATE messages SET reported = ?2 WHERE sequence = ?1",
@@ -341,7 +342,8 @@ void LedgerWrite::resync(std::int64_t epoch) {
   database.execute("DELETE FROM outbox");
   std::vector<std::string> ids;
   {
-    auto statement = database.query("SELECT id FROM tasks ORDER BY sequence");
+    auto statement =
+        database.query("SELECT id FROM tasks WHERE node_id = ?1 ORDER BY sequence", {stream.node_id});
     while (statement.step()) ids.push_back(statement.text(0));
   }
   for (const auto& id : ids) {
@@ -357,7 +359,8 @@ void LedgerWrite::resync(std::int64_t epoch) {
   report_messages();
   std::vector<std::string> remembered;
   {
-    auto statement = database.query("SELECT id FROM remembered ORDER BY end_time, id");
+    auto statement = database.query("SELECT id FROM remembered WHERE node_id = ?1 ORDER BY end_time, id",
+                                    {stream.node_id});
     while (statement.step()) remembered.push_back(statement.text(0));
   }
   for (const auto& id : remembered) report_remembered(id);

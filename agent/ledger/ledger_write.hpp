@@ -48,8 +48,11 @@ class LedgerWrite {
   StreamRow stream;     ///< written back by finish()
   LedgerChange change;  ///< told after the commit
 
-  /// Puts a report into the outbox; before the first epoch nothing, as the snapshot will tell it all.
+  /// Puts a report into the outbox; before the first epoch nothing, as the snapshot will tell it all. Nothing
+  /// about a task of a node that this device was: its server is another.
   void report(Report report, TaskRow* about = nullptr);
+  /// Whether a server gave it to this device while it was another node. It stays visible here.
+  [[nodiscard]] bool is_former(const TaskRow& row) const { return row.task.spec.node_id != stream.node_id; }
   /// Whether kept output of this many bytes may still go into the outbox.
   [[nodiscard]] bool has_room_for_output(std::size_t bytes) const;
   [[nodiscard]] bool outbox_is_full() const { return stream.outbox_bytes >= outbox_budget_; }

@@ -174,13 +174,19 @@ CREATE TABLE quarantine (
 ) STRICT;
 )sql";
 
+// Whose the removed task was: no other server is told of it.
+constexpr std::string_view kVersion6 = R"sql(
+ALTER TABLE remembered ADD COLUMN node_id TEXT NOT NULL DEFAULT '';
+UPDATE remembered SET node_id = (SELECT node_id FROM stream);
+)sql";
+
 // Schedules, questions, messages. Of a recurring task: `first_due` where its grid begins on the wall clock;
 // `grid_due` the grid's next point in milliseconds since the boot `delays_boot_id`, and `grid_at` the same on
 // the wall clock, for after a reboot; `tick` is `grid_due` where something has to happen then;
 // `last_occurrence` the number of the last that was due, `waiting` how many of the newest wait behind the
 // active one. `base_runs`: runs before the present occurrence. `question`: choices and what belongs to them,
 // JSON. `reported` of runs and messages: the last report about them in this epoch.
-constexpr std::string_view kVersion6 = R"sql(
+constexpr std::string_view kVersion7 = R"sql(
 ALTER TABLE tasks ADD COLUMN update_interval INTEGER;
 ALTER TABLE tasks ADD COLUMN jitter INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN overlap TEXT NOT NULL DEFAULT '';
@@ -208,6 +214,7 @@ ALTER TABLE runs ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE messages (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
+  node_id TEXT NOT NULL,
   room_id TEXT NOT NULL,
   world_id TEXT NOT NULL,
   task_id TEXT NOT NULL,
@@ -219,7 +226,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_room ON messages (room_id, sequence);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6};
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
 
 }  // namespace
 

@@ -327,7 +327,7 @@ std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(
   std::vector<std::pair<std::int64_t, RoomMessage>> messages;
   auto statement =
       database.query(std::string("SELECT sequence, id, room_id, world_id, task_id, run, content, time,"
-                                 " (SELECT node_id FROM stream) FROM messages ")
+                                 " node_id FROM messages ")
                          .append(condition),
                      values);
   while (statement.step()) {

@@ -70,7 +70,7 @@ void insert_task(storage::Database& database, TaskRow& row, std::string_view dig
 /// Stores all of a row that may change.
 void save_task(storage::Database& database, const TaskRow& row);
 
-/// Messages with their sequence; `condition` as above. Their node is whoever this device is.
+/// Messages with their sequence; `condition` as above.
 [[nodiscard]] std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(
     storage::Database& database, std::string_view condition, std::initializer_list<storage::Value> values);
 

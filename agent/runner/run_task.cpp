@@ -8,6 +8,7 @@
 #include "agent/ledger/detail_text.hpp"
 #include "agent/runner/runner_body.hpp"
 #include "agent/workers/run_wishes.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
@@ -170,9 +171,8 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
   }
   if (stop.stop_requested()) return false;  // it was not asked for long enough to count
   if (!valid && valid.error().code == ErrorCode::invalid) {
-    const Error& error = valid.error();
-    return settle(ledger_.fail(task.spec.id, reason::kInvalid,
-                               error.field.empty() ? error.message : error.field + ": " + error.message));
+    return settle(
+        ledger_.fail(task.spec.id, reason::kInvalid, with_field(valid.error().field, valid.error().message)));
   }
   if (!valid) valid = Validation{false, "the worker's check failed: " + valid.error().message};
   if (valid->may_run) {

@@ -110,6 +110,7 @@ void Membership::load() {
   if (identity && pending) board_.fine(Trouble::identity);
   const std::string before = identity_ ? identity_->certificate_pem : "";
   identity_ = identity ? *identity : std::nullopt;
+  alone_ = identity && !identity_;
   pending_ = pending ? *pending : std::nullopt;
   link_.abandon(ServerCall::enroll);
   enrolling_ = refused_ = false;

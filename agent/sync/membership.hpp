@@ -35,6 +35,8 @@ class Membership {
 
   /// Reads the files: at the start, and after enroll() and unenroll().
   void load();
+  /// Known to belong to no server, as far as load() has seen.
+  [[nodiscard]] bool alone() const { return alone_; }
   void retry_now();
   /// The server says that our certificate has expired, whatever our clock says.
   void expired();
@@ -68,6 +70,7 @@ class Membership {
 
   std::optional<Identity> identity_;
   std::optional<PendingEnrollment> pending_;
+  bool alone_ = false;
   bool enrolling_ = false;
   bool refused_ = false;  ///< the server does not take the token: only a new wish, or a start, tries again
   bool renewing_ = false;

@@ -104,7 +104,8 @@ MonotonicTime Streams::next() const {
   MonotonicTime next = MonotonicTime::max();
   if (!peer_) return next;
   if (!poll_open_) next = std::min(next, poll_timer_.next());
-  if (adopted_ && acknowledged_ && !reports_open_ && reports_waiting_) next = std::min(next, reports_timer_.next());
+  if (adopted_ && acknowledged_ && !reports_open_ && reports_waiting_)
+    next = std::min(next, reports_timer_.next());
   return next;
 }
 

@@ -33,8 +33,10 @@ class Sync::Body {
  public:
   Body(Ledger& ledger, ServerLink& link, IdentityFolder folder, Follow follow, const Clock& clock,
        Logger& log, SyncOptions options)
-      : link_(link),
+      : ledger_(ledger),
+        link_(link),
         clock_(clock),
+        log_(log),
         options_(with_defaults(std::move(options))),
         board_(clock, log),
         live_(std::move(follow), link, clock),
@@ -62,8 +64,10 @@ class Sync::Body {
   milliseconds step(const std::stop_token& stop);
   void ask(const std::function<void()>& note);
 
+  Ledger& ledger_;
   ServerLink& link_;
   const Clock& clock_;
+  Logger& log_;
   const SyncOptions options_;
   StatusBoard board_;
   LiveSender live_;
@@ -85,6 +89,7 @@ class Sync::Body {
   void changed(const LedgerChange& change);
   void belongs(const Identity* identity, bool renewed);
   void carry_out(const Wishes& wishes);
+  void load();
 
   std::shared_ptr<void> subscription_;
 };
@@ -119,8 +124,16 @@ void Sync::Body::belongs(const Identity* identity, bool renewed) {
   }
 }
 
+void Sync::Body::load() {
+  membership_.load();
+  if (!membership_.alone()) return;
+  // Tried again at the next start.
+  if (const auto left = ledger_.leave_server(); !left)
+    log_.warning("cannot note that this device belongs to no server", {{"error", left.error().message}});
+}
+
 void Sync::Body::carry_out(const Wishes& wishes) {
-  if (wishes.load) membership_.load();
+  if (wishes.load) load();
   if (wishes.poll) {
     streams_.configure(*wishes.poll);
     board_.polls_every(wishes.poll->interval.count());

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "platform/base/encoding.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
@@ -52,7 +53,7 @@ WorkResult not_started(const Error& error, const RunContext& context) {
   result.reason = error.code == ErrorCode::invalid || error.code == ErrorCode::unsupported
                       ? reason::kInvalid
                       : reason::kWorkerError;
-  result.detail = error.field.empty() ? error.message : error.field + ": " + error.message;
+  result.detail = with_field(error.field, error.message);
   result.data = encode_json(process_facts(os::ProcessOutcome{}, context, false));
   return result;
 }

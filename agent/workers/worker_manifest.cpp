@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/error_text.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
@@ -62,7 +63,7 @@ std::map<std::string, std::string> read_environment(ObjectReader& outer) {
 }
 
 std::string describe(const Error& error) {
-  return error.field.empty() ? error.message : error.field + ": " + error.message;
+  return with_field(error.field, error.message);
 }
 
 }  // namespace

@@ -18,19 +18,13 @@ std::vector<TaskRecord> open_tasks(const ReadStore& store, const NodeRecord& nod
   return open;
 }
 
-/// The device was told of it and will not say what came of it.
-void end_offered(WriteStore& store, TaskRecord& record, std::string detail, UnixMilliseconds now) {
-  record.task.state.cancel_requested_at.reset();
-  end_alone(store, record, TaskStatus::failed, reason::kInterrupted, std::move(detail), now);
-}
-
 }  // namespace
 
 void replace_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
   store.revoke_certificates(node.id, now);
   for (auto& record : open_tasks(store, node)) {
     if (record.offered) {
-      end_offered(store, record, "the device was replaced before it said how this ended", now);
+      end_interrupted(store, record, "the device was replaced before it said how this ended", now);
     }
   }
   node.revoked_at.reset();
@@ -45,7 +39,7 @@ void retire_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
   store.revoke_certificates(node.id, now);
   for (auto& record : open_tasks(store, node)) {
     if (record.offered) {
-      end_offered(
+      end_interrupted(
           store, record,
           "the node was revoked before its device said how this ended: what the device did with it is "
           "not known",

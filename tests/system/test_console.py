@@ -338,6 +338,24 @@ def test_unenroll_ends_the_tie(yard):
     assert site.agent.console("echo", "x").stdout == "x\n"
 
 
+def test_another_node_tells_nothing_of_the_former_one_and_shows_it(yard):
+    site = yard.site()
+    former, far = site.node, site.api.ended(site.api.add(site.node)["id"])["id"]
+    near = json.loads(site.agent.console("echo", "x", "--json").stdout)["id"]
+    assert site.agent.console("unenroll").returncode == 0
+    until(lambda: not site.agent.find_node(), "the device belongs to nobody")
+    site.agent.enroll()
+    node = until(site.agent.find_node, "the device is another node")
+    assert node != former
+    own = site.api.run(node, "true")["id"]
+    assert site.api.ended(own)["status"] == "complete"
+    told = lambda: {task["id"] for task in site.api.get(f"/v1/tasks?node={node}").json["tasks"]}
+    assert own in told() and far not in told()
+    assert f"{former}, 1 task of it is kept here" in site.agent.console("status").stdout
+    assert json.loads(site.agent.console("show", far, "--json").stdout)["nodeId"] == former
+    assert json.loads(site.agent.console("show", near, "--json").stdout)["nodeId"] == node
+
+
 def test_the_local_policy_refuses_what_it_does_not_allow(yard, tmp_path):
     site = yard.site()
     site.agent.stop()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from programs import BIN, environment, is_alive, until
+from test_fleet import fleet
 
 
 def lines(path):
@@ -295,7 +296,13 @@ def test_H5_a_lost_or_old_ledger_is_quarantined_until_released_and_runs_nothing_
     until(lambda: site.api.get(f"/v1/nodes/{site.node}").json.get("quarantinedAt"), "the node is in quarantine")
     waiting = site.api.run(site.node, f"echo third >> {tmp_path}/ran")["id"]
     assert site.api.task(waiting)["reason"] == site.api.task(later)["reason"] == "quarantined"
-    site.api.post(f"/v1/nodes/{site.node}/release").ok()
+    listed = fleet(site, "nodes", home=tmp_path)
+    assert "quarantined" in listed.stdout and "is in quarantine: " in listed.stderr and f"release {site.node}" in listed.stderr, listed
+    assert "quarantine" not in fleet(site, "nodes", "--json", home=tmp_path).stderr
+    released = fleet(site, "node", "release", site.node, home=tmp_path)
+    assert "was in quarantine" in released.stderr and "quarantined" not in released.stdout, released
+    listed = fleet(site, "nodes", home=tmp_path)
+    assert "quarantine" not in listed.stdout + listed.stderr, listed
     assert site.api.ended(waiting)["status"] == "complete"
     given_up = site.api.task(later)
     assert (given_up["status"], given_up["reason"]) == ("failed", "interrupted") and "ledger" in given_up["detail"]

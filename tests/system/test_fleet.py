@@ -86,6 +86,15 @@ def test_fleet_administers(site, tmp_path):
     assert fleet(site, "operator", "list", home=tmp_path).stdout
 
 
+def test_fleet_holds_and_releases_a_device(site, tmp_path):
+    fleet(site, "node", "hold", site.node, home=tmp_path)
+    until(lambda: site.api.get(f"/v1/nodes/{site.node}").json["hold"], "the device is on hold")
+    assert "on hold" in fleet(site, "nodes", home=tmp_path).stdout
+    assert fleet(site, "node", "release", site.node, home=tmp_path).stderr == ""
+    until(lambda: not site.api.get(f"/v1/nodes/{site.node}").json["hold"], "the device goes on")
+    assert fleet(site, "node", "release", "no-such-node", home=tmp_path, check=False).returncode == 125
+
+
 def test_fleet_says_what_is_wrong(site, tmp_path):
     assert fleet(site, "list", home=tmp_path, check=False, AGENTTASK_TOKEN="wrong").returncode == 125
     assert fleet(site, "add", "no-such-node", "echo", home=tmp_path, check=False).returncode == 125

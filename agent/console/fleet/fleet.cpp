@@ -25,10 +25,19 @@ CLI::App* add_fleet_verb(CLI::App& parent, Console& console, const Verb& verb,
   return app;
 }
 
-void add_fleet_task_id(CLI::App& verb, std::string& id) {
-  verb.add_option("ID", id, "The task: its id, the end of it, or @last: the newest of all on the server")
+CLI::App* add_fleet_task_verb(CLI::App& parent, Console& console, const Verb& verb,
+                              std::function<int(const Fleet&, const std::string& id)> action) {
+  const auto text = std::make_shared<std::string>();
+  CLI::App* app =
+      add_fleet_verb(parent, console, verb, [text, action = std::move(action)](const Fleet& fleet) {
+        std::string id;
+        const agent::Answer found = fleet.api.resolve(*text, id);
+        return found.ok() ? action(fleet, id) : fleet.console.fail(*found.problem);
+      });
+  app->add_option("ID", *text, "The task: its id, the end of it, or @last: the newest of all on the server")
       ->type_name("")
       ->required();
+  return app;
 }
 
 int print_answer(const Console& console, const agent::Answer& answer,

@@ -24,8 +24,9 @@ struct Fleet {
 CLI::App* add_fleet_verb(CLI::App& parent, Console& console, const Verb& verb,
                          std::function<int(const Fleet&)> action);
 
-/// The ID of a task of the server; the same for all verbs.
-void add_fleet_task_id(CLI::App& verb, std::string& id);
+/// A fleet verb about one task, which ID names (ServerApi::resolve); `action` gets its whole id.
+CLI::App* add_fleet_task_verb(CLI::App& parent, Console& console, const Verb& verb,
+                              std::function<int(const Fleet&, const std::string& id)> action);
 
 /// Prints an answer: as it is with --json, else what `render` makes of it. Returns the exit code.
 [[nodiscard]] int print_answer(const Console& console, const agent::Answer& answer,

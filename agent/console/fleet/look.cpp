@@ -19,7 +19,6 @@ namespace {
 using nlohmann::json;
 
 struct Words {
-  std::string id;
   std::string node;
   ListWords list;
   bool full = false;
@@ -76,10 +75,7 @@ void print_last_runs(const Console& console, const agent::Answer& answer) {
   if (list) console.screen.print(render_last_runs(*list, console.screen, now()));
 }
 
-int show(const Fleet& fleet, const Words& words) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int show(const Fleet& fleet, const Words& words, const std::string& id) {
   while (true) {
     ServerApi::Query query;
     if (words.wait) query.emplace_back("wait", std::to_string(limits::kWaitMost));
@@ -113,18 +109,12 @@ int print_output(const Fleet& fleet, const Words& words, const std::string& id) 
   return answer.ok() ? kSuccess : fleet.console.fail(*answer.problem);
 }
 
-int output(const Fleet& fleet, const Words& words) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int output(const Fleet& fleet, const Words& words, const std::string& id) {
   if (words.follow) return follow_fleet(fleet, {id, true, false});
   return print_output(fleet, words, id);
 }
 
-int runs(const Fleet& fleet, const Words& words) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int runs(const Fleet& fleet, const std::string& id) {
   return print_answer(
       fleet.console, fleet.api.call("GET", api_path({"tasks", id, "runs"})),
       [&](const json& answer) { return render_run_list(answer, fleet.console.screen, now()); });
@@ -148,30 +138,29 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
   add_list_options(*verb, words->list);
   verb->add_flag("--full", words->full, "Also data and result; at most 20 tasks a page");
 
-  verb = add_fleet_verb(fleet, console,
-                        {"show", "Show all that is known of a task, its result included",
-                         "  agenttask fleet show 4f2a\n"
-                         "  agenttask fleet show @last --wait --json"},
-                        [words](const Fleet& at) { return show(at, *words); });
-  add_fleet_task_id(*verb, words->id);
+  verb =
+      add_fleet_task_verb(fleet, console,
+                          {"show", "Show all that is known of a task, its result included",
+                           "  agenttask fleet show 4f2a\n"
+                           "  agenttask fleet show @last --wait --json"},
+                          [words](const Fleet& at, const std::string& id) { return show(at, *words, id); });
   verb->add_flag("--wait", words->wait, "Wait until it has ended, and exit as it did");
 
-  verb = add_fleet_verb(fleet, console,
-                        {"output", "Print the output of a task as it was written",
-                         "  agenttask fleet output 4f2a > output.txt\n"
-                         "  agenttask fleet output @last --follow"},
-                        [words](const Fleet& at) { return output(at, *words); });
-  add_fleet_task_id(*verb, words->id);
+  verb =
+      add_fleet_task_verb(fleet, console,
+                          {"output", "Print the output of a task as it was written",
+                           "  agenttask fleet output 4f2a > output.txt\n"
+                           "  agenttask fleet output @last --follow"},
+                          [words](const Fleet& at, const std::string& id) { return output(at, *words, id); });
   verb->add_flag("--follow", words->follow, "Go on until it has ended, and exit as it did; Ctrl-C leaves it");
   allow_range(*verb->add_option("--run", words->run, "Of this run (default: the last)")->type_name("RUN"), 1,
               INT64_MAX);
 
-  verb = add_fleet_verb(fleet, console,
-                        {"runs", "List every run of a task with its outcome",
-                         "  agenttask fleet runs 4f2a\n"
-                         "The newest run stands last; with --json first, as in every list of the API."},
-                        [words](const Fleet& at) { return runs(at, *words); });
-  add_fleet_task_id(*verb, words->id);
+  add_fleet_task_verb(fleet, console,
+                      {"runs", "List every run of a task with its outcome",
+                       "  agenttask fleet runs 4f2a\n"
+                       "The newest run stands last; with --json first, as in every list of the API."},
+                      runs);
 }
 
 }  // namespace agenttask::console

@@ -39,8 +39,16 @@ std::string labels_of(const json& node) {
 
 std::string presence_of(const json& node) {
   if (integer_of(node, "revokedAt")) return "revoked";
-  if (integer_of(node, "quarantinedAt")) return "quarantined";
-  return text_of(node, "presence") + (flag_of(node, "hold") ? ", on hold" : "");
+  return (integer_of(node, "quarantinedAt") ? "quarantined" : text_of(node, "presence")) +
+         (flag_of(node, "hold") ? ", on hold" : "");
+}
+
+/// Why it is in quarantine, and how that ends; empty where it is not.
+std::string describe_quarantine(const json& node) {
+  if (integer_of(node, "revokedAt") || !integer_of(node, "quarantinedAt")) return {};
+  const std::string name = text_of(node, "name").empty() ? text_of(node, "id") : text_of(node, "name");
+  return name + " is in quarantine: " + text_of(node, "quarantineReason") +
+         "; take the device as it is with: agenttask fleet node release " + text_of(node, "id");
 }
 
 Result<std::string> render_nodes(const json& answer, const Screen& screen) {
@@ -110,14 +118,43 @@ int list(const Fleet& fleet, const Words& words) {
   if (!words.presence.empty()) query.emplace_back("presence", words.presence);
   for (const std::string& label : words.labels) query.emplace_back("label", label);
   if (!words.cursor.empty()) query.emplace_back("cursor", words.cursor);
-  return print_answer(fleet.console, fleet.api.call("GET", api_path({"nodes"}), query),
-                      [&](const json& answer) { return render_nodes(answer, fleet.console.screen); });
+  // Beside the table, so that what reads standard output finds one device a line.
+  std::vector<std::string> notes;
+  const int code =
+      print_answer(fleet.console, fleet.api.call("GET", api_path({"nodes"}), query), [&](const json& answer) {
+        auto table = render_nodes(answer, fleet.console.screen);
+        if (!table) return table;
+        for (const json& node : answer["nodes"]) {
+          if (std::string note = describe_quarantine(node); !note.empty()) notes.push_back(std::move(note));
+        }
+        return table;
+      });
+  for (const std::string& note : notes) fleet.console.screen.say(note);
+  return code;
 }
 
 int change(const Fleet& fleet, const std::string& node, const json& changes) {
   return print_answer(fleet.console,
                       fleet.api.call("PATCH", api_path({"nodes", node}), {}, encode_json(changes)),
                       render_node);
+}
+
+/// One thing at a time: out of quarantine where it is in one, else a hold is lifted.
+int release(const Fleet& fleet, const std::string& name) {
+  const agent::Answer found = fleet.api.call("GET", api_path({"nodes", name}));
+  if (!found.ok()) return fleet.console.fail(*found.problem);
+  const auto node = parse_json(found.json, limits::kJsonDepth + 16);
+  if (!node) return fleet.console.fail(with_context(node.error(), "cannot read the server's answer"));
+  if (describe_quarantine(*node).empty()) return change(fleet, name, json{{"hold", false}});
+  const int code =
+      print_answer(fleet.console,
+                   fleet.api.call("POST", api_path({"nodes", text_of(*node, "id"), "release"})), render_node);
+  if (code == kSuccess) {
+    fleet.console.screen.say(
+        "it was in quarantine: the next agent that comes is taken with the ledger it has" +
+        std::string(flag_of(*node, "hold") ? "; it is still on hold, release it once more" : ""));
+  }
+  return code;
 }
 
 int label(const Fleet& fleet, const Words& words) {
@@ -176,10 +213,15 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
       [words](const Fleet& at) {
         return change(at, words->node, json{{"hold", true}});
       });
-  add({"release", "Let a device start tasks again after a hold", "  agenttask fleet node release web-1"},
-      [words](const Fleet& at) {
-        return change(at, words->node, json{{"hold", false}});
-      });
+  add({"release", "Let a device start tasks again after a hold or a quarantine",
+       "  agenttask fleet node release web-1\n"
+       "A device is in quarantine while nobody can tell whether it is the right one: a copied disk, a "
+       "ledger\n"
+       "that was lost or is old (fleet nodes says why). Released, the next agent that comes under its name "
+       "is\n"
+       "taken with the ledger it has; what another ledger was given ends as failed, interrupted. Switch off\n"
+       "a copy first. A hold of such a device is lifted by a second release."},
+      [words](const Fleet& at) { return release(at, words->node); });
   verb = add({"rename", "Give a device another name", "  agenttask fleet node rename web-1 web-old"},
              [words](const Fleet& at) {
                return change(at, words->node, json{{"name", words->name}});

@@ -14,6 +14,7 @@
 #include "agent/console/worker_trial.hpp"
 #include "agent/workers/external_worker.hpp"
 #include "agent/workers/workers_folder.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/signals.hpp"
@@ -188,8 +189,7 @@ int test(const Console& console, const Words& words) {
   const auto valid = worker->validate(*task, trial->stop());
   if (!valid) {
     const Error& error = valid.error();
-    return say_no(console, std::string(reason::kInvalid),
-                  error.field.empty() ? error.message : error.field + ": " + error.message);
+    return say_no(console, std::string(reason::kInvalid), with_field(error.field, error.message));
   }
   if (!valid->may_run) return say_no(console, std::string(reason::kValidateFalse), valid->detail);
   const agent::WorkResult result = trial->run(*worker, agent::run_limit(task->spec, *worker));

@@ -23,7 +23,7 @@ TEST_F(ChoicesApi, WhatIsAskedIsKeptAndShown) {
   body["schedule"] = {{"updateInterval", 60'000}, {"jitter", 10}, {"overlap", "queue"}, {"catchUp", "all"}};
   const auto made = add_task(device.id, body);
   for (const auto& [name, value] : body.items()) EXPECT_EQ(made[name], value) << name;
-  EXPECT_EQ(ok("GET", path(made["id"])), made);
+  EXPECT_EQ(ok("GET", path(text_of(made["id"]))), made);
   EXPECT_EQ(ok("GET", "/v1/tasks")["tasks"][0]["choices"], body["choices"]);
   // The same request again is the same task; another question is another one.
   body["id"] = made["id"];
@@ -73,8 +73,8 @@ TEST_F(ChoicesApi, OfTwentyOperatorsAtOnceOneWins) {
   const auto id = asking();
   std::vector<std::string> tokens;
   for (int i = 0; i < 20; ++i) {
-    tokens.push_back(ok("POST", "/v1/operators", {{"role", "operator"}, {"label", "o" + std::to_string(i)}},
-                        201)["token"]);
+    tokens.push_back(text_of(ok("POST", "/v1/operators",
+                                {{"role", "operator"}, {"label", "o" + std::to_string(i)}}, 201)["token"]));
   }
   std::vector<Response> answers(tokens.size());
   {
@@ -158,8 +158,7 @@ TEST_F(ChoicesApi, TheDevicesUserWasFirst) {
   const auto told = task(id);
   EXPECT_EQ(told["chosen"]["by"], "user:ann");
   EXPECT_FALSE(told.contains("choiceRequested"));
-  report(device,
-         {RefusedReport{lines[0]["sequence"], id, "already-chosen", "user:ann chose revise already"}});
+  report(device, {RefusedReport{number_of(lines[0]), id, "already-chosen", "user:ann chose revise already"}});
   EXPECT_EQ(task(id)["status"], "sent");
   EXPECT_FALSE(task(id).contains("detail") &&
                task(id)["detail"].get<std::string>().find("refused") != std::string::npos);
@@ -183,13 +182,13 @@ TEST_F(ChoicesApi, AnswersToRecurringQuestionsCarryTheOccurrence) {
   EXPECT_FALSE(this->task(id).contains("choiceRequested"));
   chosen(id, "revise");
   report(device,
-         {RefusedReport{lines[0]["sequence"], id, "conflict", "the answer is for an earlier occurrence"}});
+         {RefusedReport{number_of(lines[0]), id, "conflict", "the answer is for an earlier occurrence"}});
   EXPECT_EQ(this->task(id)["choiceRequested"]["option"], "revise") << "the refusal was of the one before";
   lines = directives();
   ASSERT_EQ(lines.size(), 1U);
   EXPECT_EQ(lines[0]["occurrence"], 8);
   report(device,
-         {RefusedReport{lines[0]["sequence"], id, "conflict", "the answer is for an earlier occurrence"}});
+         {RefusedReport{number_of(lines[0]), id, "conflict", "the answer is for an earlier occurrence"}});
   EXPECT_FALSE(this->task(id).contains("choiceRequested"));
   // Between two questions there is nothing to answer.
   report_chosen(id, "confirm", "user:ann", 8);
@@ -208,7 +207,7 @@ TEST_F(ChoicesApi, AnAgentThatKnowsNoChoicesSettlesTheAnswer) {
   const auto id = asking();
   chosen(id, "confirm");
   const auto lines = directives();
-  report(device, {RefusedReport{lines[0]["sequence"], "", "unsupported", "this agent can't read it"}});
+  report(device, {RefusedReport{number_of(lines[0]), "", "unsupported", "this agent can't read it"}});
   EXPECT_FALSE(task(id).contains("choiceRequested"));
   EXPECT_EQ(task(id)["status"], "awaiting_choice");
 }
@@ -261,7 +260,7 @@ TEST_F(ChoicesApi, AnAnswerIsAskedAgainInANewEpochUnlessTheSnapshotHasOne) {
   EXPECT_EQ(task(taken)["chosen"]["by"], "user:ann");
   const auto again = polled(device, poll_of(device, {}, answer.epoch));
   std::vector<std::string> kinds;
-  for (const auto& line : again.lines) kinds.push_back(json::parse(line)["kind"]);
+  for (const auto& line : again.lines) kinds.push_back(text_of(json::parse(line)["kind"]));
   EXPECT_EQ(kinds, (std::vector<std::string>{"task", "task", "task", "choose", "choose"}));
 }
 

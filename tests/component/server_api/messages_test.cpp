@@ -19,7 +19,7 @@ class MessagesApi : public TaskModelApi {
   std::vector<std::string> texts(const std::string& query) {
     std::vector<std::string> found;
     const auto page = ok("GET", "/v1/messages" + query);
-    for (const auto& one : page["messages"]) found.push_back(one["content"]["text"]);
+    for (const auto& one : page["messages"]) found.push_back(text_of(one["content"]["text"]));
     return found;
   }
   using Texts = std::vector<std::string>;
@@ -61,7 +61,7 @@ TEST_F(MessagesApi, PagesAreStable) {
   std::string next;
   do {
     const auto page = ok("GET", "/v1/messages?roomId=r&limit=3" + (next.empty() ? "" : "&cursor=" + next));
-    for (const auto& one : page["messages"]) seen.push_back(one["content"]["text"]);
+    for (const auto& one : page["messages"]) seen.push_back(text_of(one["content"]["text"]));
     next = page["nextCursor"].is_null() ? "" : page["nextCursor"].get<std::string>();
     report(device, {MessageReport{message("r", "later")}});
   } while (!next.empty());

@@ -13,7 +13,7 @@ class RecurringApi : public TaskModelApi {
   }
   std::vector<std::string> kinds() {
     std::vector<std::string> found;
-    for (const auto& line : directives()) found.push_back(line["kind"]);
+    for (const auto& line : directives()) found.push_back(text_of(line["kind"]));
     return found;
   }
   using Kinds = std::vector<std::string>;
@@ -106,7 +106,7 @@ TEST_F(RecurringApi, ARunWhileItRunsIsAConflict) {
   ok("POST", path(other, "/run"), nullptr, 202);
   ok("POST", path(other, "/cancel"), nullptr, 202);
   const auto lines = directives();
-  report(device, {RefusedReport{lines[0]["sequence"], other, "conflict", "it runs already"}});
+  report(device, {RefusedReport{number_of(lines[0]), other, "conflict", "it runs already"}});
   EXPECT_NE(task(other)["detail"].get<std::string>().find("it runs already"), std::string::npos);
   EXPECT_TRUE(task(other).contains("cancelRequestedAt"));
 }
@@ -123,7 +123,7 @@ class NewEpoch : public RecurringApi {
     const auto answer = polled(device, poll_of(device, at, epoch));
     at = after(answer);
     Kinds found;
-    for (const auto& line : answer.lines) found.push_back(json::parse(line)["kind"]);
+    for (const auto& line : answer.lines) found.push_back(text_of(json::parse(line)["kind"]));
     return found;
   }
   void tell(const std::vector<decltype(Report::body)>& bodies) {

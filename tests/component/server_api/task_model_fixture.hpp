@@ -14,6 +14,8 @@ class TaskModelApi : public DevicesApi {
   static std::string path(const std::string& id, const std::string& more = {}) {
     return "/v1/tasks/" + id + more;
   }
+  static std::string text_of(const json& value) { return value.get<std::string>(); }
+  static std::int64_t number_of(const json& directive) { return directive["sequence"].get<std::int64_t>(); }
   static json question() {
     return {{"type", "echo"},
             {"choices", {{{"name", "confirm"}, {"description", "Go on"}}, {{"name", "revise"}}}},

@@ -48,6 +48,11 @@ class LineageTest : public StoreTest {
   }
   bool quarantined() { return node_row().quarantined_at.has_value(); }
   TaskState state(const std::string& id) { return task(id).task.state; }
+  agenttask::Run only_run(const std::string& id) {
+    const auto runs = read([&](const ReadStore& reads) { return reads.runs(id); });
+    EXPECT_EQ(runs.size(), 1U);
+    return runs.empty() ? agenttask::Run{} : runs.front();
+  }
 
   ReferenceDevice device{node};
 };
@@ -335,8 +340,11 @@ TEST_F(LineageTest, ADeviceThatEnrolsAgainInItsOwnPlaceGoesOnWithItsTasks) {
     return 0;
   });
   for (const auto& id : {running, waiting}) EXPECT_EQ(state(id).reason, "interrupted");
+  EXPECT_EQ(only_run(running).status, RunStatus::failed);
   EXPECT_TRUE(poll(device).resync);
   post(device);
+  EXPECT_EQ(only_run(running).status, RunStatus::running);
+  EXPECT_FALSE(only_run(running).end_time);
   // Neither has ended on the device: what was given up for lost was not.
   EXPECT_EQ(state(running).status, TaskStatus::running);
   EXPECT_EQ(state(waiting).status, TaskStatus::sent);
@@ -346,7 +354,27 @@ TEST_F(LineageTest, ADeviceThatEnrolsAgainInItsOwnPlaceGoesOnWithItsTasks) {
   device.start(waiting);
   device.finish(TaskStatus::complete);
   post(device);
-  for (const auto& id : {running, waiting}) EXPECT_EQ(state(id).status, TaskStatus::complete);
+  for (const auto& id : {running, waiting}) {
+    EXPECT_EQ(state(id).status, TaskStatus::complete);
+    EXPECT_EQ(only_run(id).status, RunStatus::complete);
+  }
+}
+
+TEST_F(LineageTest, ARevokedNodeLeavesNoRunBehind) {
+  const auto running = add();
+  meet(device);
+  device.start(running);
+  post(device);
+  ASSERT_EQ(only_run(running).status, RunStatus::running);
+  write([&](WriteStore& writes) {
+    auto row = writes.node(node).value();
+    retire_node(writes, row, clock.wall());
+    return 0;
+  });
+  EXPECT_EQ(state(running).reason, "interrupted");
+  EXPECT_EQ(only_run(running).status, RunStatus::failed);
+  EXPECT_EQ(only_run(running).reason, "interrupted");
+  EXPECT_EQ(only_run(running).end_time, clock.wall());
 }
 
 }  // namespace

@@ -34,13 +34,14 @@ class LedgerFixture : public testing::Test {
   // ---- the server's side
 
   /// A server that knows the device: everything is reported from now on.
-  void meet_server(std::int64_t epoch = 1) {
+  void meet_server(std::int64_t epoch = 1) { meet("node-1", epoch); }
+  void meet(const std::string& node, std::int64_t epoch) {
     PollAnswer answer;
     answer.protocol = protocol_version();
     answer.epoch = epoch;
     answer.resync = true;
     epoch_ = epoch;
-    ASSERT_TRUE(ledger_->adopt_node("node-1"));
+    ASSERT_TRUE(ledger_->adopt_node(node));
     directives_ = {};
     const auto received = ledger_->receive(answer);
     ASSERT_TRUE(received) << received.error().message;

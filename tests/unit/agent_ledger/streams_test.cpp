@@ -391,6 +391,94 @@ TEST_F(LedgerBeforeEnrolment, AnotherNodeRunsNothingOfTheFormerOne) {
   EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status);
 }
 
+TEST_F(LedgerBeforeEnrolment, AnotherServerHearsOnlyOfWhatWasMadeHere) {
+  const std::string before = create();
+  meet_server();
+  const std::string local = create();
+  deliver(task(id(1)), task(id(2)), task(id(3)));
+  end(id(2), start(id(2)).number, success(), chunks({{OutputStream::standard_output, 0, "x"}}));
+  const auto running = start(id(3)).number;
+  EXPECT_TRUE(ledger_->status()->former_nodes.empty());
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  meet("node-2", 7);
+  const auto told = [&] {
+    std::vector<std::string> ids;
+    for (const auto& one : reports_of<CreatedReport>()) ids.push_back(one.task.spec.id);
+    return ids;
+  };
+  EXPECT_EQ((std::vector{before, local}), told());
+  EXPECT_EQ(2, reports_of<SnapshotEndReport>().at(0).tasks);
+  EXPECT_TRUE(reports_of<OutputReport>().empty());
+  const auto said = reports().size();
+  ASSERT_EQ(1U, ledger_->status()->former_nodes.size());
+  EXPECT_EQ("node-1", ledger_->status()->former_nodes[0].node_id);
+  EXPECT_EQ(3, ledger_->status()->former_nodes[0].tasks);
+  EXPECT_EQ(1, ledger_->status()->former_nodes[0].running);
+  // How it ends is not told either, and can be read here.
+  end(id(3), running, success(), chunks({{OutputStream::standard_output, 0, "y"}}));
+  ASSERT_TRUE(ledger_->remove(id(1)));
+  EXPECT_EQ(said, reports().size());
+  EXPECT_EQ(TaskStatus::complete, get(id(3)).state.status);
+  EXPECT_EQ("node-1", get(id(3)).spec.node_id);
+  EXPECT_EQ(1U, ledger_->kept_output(id(3), running)->size());
+  EXPECT_EQ(0, ledger_->status()->former_nodes[0].running);
+  // Until its retention; what is remembered then is not told in a snapshot, but keeps it from running.
+  acknowledge_all();
+  clock_.advance(std::chrono::milliseconds(options_.retention + 1));
+  EXPECT_EQ(3, *ledger_->purge(clock_.wall(), 10));
+  EXPECT_TRUE(ledger_->status()->former_nodes.empty());
+  meet("node-2", 8);
+  EXPECT_TRUE(reports_of<EndedReport>().empty());
+  EXPECT_EQ((std::vector{before, local}), told());
+  deliver(task(id(2)));
+  ASSERT_EQ(1U, reports_of<EndedReport>().size());
+  EXPECT_EQ((std::vector{before, local}), ready_ids());
+}
+
+TEST_F(LedgerBeforeEnrolment, AnotherServerThatAsksForTheSameIdHearsHowItStands) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)), task(id(3)));
+  end(id(1), start(id(1)).number, success());
+  const auto running = start(id(2)).number;
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  meet("node-2", 7);
+  acknowledge_all();
+  deliver(task(id(1)), task(id(2)), CancelDirective{id(2)});
+  const auto ended = reports_of<EndedReport>();
+  ASSERT_EQ(1U, ended.size());
+  EXPECT_EQ(id(1), ended[0].task_id);
+  EXPECT_EQ(TaskStatus::complete, ended[0].state.status);
+  ASSERT_EQ(1U, reports_of<StartedReport>().size());
+  EXPECT_EQ(running, reports_of<StartedReport>()[0].run);
+  EXPECT_EQ(std::vector{id(2)}, changes_.back().stop);
+  EXPECT_EQ("node-2", get(id(2)).spec.node_id);
+  end(id(2), running, {RunStatus::cancelled, "", "", "{}"});
+  EXPECT_EQ(2U, reports_of<EndedReport>().size());
+  EXPECT_EQ(1, ledger_->status()->former_nodes.at(0).tasks) << "the third is the other one's still";
+}
+
+TEST_F(LedgerBeforeEnrolment, WhoBecomesTheFormerNodeAgainTellsItAll) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)));
+  const auto running = start(id(1)).number;
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  meet("node-2", 7);
+  deliver(task(id(3)));
+  const auto adopted = ledger_->adopt_node("node-3");
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ(1, adopted->cancelled);
+  EXPECT_EQ(0, adopted->running) << "what runs is of another";
+  EXPECT_NE(std::string::npos, get(id(1)).state.detail.find("node-1"));
+  EXPECT_EQ(2U, ledger_->status()->former_nodes.size());
+  end(id(1), running, success());
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  meet("node-1", 9);
+  const auto created = reports_of<CreatedReport>();
+  ASSERT_EQ(2U, created.size());
+  EXPECT_EQ(TaskStatus::complete, created[0].task.state.status);
+  EXPECT_EQ(TaskStatus::cancelled, created[1].task.state.status);
+}
+
 TEST_F(LedgerStreams, InQuarantineNothingIsStartedUntilAnAnswerNoLongerSaysSo) {
   deliver(task(id(1)));
   PollAnswer answer;
@@ -414,6 +502,46 @@ TEST_F(LedgerStreams, InQuarantineNothingIsStartedUntilAnAnswerNoLongerSaysSo) {
   ASSERT_TRUE(ledger_->receive(answer));
   EXPECT_FALSE(ledger_->held());
   EXPECT_TRUE(ledger_->start(id(1))->run);
+}
+
+TEST_F(LedgerStreams, AQuarantineEndsWithTheServerItWasOf) {
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.quarantined = "two ledgers";
+  const auto quarantine = [&] {
+    ASSERT_TRUE(ledger_->receive(answer));
+    ASSERT_TRUE(ledger_->held());
+    changes_.clear();
+  };
+  auto repeated = spec();
+  repeated.options.on_interrupt = OnInterrupt::rerun;
+  deliver(task(id(1)), task(id(2), repeated));
+  const auto running = start(id(2)).number;
+  const std::string local = create();
+  changes_.clear();
+  ASSERT_TRUE(ledger_->leave_server());
+  EXPECT_TRUE(changes_.empty()) << "without a quarantine all goes on";
+  EXPECT_EQ((std::vector{id(1), local}), ready_ids());
+
+  quarantine();
+  ASSERT_TRUE(ledger_->leave_server());
+  ASSERT_FALSE(changes_.empty());
+  EXPECT_TRUE(changes_.back().hold);
+  EXPECT_FALSE(ledger_->held());
+  EXPECT_EQ("", ledger_->status()->quarantine);
+  EXPECT_EQ(TaskStatus::cancelled, get(id(1)).state.status) << "another device may have it, too";
+  EXPECT_NE(std::string::npos, get(id(1)).state.detail.find("quarantine"));
+  EXPECT_EQ(TaskStatus::failed, end(id(2), running, failure(reason::kInterrupted)).state.status);
+  EXPECT_EQ(std::vector{local}, ready_ids());
+
+  quarantine();
+  ASSERT_TRUE(ledger_->adopt_node("node-1"));
+  EXPECT_TRUE(ledger_->held()) << "it is the same node still";
+  ASSERT_TRUE(ledger_->adopt_node("node-2"));
+  EXPECT_FALSE(ledger_->held());
+  reopen();
+  EXPECT_FALSE(ledger_->held());
+  EXPECT_TRUE(ledger_->start(local)->run);
 }
 
 }  // namespace

@@ -227,6 +227,31 @@ TEST_F(MembershipTest, UnenrollingForgetsWhoWeWereAndKeepsTasks) {
   EXPECT_EQ(ledger->list({}, std::nullopt, 10)->tasks.size(), 1U);
 }
 
+TEST_F(MembershipTest, UnenrollingEndsAQuarantineAlsoAfterACrash) {
+  for (const bool crash : {false, true}) {
+    be_node();
+    step();
+    PollAnswer answer;
+    answer.protocol = protocol_version();
+    answer.quarantined = "two ledgers";
+    ASSERT_TRUE(ledger->receive(answer));
+    std::filesystem::rename(folder.path() / "identity.json", folder.path() / "kept");
+    std::filesystem::create_directory(folder.path() / "identity.json");
+    start();
+    step();
+    EXPECT_TRUE(ledger->held()) << "whose it is can't be read, which is not the same";
+    std::filesystem::remove(folder.path() / "identity.json");
+    std::filesystem::rename(folder.path() / "kept", folder.path() / "identity.json");
+    start();
+    step();
+    EXPECT_TRUE(ledger->held());
+    ASSERT_TRUE(sync->unenroll());
+    if (crash) start();
+    step();
+    EXPECT_FALSE(ledger->held());
+  }
+}
+
 TEST_F(MembershipTest, RenewsAtHalfItsLifeWithANewKey) {
   be_enrolled();
   const auto before = files.identity()->value();

@@ -36,15 +36,18 @@ TEST_F(CommandLine, VersionAndHelpGoToStandardOutput) {
 }
 
 TEST_F(CommandLine, EveryVerbHasHelpWithExamplesAndJson) {
-  for (const char* verb : {"echo", "command", "add", "list", "show", "explain", "watch", "runs", "cancel",
-                           "update", "delete", "status", "doctor", "hold", "release", "enroll", "unenroll"}) {
+  for (const char* verb :
+       {"echo",   "command", "add",    "list",   "show",    "explain", "watch",   "runs",
+        "cancel", "update",  "delete", "choose", "pause",   "resume",  "run",     "messages",
+        "post",   "status",  "doctor", "hold",   "release", "enroll",  "unenroll"}) {
     EXPECT_EQ(call({verb, "--help"}), 0) << verb;
     EXPECT_NE(output_.find("Examples:\n  agenttask " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--json"), std::string::npos) << verb;
     EXPECT_NE(output_.find("--state-dir"), std::string::npos) << verb;
   }
-  for (const char* verb : {"login", "add", "command", "echo", "list", "show", "output", "runs", "cancel",
-                           "update", "delete", "nodes"}) {
+  for (const char* verb :
+       {"login", "add", "command", "echo", "list", "show", "output", "runs", "cancel", "update", "delete",
+        "choose", "pause", "resume", "run", "messages", "post", "nodes"}) {
     EXPECT_EQ(call({"fleet", verb, "--help"}), 0) << verb;
     EXPECT_NE(output_.find("agenttask fleet " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--profile"), std::string::npos) << verb;
@@ -98,7 +101,9 @@ TEST_F(CommandLine, WithoutAnAgentItSaysHowToGetOne) {
 
 TEST_F(CommandLine, CompletionKnowsTheVerbs) {
   EXPECT_EQ(call({"completion", "bash"}), 0);
-  EXPECT_NE(output_.find("\"fleet node\") words=\""), std::string::npos) << output_;
+  const auto node = output_.find("\"fleet node\") words=\"");
+  ASSERT_NE(node, std::string::npos) << output_;
+  EXPECT_LT(output_.find(" release", node), output_.find('\n', node)) << output_;
   EXPECT_NE(output_.find("complete -o default -F _agenttask agenttask"), std::string::npos);
   EXPECT_EQ(call({"completion", "tcsh"}), kFailure);
 }

@@ -67,5 +67,23 @@ TEST(ExitCode, CancelIs130OnlyWhereItWasOurs) {
   EXPECT_EQ(conclude(view, true).exit_code, 0);
 }
 
+TEST(ExitCode, OfOneRunIsThatOfTheRunWhateverTheTaskDoes) {
+  Task task;
+  task.state.status = TaskStatus::sent;  // a recurring one goes on
+  RunView view;
+  view.run.status = RunStatus::complete;
+  EXPECT_EQ(conclude_run(view, task).exit_code, kSuccess);
+  view.run.status = RunStatus::failed;
+  view.run.reason = reason::kExitStatus;
+  view.result.exit_code = 7;
+  EXPECT_EQ(conclude_run(view, task).exit_code, 7);
+  view.run.reason = reason::kTimeout;
+  EXPECT_EQ(conclude_run(view, task).exit_code, kTimedOut);
+  view.run.reason = reason::kWorkerError;
+  EXPECT_EQ(conclude_run(view, task).exit_code, kFailure);
+  view.run.status = RunStatus::cancelled;
+  EXPECT_EQ(conclude_run(view, task).exit_code, kFailure);
+}
+
 }  // namespace
 }  // namespace agenttask::console

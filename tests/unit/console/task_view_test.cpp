@@ -1,10 +1,14 @@
 #include "agent/console/task_view.hpp"
 
+#include <cstdlib>
+#include <ctime>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "agent/console/explanation.hpp"
 #include "agent/console/health.hpp"
+#include "agent/console/message_view.hpp"
 #include "agent/console/task_list.hpp"
 #include "agent/console/text.hpp"
 
@@ -99,6 +103,172 @@ TEST(TaskView, SaysWhatATaskIsAbout) {
   EXPECT_EQ(describe_work(spec), "nightly");
 }
 
+json a_recurring_task() {
+  json task = a_task();
+  task.erase("endTime");
+  task["status"] = "sent";
+  task["reason"] = "not-due";
+  task["schedule"] = {{"updateInterval", 86'400'000}, {"overlap", "queue"}};
+  task["nextRunAt"] = kNow + 3'600'000;
+  task["occurrence"] = 12;
+  task["missedCount"] = 2;
+  task["runCount"] = 10;
+  return task;
+}
+
+json a_question() {
+  json task = a_task();
+  for (const char* member : {"endTime", "startTime", "result"}) task.erase(member);
+  task["status"] = "awaiting_choice";
+  task["runCount"] = 0;
+  task["choices"] = {{{"name", "confirm"}, {"description", "Proceed\x1b[31m"}}, {{"name", "cancel"}}};
+  task["defaultChoice"] = "cancel";
+  task["choiceExpiresAt"] = kNow + 7'200'000;
+  task["chooser"] = "user";
+  return task;
+}
+
+TEST(TaskView, ShowsWhatComesNextOfARecurringTask) {
+  const auto view = read_task(a_recurring_task());
+  ASSERT_TRUE(view) << view.error().message;
+  const std::string page = render_task(*view, kNow);
+  for (const char* part :
+       {"every 1d, overlap queue", "(in 1h)", "Occurrence: 12", "Missed:     2", "Runs:       10"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part << "\n" << page;
+  }
+  json paused = a_recurring_task();
+  paused["paused"] = true;
+  paused["status"] = "running";
+  paused.erase("reason");
+  EXPECT_EQ(describe_status(read_task(paused)->task), "running, paused");
+  EXPECT_NE(render_task(*read_task(paused), kNow, kFleetVerbs).find("agenttask fleet resume"),
+            std::string::npos);
+  const auto list = render_task_list(json{{"tasks", {a_recurring_task(), a_task()}}}, kPlain, {}, kNow);
+  EXPECT_NE(list->find("NEXT"), std::string::npos) << *list;
+  EXPECT_NE(list->find("in 1h"), std::string::npos) << *list;
+}
+
+TEST(TaskView, ShowsAQuestionAndHowToAnswerIt) {
+  const auto view = read_task(a_question());
+  ASSERT_TRUE(view) << view.error().message;
+  const std::string page = render_task(*view, kNow);
+  for (const char* part : {"confirm  Proceed\\x1b[31m", "cancel (default)", "(in 2h)", "whoever is logged in",
+                           "agenttask choose 018f7e3a-0000-7000-8000-000000000001 confirm|cancel"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part << "\n" << page;
+  }
+  json chosen = a_question();
+  chosen["status"] = "complete";
+  chosen["chosen"] = {{"option", "confirm"}, {"by", "user:ann"}, {"time", kNow - 3000}};
+  EXPECT_NE(render_task(*read_task(chosen), kNow).find("confirm, by user:ann"), std::string::npos);
+  EXPECT_EQ(render_task(*read_task(chosen), kNow).find("Choose with"), std::string::npos);
+  json asked = a_question();
+  asked["choiceRequested"] = {{"option", "confirm"}, {"by", "operator:bob"}, {"time", kNow - 3000}};
+  EXPECT_NE(render_task(*read_task(asked), kNow).find("operator:bob"), std::string::npos);
+}
+
+TEST(TaskList, ShowsTheQuestionsThatWait) {
+  const json answer{{"tasks", {a_question()}}};
+  const auto text = render_task_list(answer, kPlain, {false, true, kFleetVerbs}, kNow);
+  ASSERT_TRUE(text);
+  EXPECT_NE(text->find("  agenttask fleet choose 018f7e3a-0000-7000-8000-000000000001 confirm|cancel\n"),
+            std::string::npos)
+      << *text;
+  EXPECT_NE(text->find("; then cancel"), std::string::npos);
+  EXPECT_EQ(text->find('\x1b'), std::string::npos);
+  // Who may see nothing else gets them without asking for them.
+  const json only{{"tasks", {a_question()}}, {"onlyChoices", true}};
+  EXPECT_NE(render_task_list(only, kPlain, {}, kNow)->find("agenttask choose"), std::string::npos);
+  EXPECT_EQ(*render_task_list(json{{"tasks", json::array()}, {"onlyChoices", true}}, kPlain, {}, kNow),
+            "no task waits for a choice\n");
+  // A terminal is told that something waits; a pipe gets the table alone.
+  const Screen terminal(true, true, 0, false);
+  EXPECT_NE(
+      render_task_list(answer, terminal, {}, kNow)->find("1 waits for a choice: agenttask list --awaiting"),
+      std::string::npos);
+  EXPECT_EQ(render_task_list(answer, kPlain, {}, kNow)->find("--awaiting"), std::string::npos);
+}
+
+TEST(RunList, TellsOccurrencesExtraRunsAndChoices) {
+  const auto run = [](int number, int occurrence, const char* option) {
+    json value{{"taskId", "018f7e3a-0000-7000-8000-000000000001"},
+               {"run", number},
+               {"status", "complete"},
+               {"startTime", kNow},
+               {"endTime", kNow + 5}};
+    if (occurrence != 0) value["occurrence"] = occurrence;
+    if (*option != 0) value["option"] = option;
+    return value;
+  };
+  auto text = render_run_list(json{{"runs", {run(2, 0, "confirm"), run(1, 1, "cancel")}}}, kPlain, kNow);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_NE(text->find("OCCURRENCE"), std::string::npos) << *text;
+  EXPECT_NE(text->find("extra"), std::string::npos) << *text;
+  EXPECT_NE(text->find("confirm"), std::string::npos) << *text;
+  text = render_run_list(json{{"runs", {run(1, 0, "")}}}, kPlain, kNow);
+  EXPECT_EQ(text->find("OCCURRENCE"), std::string::npos) << *text;
+  EXPECT_EQ(text->find("CHOSEN"), std::string::npos) << *text;
+}
+
+TEST(Announcement, SaysWhatWasUnderstood) {
+  setenv("TZ", "UTC", 1);
+  tzset();
+  Task task;
+  task.spec.id = "4f2a";
+  task.state.status = TaskStatus::sent;
+  EXPECT_EQ(announce(task, kNow), "") << "it simply starts";
+  task.spec.schedule.scheduled_for = kNow + 14 * 3'600'000;
+  task.state.next_run_at = task.spec.schedule.scheduled_for;
+  EXPECT_EQ(announce(task, kNow), "runs 2025-11-22 19:10:00 (in 14h)");
+  task.spec.schedule.update_interval = 86'400'000;
+  EXPECT_EQ(announce(task, kNow), "runs first 2025-11-22 19:10:00 (in 14h), then every 1d");
+  task.spec.schedule.scheduled_for = kNow - 60'000;
+  task.state.next_run_at.reset();
+  EXPECT_EQ(announce(task, kNow),
+            "runs first at once, as 2025-11-22 05:09:00 (1m ago) is past, then every 1d");
+  task.spec.schedule = {};
+  task.spec.choices = {{"yes", ""}, {"no", ""}};
+  EXPECT_EQ(announce(task, kNow, kFleetVerbs),
+            "asks at once; choose with: agenttask fleet choose 4f2a yes|no");
+  unsetenv("TZ");
+  tzset();
+}
+
+TEST(Explanation, TellsOfQuestionsAndSchedules) {
+  auto text = explain(json{{"task", a_question()}, {"reason", ""}, {"detail", "waits for somebody"}}, kNow);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_NE(text->find("Choose with: agenttask choose"), std::string::npos) << *text;
+  EXPECT_NE(text->find("then cancel counts"), std::string::npos) << *text;
+  text = explain(json{{"task", a_recurring_task()}, {"reason", "not-due"}, {"detail", ""}}, kNow);
+  EXPECT_NE(
+      text->find("It repeats every 1d, overlap queue; the last occurrence was number 12, and 2 were missed."),
+      std::string::npos)
+      << *text;
+  EXPECT_NE(text->find("Next run: "), std::string::npos) << *text;
+}
+
+TEST(Messages, AreShownOldestFirstAndPrintable) {
+  const auto message = [](const char* id, UnixMilliseconds time, const json& content) {
+    return json{{"id", id}, {"nodeId", "n1"}, {"roomId", "te\x1bam"}, {"content", content}, {"time", time}};
+  };
+  const json later = message("018f7e3a-0000-7000-8000-000000000002", kNow + 1000, {{"text", "b\x1b[2J\nc"}});
+  const json sooner = message("018f7e3a-0000-7000-8000-000000000001", kNow, {{"files", 3}});
+  const auto text = render_messages(json{{"messages", {later, sooner}}});
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_EQ(text->find('\x1b'), std::string::npos);
+  EXPECT_LT(text->find(R"({"files":3})"), text->find("b\\x1b[2J\n    c")) << *text;
+  EXPECT_EQ(*render_messages(json{{"messages", json::array()}}), "no messages\n");
+  EXPECT_FALSE(render_messages(json{{"messages", 5}}));
+  EXPECT_FALSE(render_messages(json{{"messages", {5}}}));
+}
+
+TEST(Messages, AreATextOrAnObject) {
+  EXPECT_EQ(*message_content("hello", ""), json({{"text", "hello"}}));
+  EXPECT_EQ(*message_content("", R"({"a":1})"), json({{"a", 1}}));
+  EXPECT_FALSE(message_content("", ""));
+  EXPECT_FALSE(message_content("x", "{}"));
+  EXPECT_FALSE(message_content("", "[]"));
+}
+
 TEST(TaskList, FitsANarrowTerminal) {
   json task = a_task();
   task["data"]["cmd"] = "a rather long command line that nobody can read in a table";
@@ -168,6 +338,13 @@ TEST(Health, FindsWhatIsWrong) {
   EXPECT_EQ(with(R"({"ledgerProblem":"disk full"})"), 1U);
   EXPECT_EQ(with(R"({"ledger":{"outboxBytes":990}})"), 1U);
   EXPECT_EQ(with(R"({"server":{"state":"not-enrolled"}})"), 0U);
+  EXPECT_EQ(read_status(good, kNow).page.find("Was node"), std::string::npos);
+  json moved = good;
+  moved["formerNodes"] = json::parse(R"([{"nodeId":"n0","tasks":3,"running":1},{"nodeId":"n-","tasks":1}])");
+  const auto page = read_status(moved, kNow).page;
+  EXPECT_NE(page.find("n0, 3 tasks of it are kept here, 1 still running"), std::string::npos) << page;
+  EXPECT_NE(page.find("n-, 1 task of it is kept here\n"), std::string::npos) << page;
+  EXPECT_TRUE(read_status(moved, kNow).problems.empty());
   EXPECT_EQ(read_status(json::object(), kNow).problems.size(), 0U);  // any shape is survived
 }
 

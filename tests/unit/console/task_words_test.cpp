@@ -77,6 +77,66 @@ TEST(TaskRequest, HoldsWhatWasTypedAndNothingElse) {
   EXPECT_EQ(spec->tags, (std::vector<std::string>{"a", "b c"}));
 }
 
+TEST(TaskRequest, HoldsAScheduleAndAQuestion) {
+  TaskWords words;
+  words.at = "+1h";
+  words.every = "1d12h";
+  words.jitter = "5m";
+  words.overlap = "cancel-previous";
+  words.catch_up = "all";
+  words.choices = {"confirm:Proceed: really", "cancel", "[x,y]:a,b"};
+  words.default_choice = "cancel";
+  words.choose_until = "in 2h";
+  words.chooser = "user";
+  const auto request = task_request("ASK", json::object(), words, kNow);
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->at("schedule"), json({{"scheduledFor", kNow + 3'600'000},
+                                           {"updateInterval", 36 * 3'600'000},
+                                           {"jitter", 300'000},
+                                           {"overlap", "cancelPrevious"},
+                                           {"catchUp", "all"}}));
+  EXPECT_EQ(request->at("choices"), json::parse(R"([{"name":"confirm","description":"Proceed: really"},
+    {"name":"cancel"},{"name":"[x,y]","description":"a,b"}])"));
+  const auto spec = parse_task_request(*request);
+  ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(spec->schedule.overlap, Overlap::cancel_previous);
+  EXPECT_EQ(spec->default_choice, "cancel");
+  EXPECT_EQ(spec->choice_expires_at, kNow + 7'200'000);
+  EXPECT_EQ(spec->chooser, Chooser::user);
+  EXPECT_TRUE(outlasts_its_console(words));
+  EXPECT_FALSE(outlasts_its_console({}));
+}
+
+TEST(TaskRequest, RefusesHalfAQuestionOrSchedule) {
+  const auto refused = [](auto change) {
+    TaskWords words;
+    change(words);
+    const auto request = task_request("ASK", json::object(), words, kNow);
+    return request ? std::string() : request.error().message;
+  };
+  EXPECT_EQ(refused([](TaskWords& words) { words.every = "5"; }).substr(0, 7), "--every");
+  EXPECT_EQ(refused([](TaskWords& words) { words.every = "10ms"; }).substr(0, 7), "--every");
+  EXPECT_EQ(refused([](TaskWords& words) { words.every = "never"; }).substr(0, 7), "--every");
+  EXPECT_EQ(refused([](TaskWords& words) { words.jitter = "x"; }).substr(0, 8), "--jitter");
+  EXPECT_EQ(refused([](TaskWords& words) { words.choices = {":text"}; }).substr(0, 8), "--choice");
+  EXPECT_NE(refused([](TaskWords& words) { words.default_choice = "a"; }), "");
+  EXPECT_NE(refused([](TaskWords& words) { words.chooser = "user"; }), "");
+  EXPECT_NE(refused([](TaskWords& words) {
+              words.choices = {"a"};
+              words.default_choice = "a";
+            }).find("--choose-until"),
+            std::string::npos);
+  EXPECT_NE(refused([](TaskWords& words) { words.backoff = "5s"; }).find("--attempts"), std::string::npos);
+}
+
+TEST(TaskChanges, TakeAScheduleAway) {
+  TaskWords words;
+  words.every = "never";
+  EXPECT_EQ(*task_changes(words, kNow), json::parse(R"({"schedule":{"updateInterval":null}})"));
+  words.every = "12h";
+  EXPECT_EQ(*task_changes(words, kNow), json::parse(R"({"schedule":{"updateInterval":43200000}})"));
+}
+
 TEST(TaskRequest, NamesTheOptionAtFault) {
   TaskWords words;
   words.timeout = "soon";

@@ -20,7 +20,6 @@ namespace {
 using nlohmann::json;
 
 struct Words {
-  std::string id;
   std::string option;
   std::string node;
   std::string room;
@@ -31,27 +30,18 @@ struct Words {
   bool follow = false;
 };
 
-int choose(const Fleet& fleet, const Words& words) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int choose(const Fleet& fleet, const Words& words, const std::string& id) {
   const agent::Answer answer = fleet.api.call("POST", api_path({"tasks", id, "choose"}), {},
                                               encode_json(json{{"option", words.option}}));
   return finish_choice(fleet.console, answer, words.option);
 }
 
-int pause(const Fleet& fleet, const Words& words, bool pauses) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int pause(const Fleet& fleet, const std::string& id, bool pauses) {
   return finish_pause(fleet.console,
                       fleet.api.call("POST", api_path({"tasks", id, pauses ? "pause" : "resume"})), pauses);
 }
 
-int run_now(const Fleet& fleet, const Words& words) {
-  std::string id;
-  if (const auto found = fleet.api.resolve(words.id, id); !found.ok())
-    return fleet.console.fail(*found.problem);
+int run_now(const Fleet& fleet, const std::string& id) {
   const agent::Answer answer = fleet.api.call("POST", api_path({"tasks", id, "run"}));
   if (!answer.ok()) return fleet.console.fail(*answer.problem);
   return print_answer(fleet.console, answer, [](const json& value) -> Result<std::string> {
@@ -142,34 +132,30 @@ void add_rooms(CLI::App& fleet, Console& console, const std::shared_ptr<Words>& 
 
 void add_fleet_steer(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
-  CLI::App* verb =
-      add_fleet_verb(fleet, console,
-                     {"choose", "Answer the question of a task; the first answer that its device gets counts",
-                      "  agenttask fleet choose 4f2a confirm\n"
-                      "  agenttask fleet list --awaiting\n"
-                      "Exit codes: 0 it counts, or the device has still to say; 1 somebody else was first; "
-                      "125 it could not\n"
-                      "be chosen."},
-                     [words](const Fleet& at) { return choose(at, *words); });
-  add_fleet_task_id(*verb, words->id);
+  CLI::App* verb = add_fleet_task_verb(
+      fleet, console,
+      {"choose", "Answer the question of a task; the first answer that its device gets counts",
+       "  agenttask fleet choose 4f2a confirm\n"
+       "  agenttask fleet list --awaiting\n"
+       "Exit codes: 0 it counts, or the device has still to say; 1 somebody else was first; "
+       "125 it could not\n"
+       "be chosen."},
+      [words](const Fleet& at, const std::string& id) { return choose(at, *words, id); });
   verb->add_option("OPTION", words->option, "The name of the choice")->type_name("")->required();
 
-  verb = add_fleet_verb(fleet, console,
-                        {"pause", "Start no more runs of a task until it is resumed; a run goes on",
-                         "  agenttask fleet pause 4f2a"},
-                        [words](const Fleet& at) { return pause(at, *words, true); });
-  add_fleet_task_id(*verb, words->id);
-  verb = add_fleet_verb(
+  add_fleet_task_verb(fleet, console,
+                      {"pause", "Start no more runs of a task until it is resumed; a run goes on",
+                       "  agenttask fleet pause 4f2a"},
+                      [](const Fleet& at, const std::string& id) { return pause(at, id, true); });
+  add_fleet_task_verb(
       fleet, console,
       {"resume", "Let a paused task go on, at the next point of its grid", "  agenttask fleet resume 4f2a"},
-      [words](const Fleet& at) { return pause(at, *words, false); });
-  add_fleet_task_id(*verb, words->id);
-  verb = add_fleet_verb(fleet, console,
-                        {"run", "Run a task once now, besides its schedule",
-                         "  agenttask fleet run 4f2a\n"
-                         "Its output: agenttask fleet output ID --follow."},
-                        [words](const Fleet& at) { return run_now(at, *words); });
-  add_fleet_task_id(*verb, words->id);
+      [](const Fleet& at, const std::string& id) { return pause(at, id, false); });
+  add_fleet_task_verb(fleet, console,
+                      {"run", "Run a task once now, besides its schedule",
+                       "  agenttask fleet run 4f2a\n"
+                       "Its output: agenttask fleet output ID --follow."},
+                      run_now);
   add_rooms(fleet, console, words);
 }
 

@@ -248,7 +248,7 @@ TEST(Explanation, TellsOfQuestionsAndSchedules) {
 
 TEST(Messages, AreShownOldestFirstAndPrintable) {
   const auto message = [](const char* id, UnixMilliseconds time, const json& content) {
-    return json{{"id", id}, {"nodeId", "n1"}, {"roomId", "te\x1bam"}, {"content", content}, {"time", time}};
+    return json{{"id", id}, {"nodeId", "n1"}, {"roomId", "te\x1b[1m"}, {"content", content}, {"time", time}};
   };
   const json later = message("018f7e3a-0000-7000-8000-000000000002", kNow + 1000, {{"text", "b\x1b[2J\nc"}});
   const json sooner = message("018f7e3a-0000-7000-8000-000000000001", kNow, {{"files", 3}});

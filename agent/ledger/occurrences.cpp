@@ -127,6 +127,20 @@ bool settle(LedgerWrite& write, TaskRow& row, Before before) {
   return waiting.replace;
 }
 
+/// What waited behind the active one will not run: the task is paused.
+void drop_waiting(TaskRow& row) {
+  row.task.state.missed_count += row.waiting;
+  row.waiting = 0;
+}
+
+/// The points of the grid that came while the task was paused: nobody expected them, so they don't count.
+void pass_by(const LedgerWrite& write, TaskRow& row) {
+  if (!row.grid_due) return;
+  const Passed meanwhile = passed(*row.grid_due, *row.task.spec.schedule.update_interval, write.since_boot);
+  row.last_occurrence += meanwhile.points;
+  set_grid(write, row, meanwhile.next - write.since_boot);
+}
+
 /// With nothing active: the oldest that waits begins, or the task rests.
 void next_or_rest(LedgerWrite& write, TaskRow& row) {
   if (row.waiting == 0 || row.task.state.paused) return rest(write, row);
@@ -198,10 +212,10 @@ void tick(LedgerWrite& write, TaskRow& row) {
 }
 
 void after_run(LedgerWrite& write, TaskRow& row) {
-  (void)settle(write, row, Before::ending);
   if (row.task.state.paused) {
-    row.task.state.missed_count += row.waiting;
-    row.waiting = 0;
+    pass_by(write, row);
+  } else {
+    (void)settle(write, row, Before::ending);
   }
   next_or_rest(write, row);
 }
@@ -210,12 +224,14 @@ Result<void> pause(LedgerWrite& write, TaskRow& row) {
   TaskState& state = row.task.state;
   if (state.paused) return {};
   state.paused = true;
+  if (row.recurs() && row.is_active()) {
+    (void)settle(write, row, Before::active);  // what came until now counts by the task's rules
+    drop_waiting(row);
+  }
   // A question of a task that runs once stays open: what was chosen counts when it goes on.
   if (state.status == TaskStatus::running || (row.queue == Queue::choice && !row.recurs())) return {};
   if (row.recurs() && row.is_active()) {
     drop_active(row);
-    state.missed_count += row.waiting;
-    row.waiting = 0;
   }
   set_aside(write, row, reason::kPaused);
   state.next_run_at.reset();
@@ -226,11 +242,7 @@ Result<void> resume(LedgerWrite& write, TaskRow& row) {
   TaskState& state = row.task.state;
   if (!state.paused) return {};
   state.paused = false;
-  if (row.grid_due) {
-    const Passed meanwhile = passed(*row.grid_due, *row.task.spec.schedule.update_interval, write.since_boot);
-    row.last_occurrence += meanwhile.points;
-    set_grid(write, row, meanwhile.next - write.since_boot);
-  }
+  pass_by(write, row);
   if (row.queue != Queue::resting) return {};  // it runs, or was let run, or asks: that goes on
   if (row.recurs()) {
     if (row.grid_due || *row.first_due > write.now) {

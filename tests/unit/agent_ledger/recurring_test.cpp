@@ -293,6 +293,38 @@ TEST_F(Recurring, RunNowIsOneExtraOnTheSameGrid) {  // D4
   EXPECT_EQ(get(waits).state.next_run_at, later.schedule.scheduled_for);
 }
 
+TEST_F(Recurring, WhatIsDueWhilePausedDoesNotCount) {
+  for (const Overlap overlap : {Overlap::skip, Overlap::queue, Overlap::cancel_previous}) {
+    const std::string task = create(every(60s, overlap));
+    ASSERT_EQ(run(task), 1);
+    ASSERT_TRUE(ledger_->pause(task));
+    clock_.advance(10min);
+    ASSERT_TRUE(ledger_->run_now(task));
+    EXPECT_EQ(run(task, 3min), 0) << "an extra run counts none of it either";
+    EXPECT_EQ(run(task), std::nullopt);
+    EXPECT_EQ(get(task).state.missed_count, 0);
+    clock_.advance(30s);
+    ASSERT_TRUE(ledger_->resume(task));
+    EXPECT_EQ(run(task), std::nullopt);
+    clock_.advance(30s);
+    EXPECT_EQ(run(task), 15);
+    EXPECT_EQ(get(task).state.missed_count, 0);
+    ASSERT_TRUE(ledger_->cancel(task));
+  }
+}
+
+TEST_F(Recurring, WhatWasDueBeforeAPauseCountsAsMissed) {
+  const std::string task = create(every(60s, Overlap::queue));
+  ASSERT_TRUE(is_due(task));
+  const auto started = start(task);
+  clock_.advance(150s);
+  ASSERT_TRUE(ledger_->pause(task));
+  clock_.advance(10min);
+  end(task, started.number, success());
+  EXPECT_EQ(get(task).state.missed_count, 2) << "two came before the pause, ten after it";
+  EXPECT_EQ(run(task), std::nullopt);
+}
+
 TEST_F(Recurring, CancelledOrDeletedWhileRunningIsNotScheduledAgain) {  // D5
   for (const bool deleted : {false, true}) {
     const std::string task = create(every(60s));

@@ -62,12 +62,17 @@ int finish_choice(const Console& console, const agent::Answer& answer, const std
     const int code = console.fail(*answer.problem);
     return is_too_late(*answer.problem) ? kSomebodyElseChose : code;
   }
-  if (console.json) {
-    console.print_json(answer.json);
-    return kSuccess;
-  }
   const auto view = read_answer(answer);
   if (!view) return console.fail(view.error());
+  const auto& chosen = view->task.state.chosen;
+  // An operator's answer can come to the device after another.
+  const bool lost = chosen && chosen->option != option;
+  if (console.json) console.print_json(answer.json);
+  if (lost) {
+    if (!console.json) console.screen.say(chosen->by + " chose " + chosen->option + " before");
+    return kSomebodyElseChose;
+  }
+  if (console.json) return kSuccess;
   console.screen.print(choice_sentence(view->task, option) + "\n");
   return kSuccess;
 }

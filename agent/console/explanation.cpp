@@ -139,8 +139,9 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   }
   std::string text = "Task " + view->task.spec.id + " (" + printable(view->task.spec.type) + ")\n";
   text += situation(view->task, printable(reason), now) + ".\n";
-  // While it runs the situation says it all, and of a question what follows does.
-  const bool says_all = state.status == TaskStatus::running || state.status == TaskStatus::awaiting_choice;
+  // While it runs the situation says it all; of a question and of a time, what follows does.
+  const bool says_all = state.status == TaskStatus::running || state.status == TaskStatus::awaiting_choice ||
+                        (reason == agenttask::reason::kNotDue && state.next_run_at);
   if (!detail.empty() && !says_all) text += sentence(printable_lines(detail)) + "\n";
   if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
   text += about_schedule(view->task, now);

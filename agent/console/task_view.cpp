@@ -125,7 +125,7 @@ void add_schedule(Fields& fields, const Task& task, UnixMilliseconds now, std::s
   if (state.paused && !ended) fields.add("Paused", "yes; " + std::string(verbs) + " resume lets it go on");
   fields.add("Next run", ended ? "" : when(state.next_run_at, now));
   if (spec.schedule.recurs()) {
-    fields.add("Occurrence", state.occurrence == 0 ? "none yet" : std::to_string(state.occurrence));
+    if (state.occurrence != 0) fields.add("Occurrence", std::to_string(state.occurrence));
     if (state.missed_count != 0) fields.add("Missed", std::to_string(state.missed_count));
   }
   if (spec.choices.empty()) return;
@@ -138,8 +138,8 @@ void add_schedule(Fields& fields, const Task& task, UnixMilliseconds now, std::s
   if (spec.chooser == Chooser::user) fields.add("Chooser", "whoever is logged in on the device");
   if (state.chosen) fields.add("Chosen", describe_choice_made(*state.chosen, now));
   if (state.choice_requested) {
-    fields.add("Asked for", describe_choice_made(*state.choice_requested, now) +
-                                "; the device has still to say whether it counts");
+    fields.add("Choice asked", describe_choice_made(*state.choice_requested, now) +
+                                   "; the device has still to say whether it counts");
   }
   if (state.status == TaskStatus::awaiting_choice) {
     fields.add("Choose with", std::string(verbs) + " choose " + spec.id + " " + choice_names(spec));

@@ -28,7 +28,7 @@ std::string format_time(UnixMilliseconds time, UnixMilliseconds now) {
   const auto whole_seconds = [](DurationMilliseconds span) {
     return format_duration(span / kSecond * kSecond);
   };
-  const std::string distance = time >= now + kSecond   ? "in " + whole_seconds(time - now)
+  const std::string distance = time >= now + kSecond   ? "in " + whole_seconds(time - now + kSecond - 1)
                                : now - time >= kSecond ? whole_seconds(now - time) + " ago"
                                                        : "just now";
   return format_time(time) + " (" + distance + ")";

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from programs import environment, until
+from programs import BIN, environment, until
 
 
 @pytest.fixture
@@ -256,3 +256,51 @@ def test_messages_are_kept_and_followed(agent):
     messages = json.loads(agent.console("messages", "--json").stdout)["messages"]
     assert [m["content"].get("text") for m in messages] == ["first", "elsewhere", "second"]
     assert messages[2]["content"]["n"] == 2 and messages[0]["roomId"] == "team"
+
+
+def fleet(site, *words):
+    return subprocess.run([str(BIN / "agenttask"), "fleet", *map(str, words)], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
+                          env=environment({"AGENTTASK_SERVER": site.server.url, "AGENTTASK_TOKEN": site.server.token, "AGENTTASK_CA": str(site.server.authority)}))
+
+
+def test_operators_steer_from_anywhere(yard):
+    site = yard.site()
+    done = fleet(site, "add", site.node, "echo", "--every", "1h", "--choice", "yes:Go", "--choice", "no:Stay")
+    assert done.returncode == 0 and "then every 1h" in done.stderr and "agenttask fleet choose" in done.stderr, done
+    id = done.stdout.strip()
+    until(lambda: site.api.task(id)["status"] == "awaiting_choice", "it asks")
+    assert f"agenttask fleet choose {id} yes|no" in fleet(site, "list", "--awaiting").stdout
+    assert fleet(site, "choose", id, "maybe").returncode == 125
+    done = fleet(site, "choose", id, "yes")
+    assert done.returncode == 0 and "yes was chosen" in done.stdout, done
+    until(lambda: site.api.task(id)["runCount"] == 1 and site.api.task(id)["status"] == "sent", "it has run")
+    assert fleet(site, "choose", id, "no").returncode in (1, 125)
+    done = fleet(site, "pause", id)
+    assert done.returncode == 0 and "is paused" in done.stdout, done
+    done = fleet(site, "resume", id)
+    assert done.returncode == 0 and "goes on; next run" in done.stdout, done
+    assert fleet(site, "run", id).returncode == 0
+    until(lambda: site.api.task(id)["status"] == "awaiting_choice", "the extra run asks too")
+    assert site.agent.console("choose", id, "no").returncode == 0
+    until(lambda: site.api.task(id)["runCount"] == 2, "the extra run was told")
+    shown = fleet(site, "show", id).stdout
+    assert "every 1h" in shown and "extra" in shown and "yes" in shown
+    site.agent.console("post", "team", "from the device")
+    assert fleet(site, "post", "team", "from the operator").returncode == 0
+    shown = until(lambda: (lambda t: t if "from the device" in t else None)(fleet(site, "messages", "--room", "team").stdout), "the server has it")
+    assert "from the operator" in shown
+
+
+def test_operators_hear_that_an_offline_device_has_still_to_say(yard):
+    site = yard.site()
+    done = fleet(site, "add", site.node, "echo", "--choice", "yes", "--choice", "no")
+    id = done.stdout.strip()
+    until(lambda: site.api.task(id)["status"] == "awaiting_choice", "it asks")
+    site.agent.stop()
+    done = fleet(site, "choose", id, "yes")
+    assert done.returncode == 0 and "has still to say" in done.stdout, done
+    done = fleet(site, "choose", id, "no")
+    assert done.returncode == 1 and "yes" in done.stderr, done
+    site.agent.start()
+    ended = site.api.ended(id)
+    assert ended["chosen"]["option"] == "yes" and ended["chosen"]["by"].startswith("operator:")

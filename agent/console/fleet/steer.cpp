@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <set>
 #include <thread>
@@ -30,25 +31,49 @@ struct Words {
   bool follow = false;
 };
 
+/// What the server answered, or what it says a moment later where the device has answered by then. An offline
+/// device answers when it comes.
+agent::Answer after_device(const Fleet& fleet, const std::string& id, agent::Answer answer,
+                           const std::function<bool(const TaskView&)>& is_settled) {
+  constexpr int kLooks = 20;
+  constexpr std::chrono::milliseconds kPause{150};
+  for (int look = 0; look < kLooks && answer.ok(); ++look) {
+    const auto view = task_of(answer);
+    // Where it can't even be reached, nothing comes within a moment.
+    if (!view || is_settled(*view) || view->task.state.reason == reason::kDeviceOffline) break;
+    std::this_thread::sleep_for(kPause);
+    answer = fleet.api.call("GET", api_path({"tasks", id}));
+  }
+  return answer;
+}
+
+bool has_taken(const TaskView& view, const char* what) {
+  return std::find(view.requested.begin(), view.requested.end(), what) == view.requested.end();
+}
+
 int choose(const Fleet& fleet, const Words& words, const std::string& id) {
-  const agent::Answer answer = fleet.api.call("POST", api_path({"tasks", id, "choose"}), {},
-                                              encode_json(json{{"option", words.option}}));
+  const agent::Answer asked = fleet.api.call("POST", api_path({"tasks", id, "choose"}), {},
+                                             encode_json(json{{"option", words.option}}));
+  const agent::Answer answer = after_device(fleet, id, asked, [](const TaskView& view) {
+    return view.task.state.chosen.has_value() || !view.task.state.choice_requested.has_value();
+  });
   return finish_choice(fleet.console, answer, words.option);
 }
 
 int pause(const Fleet& fleet, const std::string& id, bool pauses) {
-  return finish_pause(fleet.console,
-                      fleet.api.call("POST", api_path({"tasks", id, pauses ? "pause" : "resume"})), pauses);
+  const char* what = pauses ? "pause" : "resume";
+  const agent::Answer answer = after_device(fleet, id, fleet.api.call("POST", api_path({"tasks", id, what})),
+                                            [&](const TaskView& view) { return has_taken(view, what); });
+  return finish_pause(fleet.console, answer, pauses);
 }
 
 int run_now(const Fleet& fleet, const std::string& id) {
-  const agent::Answer answer = fleet.api.call("POST", api_path({"tasks", id, "run"}));
-  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  const agent::Answer answer = after_device(fleet, id, fleet.api.call("POST", api_path({"tasks", id, "run"})),
+                                            [](const TaskView& view) { return has_taken(view, "run"); });
   return print_answer(fleet.console, answer, [](const json& value) -> Result<std::string> {
     const auto view = read_task(value);
     if (!view) return view.error();
-    const auto& asked = view->requested;
-    const bool waits = std::find(asked.begin(), asked.end(), "run") != asked.end();
+    const bool waits = !has_taken(*view, "run");
     return "task " + view->task.spec.id +
            (waits ? " was asked to run; its device has not answered yet\n" : " runs now\n");
   });

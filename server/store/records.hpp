@@ -165,7 +165,8 @@ struct DirectiveRecord {
   DirectiveKind kind = DirectiveKind::task;
   std::string task_id;
   /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence it is
-  /// for; run, when it waits for a snapshot: how many runs were known when the epoch began. Else empty.
+  /// for; run: how many runs were known when it was asked for, and whether that was before this epoch. Else
+  /// empty.
   std::string body;
   std::int64_t sequence = 0;
   std::string chain;

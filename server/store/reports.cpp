@@ -406,8 +406,9 @@ class Applier {
   /// be one too many.
   void drop_runs_that_were_done() {
     for (const auto& directive : store_.queued_directives(node_.id, kAllDirectives)) {
-      if (directive.kind != DirectiveKind::run || directive.body.empty()) continue;
+      if (directive.kind != DirectiveKind::run) continue;
       const auto body = parse_json(directive.body);
+      if (body && body->is_object() && !body->contains("again")) continue;
       auto record = store_.task(directive.task_id, WithData::no);
       const bool is_due = record && body && body->is_object() && !has_ended(record->task.state.status) &&
                           record->task.state.run_count <= body->value("runs", std::int64_t{0});

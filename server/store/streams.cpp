@@ -133,10 +133,13 @@ std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const N
   return requests;
 }
 
-/// How many runs the server knew of when it could no longer tell whether a run that was asked for was done.
-std::string known_runs(const ReadStore& store, const std::string& task_id) {
-  const auto record = store.task(task_id, WithData::no);
-  return encode_json({{"runs", record ? record->task.state.run_count : 0}});
+/// The same in a new epoch: a run that was asked for waits for the snapshot.
+std::string asked_again(const DirectiveRecord& request) {
+  if (request.kind != DirectiveKind::run) return request.body;
+  auto body = parse_json(request.body);
+  if (!body || !body->is_object()) return request.body;
+  (*body)["again"] = true;
+  return encode_json(*body);
 }
 
 ChooseDirective choose_directive(const DirectiveRecord& directive) {
@@ -315,10 +318,7 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt d
   for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
     append(has_ended(status) ? DirectiveKind::cancel : DirectiveKind::task, task_id, {});
   }
-  for (const auto& request : requests) {
-    const bool counts_runs = request.kind == DirectiveKind::run && request.body.empty();
-    append(request.kind, request.task_id, counts_runs ? known_runs(store, request.task_id) : request.body);
-  }
+  for (const auto& request : requests) append(request.kind, request.task_id, asked_again(request));
   store.update_node(node);
   store.touch("node:" + node.id);
 }

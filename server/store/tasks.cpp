@@ -191,7 +191,8 @@ TaskOutcome steer_task(WriteStore& store, TaskRecord record, DirectiveKind kind,
   const bool asked = !same.empty() && (opposite.empty() || same.back().position > opposite.back().position);
   if (asked) return {TaskAnswer::asked, std::move(record)};
   if (!opposite.empty() && opposite.back().sequence == 0) store.remove_directive(opposite.back().position);
-  ask(store, record, kind);
+  ask(store, record, kind,
+      kind == DirectiveKind::run ? encode_json({{"runs", record.task.state.run_count}}) : std::string());
   save_state(store, record, now);
   return {TaskAnswer::asked, std::move(record)};
 }

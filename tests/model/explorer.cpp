@@ -19,6 +19,9 @@ class Key {
     for (int number : {world.enqueued, world.created, world.cancels, world.kills, world.restores})
       byte(number);
     for (int starts : world.starts) byte(starts);
+    for (int number : {world.choices, world.user_choices, world.runs}) byte(number);
+    for (int asked : world.runs_asked) byte(asked);
+    for (Chosen one : world.chosen) byte(static_cast<int>(one));
   }
   std::string take() { return std::move(bytes_); }
 
@@ -31,8 +34,10 @@ class Key {
   }
   void put(const std::vector<Message>& messages) {
     byte(static_cast<int>(messages.size()));
-    for (const Message& one : messages)
-      byte(static_cast<int>(one.kind) | one.task << 2 | static_cast<int>(one.state) << 4);
+    for (const Message& one : messages) {
+      byte(static_cast<int>(one.kind) | one.task << 3 | static_cast<int>(one.state) << 5);
+      byte(static_cast<int>(one.chosen) | one.runs << 2 | (one.again ? 1 << 6 : 0));
+    }
   }
   void put(const Server& server) {
     byte(server.epoch);
@@ -42,6 +47,10 @@ class Key {
     put(server.reports);
     for (Shown one : server.tasks) byte(static_cast<int>(one));
     for (bool one : server.cancel_asked) byte(one);
+    byte(server.snapshot);
+    for (std::size_t task = 0; task < kMostTasks; ++task)
+      byte(static_cast<int>(server.chosen[task]) | (server.choice_asked[task] ? 4 : 0) |
+           server.runs[task] << 3);
   }
   void put(const Device& device) {
     byte(device.epoch);
@@ -50,6 +59,8 @@ class Key {
     put(device.outbox);
     for (Held one : device.tasks) byte(static_cast<int>(one));
     for (bool one : device.working) byte(one);
+    for (std::size_t task = 0; task < kMostTasks; ++task)
+      byte(static_cast<int>(device.chosen[task]) | device.runs[task] << 2);
   }
   void put(const Poll& poll) {
     byte(poll.epoch);
@@ -120,6 +131,39 @@ void Explorer::operator_steps(const World& world, Steps& out) {
   }
 }
 
+void Explorer::request_steps(const World& world, Steps& out) {
+  for (std::uint8_t task = 0; task < kMostTasks; ++task) {
+    const Shown shown = world.server.tasks[task];
+    const bool open = shown != Shown::unknown && !has_ended(shown);
+    if (open && world.choices < bounds_.choices && world.server.chosen[task] == Chosen::nobody &&
+        !world.server.choice_asked[task]) {
+      World next = world;
+      ++next.choices;
+      protocol_.choose(next.server, task);
+      out.emplace_back(name("an operator chooses for", task), std::move(next));
+    }
+    if (open && world.runs < bounds_.runs) {
+      World next = world;
+      ++next.runs;
+      ++next.runs_asked[task];
+      protocol_.run(next.server, task);
+      out.emplace_back(name("run now", task), std::move(next));
+    }
+    if (world.user_choices < bounds_.user_choices && world.device.tasks[task] == Held::waiting &&
+        world.device.chosen[task] == Chosen::nobody) {
+      World next = world;
+      ++next.user_choices;
+      protocol_.choose(next.device, task);
+      out.emplace_back(name("somebody on the device chooses for", task), std::move(next));
+    }
+  }
+}
+
+bool Explorer::may_start(const World& world, std::size_t task) const {
+  return world.device.tasks[task] == Held::waiting &&
+         (!bounds_.questions || world.device.chosen[task] != Chosen::nobody);
+}
+
 void Explorer::device_steps(const World& world, Steps& out) {
   if (world.created < bounds_.local_tasks) {
     World next = world;
@@ -132,7 +176,7 @@ void Explorer::device_steps(const World& world, Steps& out) {
       World next = world;
       protocol_.finish(next.device, task);
       out.emplace_back(name("end", task), std::move(next));
-    } else if (world.device.tasks[task] == Held::waiting) {
+    } else if (may_start(world, task)) {
       World next = world;
       protocol_.start(next.device, task);
       ++next.starts[task];
@@ -234,9 +278,14 @@ void Explorer::fault_steps(const World& world, Steps& out) {
 Explorer::Steps Explorer::steps(const World& world) {
   Steps out;
   operator_steps(world, out);
+  request_steps(world, out);
   device_steps(world, out);
   network_steps(world, out);
   fault_steps(world, out);
+  for (auto& [step, next] : out) {
+    for (std::size_t task = 0; task < kMostTasks; ++task)
+      if (next.chosen[task] == Chosen::nobody) next.chosen[task] = next.device.chosen[task];
+  }
   return out;
 }
 
@@ -245,6 +294,10 @@ Explorer::Steps Explorer::steps(const World& world) {
 std::string Explorer::wrong_now(const World& world) const {
   for (std::size_t task = 0; task < kMostTasks; ++task) {
     if (world.starts[task] > 1) return name("started twice: task", task);
+    if (world.device.runs[task] > world.runs_asked[task])
+      return name("ran more often than somebody asked: task", task);
+    if (world.device.chosen[task] != world.chosen[task])
+      return name("another answer than the first: task", task);
     if (world.restores > 0) continue;  // an old database knows no better; what counts then is how it ends
     const Shown shown = world.server.tasks[task];
     const Held held = world.device.tasks[task];
@@ -254,6 +307,8 @@ std::string Explorer::wrong_now(const World& world) const {
       return name("called running, and it has not started: task", task);
     if (has_ended(shown) && !agree(shown, held))
       return name("the server is wrong about the end of task", task);
+    if (world.server.chosen[task] != Chosen::nobody && world.server.chosen[task] != world.chosen[task])
+      return name("the server is wrong about who chose for task", task);
   }
   return {};
 }
@@ -268,12 +323,30 @@ bool Explorer::settle_once(World& world, bool work_ends) {
   for (std::uint8_t task = 0; task < kMostTasks; ++task) {
     if (device.working[task]) {
       if (work_ends) protocol_.finish(device, task);
-    } else if (device.tasks[task] == Held::waiting) {
+    } else if (may_start(world, task)) {
       protocol_.start(device, task);
       ++world.starts[task];
     }
   }
   return !(before.server == world.server && before.device == world.device);
+}
+
+std::string Explorer::wrong_request(const World& world, std::size_t task) const {
+  const Server& server = world.server;
+  const Device& device = world.device;
+  if (server.choice_asked[task]) return name("an answer is on its way for ever: task", task);
+  if (device.tasks[task] == Held::unknown) return {};
+  if (server.chosen[task] != device.chosen[task])
+    return name("they differ for ever about who chose: task", task);
+  if (device.runs[task] > world.runs_asked[task])
+    return name("ran in the end more often than somebody asked: task", task);
+  if (world.restores > 0 || has_ended(device.tasks[task])) return {};
+  // Nothing was put back, so nothing that was asked for may be lost.
+  if (device.tasks[task] == Held::waiting && device.runs[task] != world.runs_asked[task])
+    return name("a run that was asked for is lost: task", task);
+  if (world.choices > 0 && bounds_.tasks == 1 && device.chosen[task] == Chosen::nobody)
+    return name("an answer is lost: task", task);
+  return {};
 }
 
 /// No more faults: messages flow. `work_ends` false: tasks run for ever, and only a cancel ends them.
@@ -291,6 +364,9 @@ std::string Explorer::wrong_at_last(World world, bool work_ends) {
     const Held held = world.device.tasks[task];
     if (world.starts[task] > 1) return name("started twice in the end: task", task);
     if (shown == Shown::unknown && held == Held::unknown) continue;
+    if (std::string what = wrong_request(world, task); !what.empty()) return what;
+    // Nobody chose: it waits.
+    if (held == Held::waiting && !may_start(world, task) && !asked[task]) continue;
     if (!work_ends && !asked[task] && !has_ended(shown)) continue;
     if (!has_ended(shown))
       return name(work_ends ? "never ends: task" : "its cancel is forgotten: task", task);

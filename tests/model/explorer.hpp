@@ -12,9 +12,13 @@ struct Bounds {
   int tasks = 1;        ///< enqueued by the operator
   int local_tasks = 0;  ///< created on the device
   int cancels = 1;
-  int kills = 0;          ///< of the agent
-  int restores = 0;       ///< of the server's database
-  int late_requests = 1;  ///< at once on their way with nobody waiting for the answer
+  bool questions = false;  ///< tasks wait until somebody chose
+  int choices = 0;         ///< by operators
+  int user_choices = 0;    ///< on the device
+  int runs = 0;            ///< asked for by operators
+  int kills = 0;           ///< of the agent
+  int restores = 0;        ///< of the server's database
+  int late_requests = 1;   ///< at once on their way with nobody waiting for the answer
 };
 
 /// One HTTPS connection for each stream: a request on its way, or its answer on the way back, or neither.
@@ -33,7 +37,10 @@ struct World {
   Connection<Batch> post;
   std::optional<Server> copy;  ///< of the database
   std::uint8_t enqueued = 0, created = 0, cancels = 0, kills = 0, restores = 0;
+  std::uint8_t choices = 0, user_choices = 0, runs = 0;
   std::array<std::uint8_t, kMostTasks> starts{};
+  std::array<std::uint8_t, kMostTasks> runs_asked{};
+  std::array<Chosen, kMostTasks> chosen{};  ///< the answer that the device took first
 };
 
 struct Finding {
@@ -49,13 +56,16 @@ struct Exploration {
 /// Tries every order, breadth first, and checks every state; stops at the first finding.
 class Explorer {
  public:
-  Explorer(Parts parts, Bounds bounds) : parts_(parts), bounds_(bounds), protocol_(parts) {}
+  Explorer(Parts parts, Bounds bounds)
+      : parts_(parts), bounds_(bounds), protocol_(parts, bounds.questions || bounds.runs > 0) {}
   Exploration run();
 
  private:
   using Steps = std::vector<std::pair<std::string, World>>;
   Steps steps(const World& world);
   void operator_steps(const World& world, Steps& out);
+  void request_steps(const World& world, Steps& out);
+  [[nodiscard]] bool may_start(const World& world, std::size_t task) const;
   void device_steps(const World& world, Steps& out);
   void network_steps(const World& world, Steps& out);
   template <class Request, class Take>
@@ -69,6 +79,7 @@ class Explorer {
   std::string wrong(const World& world);
   std::string wrong_now(const World& world) const;
   std::string wrong_at_last(World world, bool work_ends);
+  std::string wrong_request(const World& world, std::size_t task) const;
   bool settle_once(World& world, bool work_ends);
 
   Parts parts_;

@@ -37,6 +37,41 @@ TEST(Streams, HoldForATaskMadeOnTheDeviceWithTwoRestores) {
                10'000);
 }
 
+constexpr Bounds kQuestions{.tasks = 1,
+                            .cancels = 0,
+                            .questions = true,
+                            .choices = 1,
+                            .user_choices = 1,
+                            .kills = 1,
+                            .restores = 1,
+                            .late_requests = 0};
+constexpr Bounds kRuns{
+    .tasks = 1, .cancels = 0, .questions = true, .runs = 2, .kills = 1, .restores = 1, .late_requests = 0};
+
+TEST(Streams, HoldForAQuestionThatTwoAnswer) {
+  expect_holds(kQuestions, 10'000);
+}
+
+TEST(Streams, HoldForAQuestionOfATaskThatIsCancelled) {
+  Bounds bounds = kQuestions;
+  bounds.cancels = 1;
+  bounds.restores = 0;
+  bounds.late_requests = 1;
+  expect_holds(bounds, 10'000);
+}
+
+TEST(Streams, HoldForRunsThatAreAskedFor) {
+  expect_holds(kRuns, 10'000);
+}
+
+TEST(Streams, HoldForRunsWithoutFaults) {
+  Bounds bounds = kRuns;
+  bounds.restores = 0;
+  bounds.kills = 1;
+  bounds.late_requests = 1;
+  expect_holds(bounds, 1'000);
+}
+
 struct Missing {
   const char* name;
   bool Parts::*part;
@@ -73,7 +108,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Missing{"CancelledAgain", &Parts::cancelled_again, kOneTask},
                     Missing{"AskedAgain", &Parts::asked_again, kOneTask},
                     Missing{"Snapshot", &Parts::snapshot, kOneTask},
-                    Missing{"DeviceIsRight", &Parts::device_is_right, kOneTask}),
+                    Missing{"DeviceIsRight", &Parts::device_is_right, kOneTask},
+                    Missing{"FirstAnswerCounts", &Parts::first_answer_counts, kQuestions},
+                    Missing{"RunsWaitForSnapshot", &Parts::runs_wait_for_snapshot, kRuns}),
     [](const testing::TestParamInfo<Missing>& one) { return one.param.name; });
 
 }  // namespace

@@ -37,8 +37,11 @@ bool agree(Shown shown, Held held) {
 Position Protocol::advance(Position position, const Message& message) {
   ++position.sequence;
   if (!parts_.chain) return position;
-  const auto content = static_cast<std::uint16_t>(static_cast<int>(message.kind) | message.task << 2 |
-                                                  static_cast<int>(message.state) << 4);
+  // How many runs the server knew of does not go over the wire.
+  const int runs = message.kind == Message::Kind::run ? 0 : message.runs;
+  const auto content = static_cast<std::uint16_t>(static_cast<int>(message.kind) | message.task << 3 |
+                                                  static_cast<int>(message.state) << 5 |
+                                                  static_cast<int>(message.chosen) << 8 | runs << 10);
   const auto next = static_cast<std::uint16_t>(chains_.size() + 1);
   position.chain = chains_.try_emplace({position.chain, content}, next).first->second;
   return position;
@@ -68,6 +71,7 @@ void Protocol::cancel(Server& server, std::uint8_t task) {
     return;
   }
   server.tasks[task] = Shown::cancelled_alone;
+  server.choice_asked[task] = false;
   const auto about = [task](const Message& one) { return one.task == task; };
   std::erase_if(server.queued, about);
   if (parts_.numbered_when_offered) {
@@ -76,6 +80,15 @@ void Protocol::cancel(Server& server, std::uint8_t task) {
     for (Message& one : server.offered)
       if (about(one)) one.kind = Message::Kind::hole;
   }
+}
+
+void Protocol::choose(Server& server, std::uint8_t task) {
+  server.choice_asked[task] = true;
+  queue(server, {.kind = Message::Kind::choose, .task = task});
+}
+
+void Protocol::run(Server& server, std::uint8_t task) {
+  queue(server, {.kind = Message::Kind::run, .task = task, .runs = server.runs[task]});
 }
 
 // ---- the server's transactions
@@ -89,16 +102,24 @@ void Protocol::queue(Server& server, Message message) {
 }
 
 void Protocol::offer(Server& server) {
+  std::vector<Message> held;
   for (const Message& one : server.queued) {
+    if (one.kind == Message::Kind::run && server.snapshot && parts_.runs_wait_for_snapshot) {
+      held.push_back(one);
+      continue;
+    }
     server.offered.push_back(one);
     Shown& shown = server.tasks[one.task];
     if (one.kind == Message::Kind::task && shown == Shown::queued) shown = Shown::offered;
   }
-  server.queued.clear();
+  server.queued = std::move(held);
 }
 
 void Protocol::open_epoch(Server& server, std::uint8_t above) {
   server.epoch = static_cast<std::uint8_t>(std::max(server.epoch, above) + 1);
+  std::vector<Message> requests = server.offered;
+  requests.insert(requests.end(), server.queued.begin(), server.queued.end());
+  server.snapshot = true;
   server.queued.clear();
   server.offered.clear();
   server.acknowledged = server.reports = {};
@@ -116,6 +137,11 @@ void Protocol::open_epoch(Server& server, std::uint8_t above) {
       server.cancel_asked[task] = true;
       queue(server, {.kind = Message::Kind::cancel, .task = task});
     }
+  }
+  for (Message& one : requests) {
+    if (has_ended(server.tasks[one.task])) continue;
+    one.again = one.kind == Message::Kind::run;
+    if (one.kind == Message::Kind::run || one.kind == Message::Kind::choose) queue(server, one);
   }
 }
 
@@ -184,23 +210,64 @@ Answer Protocol::take_batch(Server& server, const Batch& batch) {
 }
 
 void Protocol::take_report(Server& server, const Message& report) {
+  if (report.kind == Message::Kind::snapshot_end) return end_snapshot(server);
+  if (report.kind == Message::Kind::refused) {
+    server.choice_asked[report.task] = false;
+    return;
+  }
   Shown& shown = server.tasks[report.task];
   const bool stands = report.kind == Message::Kind::snapshot && parts_.device_is_right;
   if (has_ended(shown) && !stands) return;
   shown = shown_for(report.state);
+  server.chosen[report.task] = report.chosen;
+  server.runs[report.task] = std::max(server.runs[report.task], report.runs);
+  if (has_ended(shown) || report.chosen != Chosen::nobody) server.choice_asked[report.task] = false;
+}
+
+bool Protocol::is_waiting(const Server& server, Message::Kind kind, std::uint8_t task) {
+  const auto about = [&](const Message& one) { return one.kind == kind && one.task == task; };
+  return std::any_of(server.queued.begin(), server.queued.end(), about) ||
+         std::any_of(server.offered.begin(), server.offered.end(), about);
+}
+
+void Protocol::end_snapshot(Server& server) {
+  server.snapshot = false;
+  for (std::uint8_t task = 0; task < kMostTasks; ++task)
+    if (!is_waiting(server, Message::Kind::choose, task)) server.choice_asked[task] = false;
+  std::erase_if(server.queued, [&](const Message& one) {
+    return one.again && (has_ended(server.tasks[one.task]) || server.runs[one.task] > one.runs);
+  });
 }
 
 // ---- the device's transactions
 
 void Protocol::report(Device& device, std::uint8_t task, Held state, Message::Kind kind) {
   device.tasks[task] = state;
-  device.outbox.push_back({.kind = kind, .task = task, .state = state});
+  device.outbox.push_back(
+      {.kind = kind, .task = task, .state = state, .chosen = device.chosen[task], .runs = device.runs[task]});
+}
+
+void Protocol::choose(Device& device, std::uint8_t task) {
+  device.chosen[task] = Chosen::user;
+  report(device, task, device.tasks[task]);
 }
 
 void Protocol::take_directive(Device& device, const Message& directive) {
   Held& held = device.tasks[directive.task];
   if (directive.kind == Message::Kind::task) {
     if (held == Held::unknown) held = Held::waiting;
+  } else if (directive.kind == Message::Kind::choose) {
+    const bool open = device.chosen[directive.task] == Chosen::nobody || !parts_.first_answer_counts;
+    if (held == Held::waiting && open) {
+      device.chosen[directive.task] = Chosen::operator_;
+      report(device, directive.task, held);
+    } else {
+      device.outbox.push_back({.kind = Message::Kind::refused, .task = directive.task});
+    }
+  } else if (directive.kind == Message::Kind::run) {
+    if (held != Held::waiting) return;
+    ++device.runs[directive.task];
+    report(device, directive.task, held);
   } else if (held == Held::unknown) {
     report(device, directive.task, Held::cancelled);
   } else if (!has_ended(held)) {
@@ -230,6 +297,7 @@ void Protocol::adopt(Device& device, std::uint8_t epoch) {
   for (std::uint8_t task = 0; task < kMostTasks; ++task)
     if (device.tasks[task] != Held::unknown)
       report(device, task, device.tasks[task], Message::Kind::snapshot);
+  if (requests_) device.outbox.push_back({.kind = Message::Kind::snapshot_end});
 }
 
 void Protocol::start(Device& device, std::uint8_t task) {

@@ -30,6 +30,8 @@ struct Parts {
   bool asked_again = true;              ///< and the cancels that it asked for without an answer
   bool snapshot = true;                 ///< a device in a new epoch reports all that it holds
   bool device_is_right = true;          ///< what a snapshot says stands, also about what ended
+  bool first_answer_counts = true;      ///< the device takes one answer to a question
+  bool runs_wait_for_snapshot = true;   ///< a run that was asked for is offered again only if it was not done
 };
 
 enum class Shown : std::uint8_t {  ///< what the server says about a task
@@ -59,6 +61,9 @@ struct Position {
   bool operator==(const Position&) const = default;
 };
 
+/// Who answered a task's question.
+enum class Chosen : std::uint8_t { nobody, user, operator_ };
+
 /// A directive or a report: what, about which task, and for reports what holds from now on.
 struct Message {
   enum class Kind : std::uint8_t {
@@ -66,11 +71,18 @@ struct Message {
     cancel,  // directives
     state,
     snapshot,      // reports
+    choose,        // a directive: the operator's answer
+    run,           // a directive: once more
+    refused,       // a report: the answer came too late
+    snapshot_end,  // a report
     hole = state,  // a directive that was taken back although it had its number
   };
   Kind kind = Kind::task;
   std::uint8_t task = 0;
   Held state = Held::unknown;
+  Chosen chosen = Chosen::nobody;
+  std::uint8_t runs = 0;  ///< reports: extra runs so far; a run: how many were known when it was asked for
+  bool again = false;     ///< a run: asked for before this epoch began
   bool operator==(const Message&) const = default;
 };
 
@@ -82,6 +94,10 @@ struct Server {
   Position reports;              ///< all up to there are stored
   std::array<Shown, kMostTasks> tasks{};
   std::array<bool, kMostTasks> cancel_asked{};
+  bool snapshot = true;  ///< the one that this epoch began with is not complete
+  std::array<Chosen, kMostTasks> chosen{};
+  std::array<bool, kMostTasks> choice_asked{};
+  std::array<std::uint8_t, kMostTasks> runs{};  ///< extra ones
   bool operator==(const Server&) const = default;
 };
 
@@ -92,6 +108,8 @@ struct Device {
   std::vector<Message> outbox;  ///< reports after `reported`
   std::array<Held, kMostTasks> tasks{};
   std::array<bool, kMostTasks> working{};  ///< its process is alive; the only thing that a kill takes
+  std::array<Chosen, kMostTasks> chosen{};
+  std::array<std::uint8_t, kMostTasks> runs{};
   bool operator==(const Device&) const = default;
 };
 
@@ -131,11 +149,14 @@ struct Answer {  ///< to either of them
 /// What each side does, one transaction a call.
 class Protocol {
  public:
-  explicit Protocol(Parts parts) : parts_(parts) {}
+  /// `requests`: operators also choose and ask for runs.
+  Protocol(Parts parts, bool requests) : parts_(parts), requests_(requests) {}
 
   // the operator
   void enqueue(Server& server, std::uint8_t task);
   void cancel(Server& server, std::uint8_t task);
+  void choose(Server& server, std::uint8_t task);
+  void run(Server& server, std::uint8_t task);
 
   // the server
   Answer take_poll(Server& server, const Poll& poll);
@@ -143,6 +164,7 @@ class Protocol {
 
   // the device
   void create(Device& device, std::uint8_t task) { report(device, task, Held::waiting); }
+  void choose(Device& device, std::uint8_t task);  ///< somebody there
   void start(Device& device, std::uint8_t task);
   void finish(Device& device, std::uint8_t task);
   void kill(Device& device);
@@ -162,6 +184,8 @@ class Protocol {
   void open_epoch(Server& server, std::uint8_t above);
   bool knows(const Server& server, Position directives);
   void take_report(Server& server, const Message& report);
+  static bool is_waiting(const Server& server, Message::Kind kind, std::uint8_t task);
+  void end_snapshot(Server& server);
 
   void report(Device& device, std::uint8_t task, Held state, Message::Kind kind = Message::Kind::state);
   void take_directive(Device& device, const Message& directive);
@@ -170,6 +194,7 @@ class Protocol {
   void adopt(Device& device, std::uint8_t epoch);
 
   Parts parts_;
+  bool requests_;
   std::map<std::pair<std::uint16_t, std::uint16_t>, std::uint16_t>
       chains_;  ///< (chain, message) -> longer chain
 };

@@ -191,10 +191,16 @@ void SqliteWrites::trim_messages(std::string_view poster, const MessageBudget& b
 }
 
 std::size_t SqliteWrites::remove_messages_before(UnixMilliseconds before, std::size_t limit) {
-  return static_cast<std::size_t>(
-      database_.execute("DELETE FROM messages WHERE sequence IN (SELECT sequence FROM messages WHERE "
-                        "kept_from < ?1 ORDER BY kept_from LIMIT ?2)",
-                        {before, limit}));
+  constexpr std::string_view kOldest =
+      "(SELECT sequence FROM messages WHERE kept_from < ?1 ORDER BY kept_from LIMIT ?2)";
+  std::size_t count = 0;
+  {
+    auto row = database_.query("SELECT count(*) FROM " + std::string(kOldest), {before, limit});
+    if (row.step()) count = static_cast<std::size_t>(row.integer(0));
+  }
+  if (count == 0) return 0;
+  database_.execute("DELETE FROM messages WHERE sequence IN " + std::string(kOldest), {before, limit});
+  return count;
 }
 
 void SqliteWrites::insert_idempotency(const IdempotencyRecord& record) {

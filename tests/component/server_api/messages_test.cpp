@@ -161,15 +161,15 @@ TEST_F(MessagesApi, OneDevicePostsForItselfAndWithinItsBudget) {
     };
     for (int i = 0; i < 5; ++i) post(other.id, std::to_string(i));
     writes.trim_messages(other.id, {3, 1 << 20});
-    EXPECT_EQ(writes.messages({.node_id = other.id}, 0, 10).size(), 3U);
-    EXPECT_EQ(writes.messages({.node_id = other.id}, 0, 10).front().message.content, R"({"text":"4"})");
+    EXPECT_EQ(writes.messages({"", other.id, ""}, 0, 10).size(), 3U);
+    EXPECT_EQ(writes.messages({"", other.id, ""}, 0, 10).front().message.content, R"({"text":"4"})");
     post(other.id, std::string(5000, 'x'));
     writes.trim_messages(other.id, {100, 6000});
-    EXPECT_EQ(writes.messages({.node_id = other.id}, 0, 10).size(), 3U);
+    EXPECT_EQ(writes.messages({"", other.id, ""}, 0, 10).size(), 3U);
     writes.trim_messages(other.id, {100, 5600});
-    EXPECT_EQ(writes.messages({.node_id = other.id}, 0, 10).size(), 2U);
+    EXPECT_EQ(writes.messages({"", other.id, ""}, 0, 10).size(), 2U);
     writes.trim_messages(device.id, {1, 1 << 20});
-    EXPECT_EQ(writes.messages({.node_id = device.id}, 0, 10).size(), 1U) << "others' are not its concern";
+    EXPECT_EQ(writes.messages({"", device.id, ""}, 0, 10).size(), 1U) << "others' are not its concern";
     return {};
   }));
 }

@@ -133,6 +133,7 @@ TEST_F(ApiTest, EveryDocumentedFieldOfARequestIsKnownAndNoOther) {
       json body = each.base;
       const bool is_about_choices = name == "defaultChoice" || name == "choiceExpiresAt" || name == "chooser";
       if (is_about_choices) body["choices"] = json::array({{{"name", "x"}}});
+      if (name == "defaultChoice") body["choiceExpiresAt"] = clock.wall() + 1000;
       body[name] = example(openapi.document(), schema);
       if (name == "id") body[name] = make_uuid(clock.wall());
       if (name == "nodeId" || name == "replace") body[name] = device.id;

@@ -162,6 +162,37 @@ TEST_P(Migrations, LetOldRowsGoOn) {
 
 INSTANTIATE_TEST_SUITE_P(Version, Migrations, ::testing::Range<std::size_t>(1, kUncounted + 1));
 
+TEST(OlderDatabase, LearnsOfOccurrencesAnswersAndMessages) {
+  for (std::size_t version = 1; version < sqlite::schema().migrations.size(); ++version) {
+    const agenttask::test::TemporaryFolder folder;
+    auto store = std::move(open_sqlite_store(past_database(folder.path(), version)).value());
+    auto session = std::move(store->write_session().value());
+    ASSERT_TRUE(session->begin());
+    ASSERT_TRUE(session->begin_job());
+    WriteStore& writes = session->store();
+    auto record = writes.task(kOperators, WithData::no).value();
+    EXPECT_EQ(record.task.state.occurrence, 0);
+    EXPECT_FALSE(record.task.state.chosen || record.task.state.choice_requested);
+    EXPECT_EQ(writes.run(kOperators, 1)->option, "");
+    record.task.state.chosen = ChoiceMade{"a", "user:x", 5};
+    record.task.state.choice_requested = ChoiceMade{"b", "operator:y", 6};
+    record.task.state.occurrence = 7;
+    writes.update_task_state(record);
+    writes.put_run({kOperators, 2, RunStatus::running, "", 5, {}, "", 7, "a"});
+    EXPECT_TRUE(
+        writes.insert_message({0, {kDevices, kNode, "room", "", kOperators, 1, "{}", 5}, kNode, ""}, 9));
+    ASSERT_TRUE(session->end_job(true)) << "version " << version;
+    ASSERT_TRUE(session->commit());
+    const auto lease = store->read().value();
+    EXPECT_EQ(lease->task(kOperators, WithData::no)->task.state.chosen, record.task.state.chosen);
+    EXPECT_EQ(lease->task(kOperators, WithData::no)->task.state.choice_requested,
+              record.task.state.choice_requested);
+    EXPECT_EQ(lease->run(kOperators, 2)->option, "a");
+    EXPECT_EQ(lease->run(kOperators, 2)->occurrence, 7);
+    EXPECT_EQ(lease->messages({"room", "", ""}, 0, 10).size(), 1U);
+  }
+}
+
 TEST(NewerDatabase, IsRefused) {
   const agenttask::test::TemporaryFolder folder;
   const auto& newest = sqlite::schema();

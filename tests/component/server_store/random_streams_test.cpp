@@ -32,7 +32,7 @@ class World : public Files {
 
   void step() {
     clock.advance(std::chrono::milliseconds(1 + pick(20)));
-    switch (pick(16)) {
+    switch (pick(20)) {
       case 0:
         return enqueue();
       case 1:
@@ -59,6 +59,14 @@ class World : public Files {
         return finish();
       case 14:
         return expire();
+      case 15:
+        return choose();
+      case 16:
+        return choose_here();
+      case 17:
+        return pause_or_resume();
+      case 18:
+        return run_now();
       default:
         return fault();
     }
@@ -67,6 +75,9 @@ class World : public Files {
   void check_now() {
     for (const auto& [id, count] : device->starts)
       ASSERT_LE(count, 1) << "task " << id << " started " << count << " times";
+    for (const auto& [id, count] : device->answers) ASSERT_LE(count, 1) << "answers to " << id;
+    for (const auto& [id, count] : device->extra_runs)
+      ASSERT_LE(count, runs_asked_[id]) << "task " << id << " ran more often than somebody asked";
     if (restored_) return;
     for (const auto& record : all()) {
       if (!record.decided_alone) continue;
@@ -98,15 +109,20 @@ class World : public Files {
     for (const auto& record : all()) {
       const std::string& id = record.task.spec.id;
       server[id] = record.task.state.status;
-      EXPECT_TRUE(has_ended(record.task.state.status))
-          << id << " never ends: " << to_string(record.task.state.status);
       const auto held = device->inbox.find(id);
+      const TaskState& state = record.task.state;
+      const bool goes_on = state.status == TaskStatus::awaiting_choice || record.task.spec.schedule.recurs();
+      EXPECT_TRUE(has_ended(state.status) || goes_on) << id << " never ends: " << to_string(state.status);
+      EXPECT_FALSE(state.choice_requested) << id << ": an answer is on its way for ever";
+      EXPECT_TRUE(read([&](const ReadStore& store_) { return store_.requests_about(id); }).empty()) << id;
       if (held == device->inbox.end()) {
         EXPECT_TRUE(record.decided_alone)
             << id << " is " << to_string(record.task.state.status) << ", unknown to the device";
       } else {
         EXPECT_EQ(record.task.state.status, held->second.state.status) << id;
         EXPECT_EQ(record.task.state.run_count, held->second.state.run_count) << id;
+        EXPECT_EQ(state.chosen, held->second.state.chosen) << id;
+        EXPECT_EQ(state.paused, held->second.state.paused) << id;
       }
     }
     for (const auto& [id, entry] : device->inbox) {
@@ -155,6 +171,8 @@ class World : public Files {
     spec.node_id = node;
     spec.type = "echo";
     if (pick(4) == 0) spec.options.expires_at = clock.wall() + 50;
+    if (pick(3) == 0) spec.choices = {{"confirm", ""}, {"revise", ""}};
+    if (spec.choices.empty() && pick(3) == 0) spec.schedule.update_interval = 3'600'000;
     write([&](WriteStore& store_) {
       (void)create_task(store_, spec, request_digest(spec), "tester", clock.wall());
       return 0;
@@ -187,6 +205,34 @@ class World : public Files {
     changes.description = "changed";
     write([&](WriteStore& store_) {
       return update_task(store_, *record, changes, R"({"description":"changed"})", clock.wall()).has_value();
+    });
+  }
+  void choose() {
+    auto record = any_task();
+    if (!record || examine_choice(*record, "confirm", clock.wall()) != ChoiceAnswer::open) return;
+    note("choose");
+    write([&](WriteStore& store_) {
+      (void)choose_task(store_, *record, "confirm", "operator:x", clock.wall());
+      return 0;
+    });
+  }
+  void choose_here() {
+    auto record = any_task();
+    if (!record) return;
+    if (device->choose(record->task.spec.id, {"revise", "user:y", clock.wall()}))
+      note("choose on the device");
+  }
+  /// Of those that recur: the device never starts them by itself here.
+  void pause_or_resume() { steer(pick(2) == 0 ? DirectiveKind::pause : DirectiveKind::resume); }
+  void run_now() { steer(DirectiveKind::run); }
+  void steer(DirectiveKind kind) {
+    auto record = any_task();
+    if (!record || !record->task.spec.schedule.recurs()) return;
+    note(to_string(kind));
+    if (kind == DirectiveKind::run) ++runs_asked_[record->task.spec.id];
+    write([&](WriteStore& store_) {
+      (void)steer_task(store_, *record, kind, clock.wall());
+      return 0;
     });
   }
   void expire() {
@@ -255,7 +301,7 @@ class World : public Files {
   void start() {
     if (device->running) return;
     for (auto& [id, entry] : device->inbox) {
-      if (entry.state.status != TaskStatus::sent) continue;
+      if (entry.state.status != TaskStatus::sent || entry.spec.schedule.recurs()) continue;
       note("start");
       return device->start(id);
     }
@@ -296,6 +342,7 @@ class World : public Files {
 
   std::mt19937 random_;
   bool restores_allowed_;
+  std::map<std::string, int> runs_asked_;
   bool backed_up_ = false;
   bool restored_ = false;
   Logger quiet{LogLevel::error, LogFormat::text};

@@ -109,6 +109,34 @@ class ReferenceDevice {
     if (run) entry.state.result = run->result;
     report(EndedReport{id, std::move(run), entry.state});
   }
+  /// The first answer counts. False: it is not the first, or nothing is asked.
+  bool choose(const std::string& id, const ChoiceMade& made) {
+    const auto found = inbox.find(id);
+    if (found == inbox.end() || found->second.state.status != TaskStatus::awaiting_choice) return false;
+    found->second.state.status = TaskStatus::sent;
+    found->second.state.chosen = made;
+    ++answers[id];
+    report(ChosenReport{id, found->second.state});
+    return true;
+  }
+  void set_paused(const std::string& id, bool paused) {
+    const auto found = inbox.find(id);
+    if (found == inbox.end() || has_ended(found->second.state.status)) return;
+    found->second.state.paused = paused;
+    report(ChangedReport{{found->second.spec, found->second.state}});
+  }
+  /// A run besides the schedule, from its start to its end.
+  void run_once(const std::string& id) {
+    const auto found = inbox.find(id);
+    if (found == inbox.end() || found->second.state.status != TaskStatus::sent) return;
+    Entry& entry = found->second;
+    ++extra_runs[id];
+    const auto number = ++entry.state.run_count;
+    report(StartedReport{id, number, 5});
+    entry.runs.push_back({id, number, RunStatus::complete, {}, 5, 6, R"({"data":{},"success":true})"});
+    report(EndedReport{id, entry.runs.back(), entry.state});
+  }
+
   /// The agent is killed and comes back.
   void kill() {
     if (running) finish(TaskStatus::failed, std::string(reason::kInterrupted));
@@ -139,6 +167,8 @@ class ReferenceDevice {
   std::map<std::string, Entry> inbox;
   std::optional<std::string> running;
   std::map<std::string, int> starts;
+  std::map<std::string, int> answers;
+  std::map<std::string, int> extra_runs;
   bool hold = false;
 
  private:
@@ -161,14 +191,24 @@ class ReferenceDevice {
       if (inbox.contains(task->spec.id)) return;
       Entry& entry = inbox[task->spec.id];
       entry.spec = task->spec;
-      entry.state.status = TaskStatus::sent;
+      entry.state.status = entry.spec.choices.empty() ? TaskStatus::sent : TaskStatus::awaiting_choice;
       entry.state.add_time = task->add_time;
+      if (!entry.spec.choices.empty()) report(ChangedReport{{entry.spec, entry.state}});
     } else if (const auto* cancel = std::get_if<CancelDirective>(&directive.body)) {
       stop(cancel->task_id, false);
     } else if (const auto* remove = std::get_if<DeleteDirective>(&directive.body)) {
       stop(remove->task_id, true);
     } else if (const auto* update = std::get_if<UpdateDirective>(&directive.body)) {
       change(*update, directive.sequence);
+    } else if (const auto* answer = std::get_if<ChooseDirective>(&directive.body)) {
+      if (!choose(answer->task_id, answer->made))
+        report(RefusedReport{directive.sequence, answer->task_id, "already-chosen", "too late"});
+    } else if (const auto* pause = std::get_if<PauseDirective>(&directive.body)) {
+      set_paused(pause->task_id, true);
+    } else if (const auto* resume = std::get_if<ResumeDirective>(&directive.body)) {
+      set_paused(resume->task_id, false);
+    } else if (const auto* run = std::get_if<RunDirective>(&directive.body)) {
+      run_once(run->task_id);
     } else if (const auto* settings = std::get_if<SettingsDirective>(&directive.body)) {
       hold = settings->hold.value_or(hold);
     }

@@ -42,6 +42,9 @@ TEST_F(SettingsTest, DefaultsHoldWithoutAFile) {
   EXPECT_FALSE(settings->allow_tls12);
   EXPECT_EQ(settings->http.connections, 10'000U);
   EXPECT_EQ(settings->retention, 30LL * 24 * 3600 * 1000);
+  EXPECT_EQ(settings->message_retention, 30LL * 24 * 3600 * 1000);
+  EXPECT_EQ(settings->keep_runs, 200);
+  EXPECT_EQ(settings->keep_messages, 10'000);
 }
 
 TEST_F(SettingsTest, EachSourceOverridesTheOneBefore) {
@@ -120,6 +123,10 @@ TEST_F(SettingsTest, EveryBoundIsHeld) {
            {"server-certificate-life", "1h", "59m"},
            {"device-certificate-life", "60s", "59s"},
            {"retention", "0s", "36501d"},
+           {"keep-runs", "1", "0"},
+           {"keep-runs", "1000000", "1000001"},
+           {"message-retention", "36500d", "36501d"},
+           {"keep-messages", "1", "0"},
            {"log-format", "json", "xml"},
            {"log-level", "error", "loud"}}) {
     sources.flags = {{name, good}};

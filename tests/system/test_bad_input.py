@@ -88,8 +88,25 @@ def test_data_of_a_command_is_checked_at_the_door(site, data, field):
     assert problem["field"].startswith(field), problem
 
 
-def test_what_comes_in_a_later_version_is_called_so(site):
-    refused(site, {"type": "echo", "data": {}, "choices": [{"name": "a"}]}, 422)
+@pytest.mark.parametrize("field,value", [("schedule", {"updateInterval": 999}), ("schedule", {"updateInterval": -60000}), ("schedule", {"updateInterval": "1m"}),
+                                         ("schedule", {"updateInterval": 10**18}), ("schedule", {"jitter": -1}), ("schedule", {"overlap": "never"}),
+                                         ("schedule", {"catchUp": 1}), ("schedule", {"cron": "* * * * *"}), ("choices", [{"name": ""}]), ("choices", ["a"]),
+                                         ("choices", [{"name": "a"}, {"name": "a"}]), ("choices", [{"name": str(i)} for i in range(33)]),
+                                         ("choices", [{"name": "a" * 129}]), ("defaultChoice", "a"), ("chooser", "user"), ("choiceExpiresAt", 5)])
+def test_schedules_and_choices_are_checked_at_the_door(site, field, value):
+    problem = refused(site, {"type": "echo", "data": {}, field: value}, 400)
+    assert problem["field"].startswith(field), problem
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"option":1}', b'{"option":null}', b'{"option":"a","option":"b"}', b'{"option":"\xff"}', b'{"option":"a","by":"me"}'])
+def test_a_bad_answer_changes_nothing(site, body):
+    id = site.api.add(site.node, choices=[{"name": "a"}])["id"]
+    answer = site.api.post(f"/v1/tasks/{id}/choose", body)
+    answer.problem(400)
+    assert "choiceRequested" not in site.api.task(id)
+    for verb in ("pause", "resume", "run"):
+        site.api.post(f"/v1/tasks/{id}/{verb}", {"unknown": 1}).problem(400, field="unknown")
+    site.api.delete(f"/v1/tasks/{id}")
 
 
 def test_unknown_paths_and_methods(site):

@@ -19,17 +19,26 @@ namespace {
 
 using nlohmann::json;
 
-Result<RoomMessage> read_message(json value) {
+struct MessageView {
+  RoomMessage message;
+  std::string author;  ///< empty where nothing is said of it
+};
+
+Result<MessageView> read_message(json value) {
   // Before an enrolment the device belongs to no node.
   if (value.is_object() && text_of(value, "nodeId").empty()) value.erase("nodeId");
   auto message = room_message_from_json(value);
   if (!message) return with_context(message.error(), "the answer is not a message");
-  return message;
+  std::string author = text_of(value, "by");
+  if (author.empty()) author = message->node_id;
+  return MessageView{std::move(*message), std::move(author)};
 }
 
-std::string render(const RoomMessage& message) {
+std::string render(const MessageView& view, Author author) {
+  const RoomMessage& message = view.message;
   std::string text = format_time(message.time) + "  " + printable(message.room_id);
   if (!message.world_id.empty()) text += "@" + printable(message.world_id);
+  if (author == Author::shown && !view.author.empty()) text += "  " + printable(view.author);
   const auto content = parse_json(message.content);
   std::string said = content ? text_of(*content, "text") : std::string();
   if (said.empty()) said = message.content;
@@ -43,30 +52,30 @@ std::string render(const RoomMessage& message) {
 
 }  // namespace
 
-Result<std::string> render_message(const json& value) {
+Result<std::string> render_message(const json& value, Author author) {
   const auto message = read_message(value);
   if (!message) return message.error();
-  return render(*message);
+  return render(*message, author);
 }
 
-Result<std::string> render_messages(const json& answer) {
+Result<std::string> render_messages(const json& answer, Author author) {
   const json* list = member_of(answer, "messages");
   if (list == nullptr || !list->is_array()) {
     return Error{ErrorCode::invalid, "the answer holds no list of messages"};
   }
   if (list->empty()) return std::string("no messages\n");
-  std::vector<RoomMessage> messages;
+  std::vector<MessageView> messages;
   for (const json& value : *list) {
     auto message = read_message(value);
     if (!message) return message.error();
     messages.push_back(std::move(*message));
   }
   // Ids are made in order of time on each device, so they settle what has the same time.
-  std::sort(messages.begin(), messages.end(), [](const RoomMessage& one, const RoomMessage& other) {
-    return std::tie(one.time, one.id) < std::tie(other.time, other.id);
+  std::sort(messages.begin(), messages.end(), [](const MessageView& one, const MessageView& other) {
+    return std::tie(one.message.time, one.message.id) < std::tie(other.message.time, other.message.id);
   });
   std::string text;
-  for (const RoomMessage& message : messages) text += render(message);
+  for (const MessageView& message : messages) text += render(message, author);
   return text;
 }
 

@@ -1,6 +1,5 @@
 #include "agent/console/wait_notes.hpp"
 
-#include "agent/console/schedule_text.hpp"
 #include "agent/console/time_text.hpp"
 
 namespace agenttask::console {
@@ -14,7 +13,7 @@ void WaitNotes::state(const Task& task) {
   }
   std::string note(kWaiting);
   if (task.state.status == TaskStatus::awaiting_choice) {
-    note += "agenttask choose " + task.spec.id + " " + choice_names(task.spec);
+    note += std::string(verbs_) + " choose " + task.spec.id + " " + choice_names(task.spec);
   } else if (task.state.reason == reason::kNotDue && task.state.next_run_at) {
     note += "next run " + format_time(*task.state.next_run_at);
   } else if (!task.state.detail.empty()) {

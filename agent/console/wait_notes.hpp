@@ -1,7 +1,9 @@
 #pragma once
 #include <chrono>
 #include <string>
+#include <string_view>
 
+#include "agent/console/schedule_text.hpp"
 #include "agent/console/screen.hpp"
 #include "platform/protocol/task.hpp"
 
@@ -11,7 +13,9 @@ namespace agenttask::console {
 /// reason.
 class WaitNotes {
  public:
-  WaitNotes(const Screen& screen, bool enabled) : screen_(screen), enabled_(enabled) {}
+  /// `verbs`: how a choice that it waits for is made.
+  WaitNotes(const Screen& screen, bool enabled, std::string_view verbs = kLocalVerbs)
+      : screen_(screen), enabled_(enabled), verbs_(verbs) {}
   /// The task as it is now.
   void state(const Task& task);
   /// Something of it was printed: it runs.
@@ -22,6 +26,7 @@ class WaitNotes {
  private:
   const Screen& screen_;
   bool enabled_;
+  std::string_view verbs_;
   std::string pending_;  ///< what to say when the second is over
   std::string said_;
   std::chrono::steady_clock::time_point since_;

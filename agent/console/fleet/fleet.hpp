@@ -36,6 +36,9 @@ CLI::App* add_fleet_task_verb(CLI::App& parent, Console& console, const Verb& ve
 /// An answer that should hold a task.
 [[nodiscard]] Result<TaskView> task_of(const agent::Answer& answer);
 
+/// Puts the names of nodes in the place of their ids in the list of that name, for people.
+void put_node_names(ServerApi& api, nlohmann::json& answer, const char* list);
+
 /// Follows the output of a task until it has ended; Ctrl-C leaves it, or cancels it when `cancel` says so.
 /// Then prints what is left to say. Returns the exit code, as with agenttask command.
 struct FleetFollow {

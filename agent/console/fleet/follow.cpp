@@ -28,7 +28,7 @@ class FleetFollowing {
       : fleet_(fleet),
         wish_(wish),
         printer_(fleet.console.screen),
-        notes_(fleet.console.screen, !fleet.console.json) {}
+        notes_(fleet.console.screen, !fleet.console.json, kFleetVerbs) {}
 
   int run() {
     fleet_.interrupts.set_leaves_at(2);

@@ -27,22 +27,6 @@ struct Words {
   std::int64_t run = 0;
 };
 
-/// Puts the names of nodes in the place of their ids, for people.
-void put_names(ServerApi& api, json& answer) {
-  const agent::Answer nodes =
-      api.call("GET", api_path({"nodes"}), {{"limit", std::to_string(limits::kPageMost)}});
-  const auto list = nodes.ok() ? parse_json(nodes.json) : parse_json("{}");
-  const json* found = list ? member_of(*list, "nodes") : nullptr;
-  if (found == nullptr || !found->is_array() || !answer.contains("tasks") || !answer["tasks"].is_array())
-    return;
-  std::map<std::string, std::string> names;
-  for (const json& node : *found) names[text_of(node, "id")] = text_of(node, "name");
-  for (json& task : answer["tasks"]) {
-    const auto name = names.find(text_of(task, "nodeId"));
-    if (name != names.end() && !name->second.empty()) task["nodeId"] = name->second;
-  }
-}
-
 /// A filter that fits nothing is no error, but a misspelt name shall not look like a device without tasks.
 void warn_of_unknown_node(const Fleet& fleet, const std::string& node, const agent::Answer& answer) {
   const auto list = parse_json(answer.json, limits::kJsonDepth + 16);
@@ -61,7 +45,7 @@ int list(const Fleet& fleet, const Words& words) {
   if (words.full) query.emplace_back("full", "1");
   const agent::Answer answer = fleet.api.call("GET", api_path({"tasks"}), query);
   const int code = print_answer(fleet.console, answer, [&](json tasks) {
-    if (words.node.empty()) put_names(fleet.api, tasks);
+    if (words.node.empty()) put_node_names(fleet.api, tasks, "tasks");
     return render_task_list(tasks, fleet.console.screen,
                             {words.node.empty(), words.list.awaiting, kFleetVerbs}, now());
   });
@@ -121,6 +105,22 @@ int runs(const Fleet& fleet, const std::string& id) {
 }
 
 }  // namespace
+
+void put_node_names(ServerApi& api, json& answer, const char* list) {
+  const auto entries = answer.find(list);
+  if (entries == answer.end() || !entries->is_array() || entries->empty()) return;
+  const agent::Answer nodes =
+      api.call("GET", api_path({"nodes"}), {{"limit", std::to_string(limits::kPageMost)}});
+  const auto known = nodes.ok() ? parse_json(nodes.json) : parse_json("{}");
+  const json* found = known ? member_of(*known, "nodes") : nullptr;
+  if (found == nullptr || !found->is_array()) return;
+  std::map<std::string, std::string> names;
+  for (const json& node : *found) names[text_of(node, "id")] = text_of(node, "name");
+  for (json& entry : *entries) {
+    const auto name = names.find(text_of(entry, "nodeId"));
+    if (name != names.end() && !name->second.empty()) entry["nodeId"] = name->second;
+  }
+}
 
 void add_fleet_look(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();

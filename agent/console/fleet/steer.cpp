@@ -86,6 +86,13 @@ ServerApi::Query message_query(const Words& words) {
   return query;
 }
 
+bool has_news(const json& answer, const std::set<std::string>& printed) {
+  const json* list = member_of(answer, "messages");
+  return list != nullptr && list->is_array() && std::any_of(list->begin(), list->end(), [&](const json& one) {
+           return !printed.contains(text_of(one, "id"));
+         });
+}
+
 /// Asks again and again: the newest messages, and of those what was not printed yet.
 int follow_messages(const Fleet& fleet, Words words) {
   constexpr std::chrono::seconds kPause{1};
@@ -94,7 +101,10 @@ int follow_messages(const Fleet& fleet, Words words) {
   while (true) {
     const agent::Answer answer = fleet.api.call("GET", api_path({"messages"}), message_query(words));
     if (!answer.ok()) return fleet.console.fail(*answer.problem);
-    const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
+    auto value = parse_json(answer.json, limits::kJsonDepth + 16);
+    if (value && has_news(*value, printed) && !fleet.console.json) {
+      put_node_names(fleet.api, *value, "messages");
+    }
     const json* list = value ? member_of(*value, "messages") : nullptr;
     if (list == nullptr || !list->is_array()) {
       return fleet.console.fail(Error{ErrorCode::invalid, "the answer holds no list of messages"});
@@ -104,8 +114,8 @@ int follow_messages(const Fleet& fleet, Words words) {
       const std::string id = text_of(*message, "id");
       seen.insert(id);
       if (printed.contains(id)) continue;
-      const auto shown =
-          fleet.console.json ? Result<std::string>(encode_json(*message) + "\n") : render_message(*message);
+      const auto shown = fleet.console.json ? Result<std::string>(encode_json(*message) + "\n")
+                                            : render_message(*message, Author::shown);
       if (shown && !fleet.console.screen.print(*shown)) return kNobodyReads;
     }
     printed = std::move(seen);
@@ -117,7 +127,10 @@ int follow_messages(const Fleet& fleet, Words words) {
 int messages(const Fleet& fleet, const Words& words) {
   if (words.follow) return follow_messages(fleet, words);
   return print_answer(fleet.console, fleet.api.call("GET", api_path({"messages"}), message_query(words)),
-                      render_messages);
+                      [&](json answer) {
+                        put_node_names(fleet.api, answer, "messages");
+                        return render_messages(answer, Author::shown);
+                      });
 }
 
 int post(const Fleet& fleet, const Words& words) {
@@ -126,7 +139,7 @@ int post(const Fleet& fleet, const Words& words) {
   json body{{"roomId", words.room}, {"content", std::move(*content)}};
   if (!words.world.empty()) body["worldId"] = words.world;
   return print_answer(fleet.console, fleet.api.call("POST", api_path({"messages"}), {}, encode_json(body)),
-                      render_message);
+                      [](const json& answer) { return render_message(answer, Author::shown); });
 }
 
 void add_rooms(CLI::App& fleet, Console& console, const std::shared_ptr<Words>& words) {

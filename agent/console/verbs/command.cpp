@@ -54,10 +54,12 @@ void add_command(CLI::App& root, Console& console) {
       [&console, words] { return command(console, *words); });
   verb->add_option("LINE", words->command.line, "A shell line; or put a program and its arguments after --")
       ->type_name("");
-  verb->add_flag("--detach", words->detach, "Print the task's id and leave it running (so does --every)");
+  verb->add_flag("--detach", words->detach,
+                 "Print the task's id and leave it running (so do --every and --choice)");
   add_command_options(*verb, words->command);
   add_task_options(*verb, words->task);
   add_place_options(*verb, words->task);
+  add_choice_options(*verb, words->task);
 }
 
 }  // namespace agenttask::console

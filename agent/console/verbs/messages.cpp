@@ -50,7 +50,9 @@ int follow(const Console& console, const json& arguments) {
 int messages(const Console& console, const Words& words) {
   json arguments{{"limit", words.limit}};
   if (!words.room.empty()) arguments["roomId"] = words.room;
-  if (!words.follow) return ask_and_print(console, "getMessages", arguments, render_messages);
+  if (!words.follow)
+    return ask_and_print(console, "getMessages", arguments,
+                         [](const json& answer) { return render_messages(answer); });
   arguments["follow"] = true;
   return follow(console, arguments);
 }

@@ -24,7 +24,8 @@ int post(const Console& console, const Words& words) {
   if (!content) return console.fail(content.error());
   json arguments{{"roomId", words.room}, {"content", std::move(*content)}};
   if (!words.world.empty()) arguments["worldId"] = words.world;
-  return ask_and_print(console, "createMessage", arguments, render_message);
+  return ask_and_print(console, "createMessage", arguments,
+                       [](const json& answer) { return render_message(answer); });
 }
 
 }  // namespace

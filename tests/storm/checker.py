@@ -1,0 +1,317 @@
+"""Compares, after everything is quiet: what was acknowledged, what ran, what was reported, what the server shows, what the ledger shows.
+
+Each rule is one method; what breaks it goes to the world's violations with the key of the task, and `tell` prints its story.
+"""
+import json
+import re
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+from clients import Lost
+from truth import Truth
+from work import CHILD, ROOM, STEP, Order
+
+ENDED = ("complete", "failed", "cancelled")
+#: What server and device must agree on.
+SHARED = ("type", "status", "reason", "runCount", "startTime", "endTime", "result", "metadata", "chosen", "data", "description")
+SHARED_OF_RUN = ("run", "status", "reason", "startTime", "endTime", "occurrence", "option")
+
+
+class View:
+    """All tasks as one side shows them: by id, each with its `runs`."""
+
+    def __init__(self, name):
+        self.name, self.tasks, self.by_key = name, {}, defaultdict(list)
+
+    def add(self, task, runs):
+        task["runs"] = sorted(runs, key=lambda run: run["run"])
+        self.tasks[task["id"]] = task
+        self.by_key[task.get("description", "")].append(task)
+
+
+def look_at_server(world, ids):
+    """What the server shows of all tasks that it lists, and of those asked for."""
+    view, client = View("server"), world.operator(direct=True)
+    listed = [task["id"] for task in client.pages("/v1/tasks", "tasks")]
+
+    def look(part):
+        one, found = world.operator(direct=True), []
+        for id in part:
+            task = one.call("GET", f"/v1/tasks/{id}")
+            if task.status == 200:
+                found.append((task.document, one.pages(f"/v1/tasks/{id}/runs", "runs")))
+        one.close()
+        return found
+
+    wanted = list(dict.fromkeys([*listed, *ids]))
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(look, (wanted[0::2], wanted[1::2])):
+            for task, runs in found:
+                view.add(task, runs)
+    view.messages = client.pages(f"/v1/messages?roomId={ROOM}", "messages")
+    client.close()
+    return view
+
+
+def look_at_device(device, ids):
+    view, client = View(device.name), device.local()
+    listed = [task["id"] for task in client.pages("getTasks", "tasks")]
+    for id in dict.fromkeys([*listed, *ids]):
+        task = client.call("getTask", id=id)
+        if task.status == 200:
+            view.add(task.document, client.call("getRuns", id=id).document["runs"])
+    answer = client.call("getMessages", roomId=ROOM, limit=1000)
+    view.messages = answer.document["messages"] if answer.status == 200 else []
+    client.close()
+    return view
+
+
+def output_of_run(client, task, run):
+    """Standard output of a run as the server gives it."""
+    answer = client.lines(f"/v1/tasks/{task['id']}/output?run={run}")
+    return "".join(said["text"] for said in answer if said.get("stream") == "stdout" and "text" in said)
+
+
+class Checker:
+    def __init__(self, world, book):
+        self.world, self.book, self.story = world, book, world.story
+        self.truth = Truth(world.marks.file)
+        self.made = Counter()
+        ids = defaultdict(list)
+        for order in book.all():
+            if order.id or "id" in order.body:
+                ids[order.node].append(order.id or order.body["id"])
+        self.server = look_at_server(world, [id for part in ids.values() for id in part])
+        self.devices = [look_at_device(device, ids[device.number]) for device in world.devices]
+        self.client = world.operator(direct=True)
+
+    def check(self, rule, holds, text, key=None, **facts):
+        self.made[rule] += 1
+        if not holds:
+            self.world.violation(rule, text() if callable(text) else text, key=key, **facts)
+        return holds
+
+    def run(self):
+        children = self.children()
+        for order in [*self.book.all(), *children]:
+            self.check_order(order)
+        self.check_strangers({order.key for order in [*self.book.all(), *children]})
+        self.check_marks()
+        self.check_keys()
+        self.check_messages()
+        self.client.close()
+
+    # ---- one task
+
+    def check_order(self, order):
+        key, ledger = order.key, self.devices[order.node]
+        shown, kept = self.server.by_key[key], ledger.by_key[key]
+        found = {task["id"] for task in shown + kept}
+        most = 1 + (len(self.story.of("database put back")) if order.idempotency and "id" not in order.body else 0)
+        self.check("repeats", len(found) <= most, lambda: f"there are {len(found)} tasks for one request: {sorted(found)}", key)
+        if order.refused:
+            self.check("refused is nothing", not found and not self.truth.starts[key], f"refused ({order.refused}), yet it exists or ran", key)
+            return
+        server, device = self.server.tasks.get(order.id) if order.id else next(iter(shown), None), next(iter(kept), None)
+        if order.acknowledged:
+            if not self.check("not lost", server or order.gone, "acknowledged, and the server does not show it", key):
+                return
+            if order.by.startswith("user"):
+                self.check("not lost", device or order.gone, "acknowledged by the device, and not in its ledger", key)
+        if not server:
+            self.check("not lost", not device, "in the ledger, and the server does not show it", key)
+            self.check("not lost", device or not self.truth.starts[key], "it ran, and nobody knows it", key)
+            return
+        self.check_agreement(order, server, device)
+        self.check_end(order, server)
+        self.check_starts(order, server)
+        self.check_seen(order, server, device)
+        if order.kind.marks and server["status"] in ENDED and server["runCount"]:
+            self.check_runs(order, server)
+
+    def check_agreement(self, order, server, device):
+        if not device:
+            # Only what was never offered is unknown to the device.
+            alone = server["status"] in ("cancelled", "failed") and not server["runCount"] and not self.truth.starts[order.key]
+            self.check("server and device agree", alone or order.gone, f"the server shows {state(server)}, the ledger does not have it", order.key)
+            return
+        for name in SHARED:
+            # The default of expiresAt and the like are the same on both sides; what is absent is absent on both.
+            self.check("server and device agree", server.get(name) == device.get(name),
+                       lambda: f"{name}: the server shows {short(server.get(name))}, the ledger {short(device.get(name))}", order.key)
+        runs = [[{name: run.get(name) for name in SHARED_OF_RUN} for run in side["runs"]] for side in (server, device)]
+        self.check("server and device agree", runs[0] == runs[1], lambda: f"runs: the server shows {short(runs[0])}, the ledger {short(runs[1])}", order.key)
+
+    def check_end(self, order, server):
+        key, end = order.key, (server["status"], server.get("reason") or "")
+        if order.kind.name == "nobody" and not order.taken and not (order.cancels and end[0] == "cancelled"):
+            self.check("waits for a reason", end == ("sent", "no-worker"), f"wanted sent, no-worker; it is {state(server)}", key)
+            return
+        if not self.check("not stuck", server["status"] in ENDED, f"still {state(server)}", key):
+            return
+        self.check("not stuck", all(run["status"] != "running" for run in server["runs"]), "ended, and a run of it goes on", key)
+        if end[0] == "cancelled":
+            self.check("ends truly", order.cancels, "cancelled, and nobody asked for it", key)
+        elif end == ("failed", "interrupted"):
+            self.check("ends truly", self.could_be_interrupted(order, server), "interrupted, and its agent was not ended meanwhile", key)
+        else:
+            self.check("ends truly", end in order.kind.ends, f"{state(server)} is no end of such a task: {order.kind.ends}", key)
+        if end == ("failed", "timeout"):
+            took = server["result"]["data"]["durationMs"] - order.body["options"]["timeout"]
+            self.check("timeouts on time", -50 <= took <= 12_000 and server["result"]["data"]["timedOut"], f"{took} ms past its timeout", key)
+        if order.kind.name == "echo" and end[0] == "complete":
+            self.check("results are true", server["result"]["data"] == order.body["data"], "an echo that is not what was said", key)
+
+    def could_be_interrupted(self, order, server):
+        """Its agent was ended after the last run began."""
+        starts = self.truth.starts[order.key]
+        began = starts[-1].time - 0.1 if starts else order.asked
+        return self.world.down_between(self.world.devices[order.node], began, self.world.now())
+
+    def check_starts(self, order, server):
+        key = order.key
+        runs = [mark.run for mark in self.truth.starts[key]]
+        self.check("starts once", len(runs) == len(set(runs)), lambda: f"one run began twice: {runs}", key)
+        if not order.kind.marks:
+            return
+        self.check("starts once", len(set(runs)) <= server["runCount"], f"{len(set(runs))} runs began, {server['runCount']} are known", key)
+        options = server["options"]
+        most = options.get("retry", {}).get("maxAttempts", 1) + (3 if options.get("onInterrupt") == "rerun" else 0)
+        if not order.kind.recurring:
+            self.check("starts once", len(runs) <= most, lambda: f"{len(runs)} runs began, where at most {most} may", key)
+        else:
+            numbers = [run["occurrence"] for run in server["runs"] if run.get("occurrence")]
+            self.check("starts once", len(numbers) == len(set(numbers)), lambda: f"an occurrence ran twice: {numbers}", key)
+        if options.get("onInterrupt") != "rerun" and not order.kind.recurring:
+            after = [run for run in server["runs"] if run.get("reason") == "interrupted" and run["run"] < server["runCount"]]
+            self.check("starts once", not after, "it ran again after an interruption, which nobody allowed", key)
+
+    def check_seen(self, order, server, device):
+        """What had ended stays as it was."""
+        for time, who, task in order.seen:
+            if task["status"] in ENDED and not order.gone:
+                same = all(task.get(name) == server.get(name) for name in ("status", "reason"))
+                self.check("an end is an end", same, lambda: f"the {who} had shown {state(task)}, now it is {state(server)}", order.key)
+
+    def check_runs(self, order, server):
+        """Each run against the marks that it left."""
+        for run in server["runs"]:
+            printed = output_of_run(self.client, server, run["run"])
+            began = re.match(rf"begin {re.escape(order.key)} (\S+)\n", printed)
+            mark = began.group(1) if began else None
+            if order.kind.name in ("workflow", "step"):
+                continue
+            ends = [m for m in self.truth.ends[order.key] if m.run == mark]
+            if mark:
+                self.check("results are true", [m for m in self.truth.starts[order.key] if m.run == mark], f"run {run['run']} printed what nobody marked", order.key)
+            if run["status"] == "complete":
+                wanted = order.kind.output(order.key, mark) if order.kind.output else None
+                self.check("results are true", mark and ends and ends[0].code == 0, f"run {run['run']} is complete, and left no mark of its end", order.key)
+                self.check("results are true", wanted is None or printed == wanted, lambda: f"run {run['run']} is complete and printed {short(printed)}", order.key)
+            elif run.get("reason") == "exit-status":
+                code = run["result"]["data"].get("exitCode")
+                self.check("results are true", ends and ends[0].code == code, f"run {run['run']} ended with {code}, and its mark says otherwise", order.key)
+            elif order.kind.output and printed:
+                self.check("results are true", order.kind.output(order.key, mark).startswith(printed), lambda: f"run {run['run']} printed {short(printed)}", order.key)
+
+    # ---- all together
+
+    def children(self):
+        """The steps of workflows that steps created, as orders of their own; each must have come of a complete step, once."""
+        found = []
+        for order in self.book.all():
+            if order.kind.name != "workflow":
+                continue
+            name = order.key.removesuffix(".1")
+            for step in (1, 2):
+                parents = [task for task in self.server.by_key[f"{name}.{step}"] if task["status"] == "complete"]
+                children = self.server.by_key[f"{name}.{step + 1}"]
+                self.check("each step once", len(children) == len(parents), f"{len(parents)} complete steps {step} made {len(children)} steps {step + 1}",
+                           f"{name}.{step}")
+                if children:
+                    child = Order(f"{name}.{step + 1}", CHILD, order.node, "worker", {"data": {}, "options": {}}, id=children[0]["id"], asked=order.asked,
+                                  acknowledged=order.asked)
+                    # Cancels and deletes of a child are asked for by its id only where somebody found it: nobody does.
+                    found.append(child)
+        return found
+
+    def check_strangers(self, known):
+        for view in (self.server, *self.devices):
+            for task in view.tasks.values():
+                self.check("nothing from nowhere", task.get("description") in known, f"the {view.name} has a task that nobody asked for: {task['id']}")
+
+    def check_marks(self):
+        """Every run that began is one task's and was begun by a program of ours."""
+        for run, marks in self.truth.of_run.items():
+            self.check("starts once", len({mark.key for mark in marks}) == 1, f"run {run} is of several tasks", marks[0].key)
+
+    def check_keys(self):
+        """Tasks with the same concurrencyKey do not run side by side on one device."""
+        lanes = defaultdict(list)
+        for order in self.book.all():
+            lane = order.body["options"].get("concurrencyKey")
+            for start in self.truth.starts[order.key] if lane else ():
+                end = next((m.time for m in self.truth.ends[order.key] if m.run == start.run), None)
+                lanes[order.node, lane].append((start.time, end, order.key))
+        for lane in lanes.values():
+            lane.sort()
+            for (begin, end, key), (next_begin, _, other) in zip(lane, lane[1:]):
+                self.check("one at a time", end is None or end <= next_begin + 0.011, f"{other} began while it ran", key)
+
+    def check_messages(self):
+        """One message for each successful run of a step, on the server and on its device."""
+        for name, messages, tasks in [("server", self.server.messages, self.server.tasks.values())] + \
+                                     [(v.name, v.messages, v.tasks.values()) for v in self.devices]:
+            if len(messages) >= 1000 and name != "server":
+                continue
+            posted = Counter(message["content"]["text"] for message in messages)
+            for task in tasks:
+                if task["type"] == STEP and task["status"] in ENDED:
+                    key = task["description"]
+                    wanted = int(task["status"] == "complete")
+                    self.check("messages once", posted[key] == wanted, f"the {name} has {posted[key]} messages of it, its status is {task['status']}", key)
+
+    # ---- telling
+
+    def tell(self, key, lines):
+        """What happened to that task in order, and what each side shows. `lines`: of each log, the last."""
+        events = [e for e in self.story.about(key) if e["what"] != "VIOLATION"]
+        order = self.book.orders.get(key)
+        node = order.node if order else next((v for v, view in enumerate(self.devices) if view.by_key[key]), None)
+        marks = [(m.time, f"mark {m.what} of run {m.run}" + (f" by {self.world.who(m.agent, m.time)} pid {m.agent}" if m.what == "start" else f" code {m.code}"))
+                 for m in self.truth.starts[key] + self.truth.ends[key]]
+        told = [(e["time"], self.story.line(e)[11:]) for e in events] + marks
+        if told:
+            begin, end = min(t for t, _ in told) - 0.1, max(t for t, _ in told) + 3
+            around = [e for e in self.story.of("killed", "stopped", "started", "answers", "fault", "database put back", "ledger put back", "quarantine", "released")
+                      if begin <= e["time"] <= end and e.get("at") in ("server", f"agent {node}", f"link {node}")]
+            told += [(e["time"], self.story.line(e)[11:]) for e in around[:60]]
+        yield from (f"  {time - self.story.began:9.3f}  {text}" for time, text in sorted(told))
+        for view in (self.server, *([self.devices[node]] if node is not None else [])):
+            for task in view.by_key[key] or [None]:
+                yield f"  {view.name}: {brief(task)}"
+        ids = {task["id"] for view in (self.server, *self.devices) for task in view.by_key[key]}
+        for machine in self.world.machines:
+            log = (machine.owner.folder / "log").read_text(errors="replace").splitlines()
+            yield from [f"  {machine.name}'s log: {line}" for line in log if any(id in line for id in ids)][-lines:]
+
+
+def state(task):
+    return ", ".join(str(task[name]) for name in ("status", "reason", "detail") if task.get(name))
+
+
+def brief(task):
+    """A task without what the story says anyway."""
+    if not task:
+        return "does not have it"
+    shown = {name: value for name, value in task.items() if name not in ("data", "runs", "description", "nodeId", "type", "tags", "choices", "result")}
+    runs = [{name: run[name] for name in SHARED_OF_RUN if run.get(name) is not None} for run in task["runs"]]
+    return short(shown, 700) + " result " + short(task.get("result"), 300) + " runs " + short(runs, 700)
+
+
+def short(value, most=300):
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= most else text[:most // 2] + " … " + text[-most // 2:]
+
+
+__all__ = ["Checker", "Lost"]

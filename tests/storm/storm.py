@@ -1,0 +1,187 @@
+#!/usr/bin/python3 -B
+"""A storm over a real server and real agents: load, kills, broken connections; then quiet, and a comparison of everything with everything.
+
+Exits 0 when nothing broke a promise, 1 with the seed and the stories when something did.
+"""
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "system")]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="./dev storm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=None, help="the same seed makes the same decisions (default: a random one, which is printed)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long it blows; getting quiet and comparing come on top (default 1)")
+    parser.add_argument("--agents", type=int, default=3, help="devices (default 3)")
+    parser.add_argument("--calm", type=float, default=2.0, help="seconds between two faults of one machine or link, on average (default 2)")
+    parser.add_argument("--pace", type=float, default=0.15, help="seconds between two actions of one operator or user, on average (default 0.15)")
+    parser.add_argument("--faults", metavar="NAMES", default="", help="only these, separated by commas; `none` for none")
+    parser.add_argument("--work", metavar="NAMES", default="", help="only these kinds of tasks, separated by commas")
+    parser.add_argument("--stories", type=int, default=5, help="how many tasks' stories to tell when something broke (default 5)")
+    parser.add_argument("--folder", help="where to work, made and removed afterwards (default: a new one in the folder for temporary files)")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with logs, databases and story; it stays anyway after a violation")
+    parser.add_argument("--list", action="store_true", help="the names of faults and kinds of tasks")
+    return parser.parse_args()
+
+
+def chosen(what, all_of_them, names):
+    if not names:
+        return all_of_them
+    wanted = set() if names == "none" else set(names.split(","))
+    unknown = wanted - {one.name for one in all_of_them}
+    if unknown:
+        sys.exit(f"storm: no {what} named {', '.join(sorted(unknown))}: see --list")
+    return [one for one in all_of_them if one.name in wanted]
+
+
+def settle(world, book, story):
+    """Everything is put right; then all must come to an end by itself. Whether it did in time."""
+    from clients import Lost
+    from load import close_open_ones, finish
+    for link in world.links.all:
+        link.clear()
+    for machine in world.machines:
+        if not machine.start():
+            return False
+    story.tell("quiet begins")
+    began = world.now()
+    deadline, hurried = began + 120, False
+    finish(world, book, story, deadline)
+    while world.now() < deadline:
+        open_ones = close_open_ones(world, book)
+        states = [device.status() for device in world.devices]
+        waiting = [unfinished(state, world, device) for state, device in zip(states, world.devices)]
+        client = world.operator(direct=True)
+        try:
+            left = sum(task["status"] not in ("complete", "failed", "cancelled") and not (task["type"] == "NOBODY" and task["status"] == "sent")
+                       for task in client.pages("/v1/tasks", "tasks"))
+        except Lost:
+            left = 1
+        finally:
+            client.close()
+        if not open_ones and not any(waiting) and not left:
+            story.tell("quiet", after=round(world.now() - began, 1))
+            return True
+        if not hurried and world.now() > began + 8:
+            # An agent that was cut off for long tries again in minutes, as it should; we do not wait for that.
+            hurried = True
+            for device, state in zip(world.devices, states):
+                if state and state["server"].get("state") != "connected":
+                    device.stop()
+                    device.start()
+        time.sleep(0.3)
+    world.violation("gets quiet", f"not within 120 s: {waiting} on the devices, {left} tasks on the server, {open_ones} open ones")
+    return False
+
+
+def unfinished(state, world, device):
+    """How much a device still has to do or to tell."""
+    if not state or state["server"].get("state") != "connected":
+        return {"state": state and state["server"].get("state")}
+    counts = state.get("tasks", {})
+    waits = {name: counts.get(name, 0) for name in ("running", "awaiting_choice") if counts.get(name)}
+    if state["ledger"]["outboxReports"]:
+        waits["outbox"] = state["ledger"]["outboxReports"]
+    return waits
+
+
+def main():
+    options = arguments()
+    if sys.flags.dont_write_bytecode is False:
+        sys.dont_write_bytecode = True
+    from checker import Checker
+    from faults import ALL, LINK_FAULTS, MACHINE_FAULTS, Weather
+    from load import Book, Operator, User
+    from story import Story
+    from work import KINDS
+    from world import World
+    if options.list:
+        print("faults:", ", ".join(fault.name for fault in ALL))
+        print("work:  ", ", ".join(kind.name for kind in KINDS))
+        return 0
+    faults, kinds = chosen("fault", ALL, options.faults), chosen("kind of task", KINDS, options.work)
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
+    folder = Path(options.folder or tempfile.mkdtemp(prefix="storm-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"storm: seed {seed}, {options.minutes:g} min, {options.agents} agents, in {folder}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    story, book, checker = Story(folder / "story"), Book(), None
+    world = World(folder, story, options.agents)
+    began = time.monotonic()
+    threads = []
+    try:
+        world.start()
+        threads = [Operator(world, book, seed, number, options.pace, kinds) for number in range(2)]
+        threads += [User(world, book, seed, device, options.pace * 2, kinds) for device in world.devices]
+        blows = [fault for fault in faults if fault in MACHINE_FAULTS]
+        threads += [Weather(world, seed, machine.name, machine, blows, options.calm) for machine in world.machines]
+        cuts = [fault for fault in faults if fault in LINK_FAULTS]
+        threads += [Weather(world, seed, f"link {device.number}", device.link, cuts, options.calm * 2) for device in world.devices]
+        threads += [Weather(world, seed, "front", world.front, cuts, options.calm * 3)]
+        for thread in threads:
+            thread.start()
+        world.over.wait(options.minutes * 60)
+        world.over.set()
+        for thread in threads:
+            thread.join()
+        settled = settle(world, book, story)
+        if settled or all(machine.running() for machine in world.machines):
+            checker = Checker(world, book)
+            checker.run()
+        for machine in reversed(world.machines):
+            machine.stop()
+        for pid, what in world.left_over().items():
+            key = next((marks[0].key for run, marks in checker.truth.of_run.items() if run == what["run"]), None) if checker else None
+            world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+    finally:
+        world.over.set()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        world.close()
+        story.close()
+    return report(options, seed, folder, world, book, checker, time.monotonic() - began)
+
+
+def report(options, seed, folder, world, book, checker, took):
+    story = world.story
+    print(f"storm: {took:.0f} s; kills: server {story.count('killed', 'server')}, agents {story.count('killed', 'agent')}")
+    print("faults: " + (", ".join(f"{name} {count}" for name, count in sorted(Counter(e["fault"] for e in story.of("fault")).items())) or "none"))
+    orders = book.all()
+    print(f"asked for {len(orders)} tasks: {sum(bool(o.acknowledged) for o in orders)} acknowledged, {sum(bool(o.refused) for o in orders)} refused; "
+          f"repeated {sum(o.attempts > 1 for o in orders)}")
+    if checker:
+        states = Counter(" ".join(filter(None, (task["status"], task.get("reason")))) for task in checker.server.tasks.values())
+        print("ended:  " + ", ".join(f"{state} {count}" for state, count in states.most_common()))
+        print(f"ran:    {sum(m.what == 'start' for m in checker.truth.marks)} starts, {sum(m.what == 'end' for m in checker.truth.marks)} ends marked")
+        print(f"checks: {sum(checker.made.values())}: " + ", ".join(f"{rule} {count}" for rule, count in checker.made.most_common()))
+    print(f"violations: {len(world.violations)}")
+    told = 0
+    for key in dict.fromkeys(violation["key"] or violation["text"] for violation in world.violations):
+        same = [v for v in world.violations if key in (v["key"], v["text"])]
+        for violation in same:
+            print(f"[{violation['rule']}] {violation['key'] or violation.get('at') or ''}: {violation['text']}")
+        told += 1
+        if told <= options.stories and checker and same[0]["key"]:
+            print("\n".join(checker.tell(key, 16)))
+    if world.violations:
+        print(f"storm: seed {seed} FAILED; logs, databases and the whole story are in {folder}")
+        return 1
+    if not options.keep:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AGENTTASK_BIN", str(HERE.parents[1] / "build/dev/bin"))
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The machines of the storm: one server and several agents, real programs, each agent with a link of its own to the server."""
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from clients import LocalClient, Lost, OperatorClient
+from link import Links
+from programs import BIN, Agent, Program, Server
+from work import Marks, install_worker
+
+
+class Machine:
+    """A program that is started and ended again and again. `busy` is held by whoever changes it."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+        self.busy = threading.RLock()
+        self.lives = []           # (pid, began, ended or None)
+
+    def begin(self, program):
+        self.owner.program = program
+        self.lives.append([program.pid, self.world.now(), None])
+        self.world.story.tell("started", at=self.name, pid=program.pid)
+
+    def running(self):
+        return bool(self.owner.program and self.owner.program.alive())
+
+    def ended(self):
+        """After its end: what it left, and no program."""
+        program, self.owner.program = self.owner.program, None
+        code = program.wait()
+        self.lives[-1][2] = self.world.now()
+        return code
+
+    def kill(self):
+        with self.busy:
+            if not self.owner.program:
+                return
+            unexpected = not self.running()
+            self.owner.program.process.kill()
+            code = self.ended()
+            if unexpected:
+                self.world.died(self, code)
+            else:
+                self.world.story.tell("killed", at=self.name)
+
+    def stop(self):
+        with self.busy:
+            if not self.owner.program:
+                return
+            if not self.running():
+                self.world.died(self, self.ended())
+                return
+            self.owner.program.process.send_signal(signal.SIGTERM)
+            try:
+                self.owner.program.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.world.violation("stops", self.name + " did not stop within 30 s", at=self.name)
+                self.owner.program.process.kill()
+            code = self.ended()
+            self.world.story.tell("stopped", at=self.name, code=code)
+            if code != 0:
+                self.world.died(self, code)
+
+    def begin_only(self):
+        self.begin(self.world.starter.submit(lambda: Program(self.arguments(), self.owner.folder / "log")).result())
+
+    def start(self):
+        """Starts it and waits until it answers; whether it does."""
+        with self.busy:
+            if self.running():
+                return True
+            if self.owner.program:
+                self.world.died(self, self.ended())
+            self.begin_only()
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                if not self.running():
+                    break
+                if self.answers():
+                    self.world.story.tell("answers", at=self.name)
+                    return True
+                time.sleep(0.01)
+            if self.running():
+                self.world.violation("starts", self.name + " does not answer 20 s after its start", at=self.name)
+                return False
+            code = self.ended()
+            if not self.may_fail_to_start:
+                self.world.died(self, code)
+            self.world.story.tell("did not start", at=self.name, code=code)
+            return False
+
+    #: Set by faults that take from it what it needs to start.
+    may_fail_to_start = False
+
+
+class ServerMachine(Machine):
+    def __init__(self, world):
+        super().__init__(world, "server")
+        self.owner = Server(world.folder / "server")
+
+    def arguments(self):
+        return [*self.world.wrapper(self), BIN / "agenttask-server", "run", "--state-dir", self.owner.state, "--listen",
+                f"127.0.0.1:{self.owner.port}", "--keep-runs", "10000"]
+
+    def answers(self):
+        try:
+            return OperatorClient(self.owner.port, self.owner.authority, self.owner.token).call("GET", "/readyz").status == 200
+        except Lost:
+            return False
+
+
+class Device(Machine):
+    def __init__(self, world, number):
+        super().__init__(world, f"agent {number}")
+        self.number = number
+        self.owner = Agent(world.folder / f"agent{number}", name=f"storm-{number}")
+        self.owner.state.mkdir(mode=0o700)
+        self.link = world.links.add(world.server.owner.port)
+        install_worker(self.owner.state, world.marks)
+
+    @property
+    def node(self):
+        return self.owner.node
+
+    def arguments(self):
+        return [*self.world.wrapper(self), BIN / "agenttaskd", "--state-dir", self.owner.state, "--name", self.owner.name, "--poll-wait", "5s",
+                "--slots", "6"]
+
+    def local(self):
+        return LocalClient(self.owner.state / "agent.sock")
+
+    def answers(self):
+        return self.status() is not None
+
+    def status(self):
+        client = self.local()
+        try:
+            answer = client.call("status")
+            return answer.document if answer.status == 200 else None
+        except Lost:
+            return None
+        finally:
+            client.close()
+
+    def enroll(self):
+        token = self.world.server.owner.enrollment_token()
+        done = self.owner.console("enroll", f"https://127.0.0.1:{self.link.port}", token)
+        assert done.returncode == 0, done
+        end = time.monotonic() + 20
+        while not self.owner.find_node():
+            assert time.monotonic() < end, "the agent did not enrol"
+            time.sleep(0.02)
+        self.owner.node = self.owner.find_node()
+
+
+class World:
+    def __init__(self, folder, story, agents):
+        from story import now
+        self.folder, self.story, self.now = Path(folder), story, now
+        self.violations = []
+        self.troubles = {}                  # of a machine: what is put before its program
+        self.starter = ThreadPoolExecutor(max_workers=1)     # a program dies with the thread that started it
+        self.marks = Marks(self.folder)
+        self.links = Links()
+        self.server = ServerMachine(self)
+        self.devices = [Device(self, number) for number in range(agents)]
+        self.front = self.links.add(self.server.owner.port)     # the operators' way to the server
+        self.over = threading.Event()       # no more load, no more faults
+
+    @property
+    def machines(self):
+        return [self.server, *self.devices]
+
+    def start(self):
+        for machine in self.machines:
+            assert machine.start(), f"{machine.name} does not start; see {machine.owner.folder}/log"
+        for device in self.devices:
+            device.enroll()
+
+    def wrapper(self, machine):
+        return self.troubles.get(machine.name, [])
+
+    def operator(self, direct=False):
+        port = self.server.owner.port if direct else self.front.port
+        return OperatorClient(port, self.server.owner.authority, self.server.owner.token)
+
+    def wall(self):
+        """The wall clock in milliseconds."""
+        return int(time.time() * 1000)
+
+    def restored_between(self, begin, end):
+        """Whether the server's database was put back in that time."""
+        return any(begin <= event["time"] <= end for event in self.story.of("database put back"))
+
+    def violation(self, rule, text, key=None, at=None, **facts):
+        self.violations.append({"rule": rule, "text": text, "key": key, "at": at, **facts})
+        self.story.tell("VIOLATION", key=key, rule=rule, text=text)
+
+    def died(self, machine, code):
+        """It ended by itself, which it never should."""
+        log = (machine.owner.folder / "log").read_text(errors="replace")
+        self.violation("lives", f"{machine.name} ended by itself with code {code}; the end of its log:\n{log[-1500:]}", at=machine.name)
+
+    def who(self, pid, time):
+        """The machine whose program had this pid then."""
+        for machine in self.machines:
+            if any(life[0] == pid and life[1] - 1 <= time for life in machine.lives):
+                return machine.name
+
+    def down_between(self, machine, begin, end):
+        """Whether the machine was ended in that time."""
+        return any(life[2] is not None and begin <= life[2] <= end for life in machine.lives)
+
+    def close(self):
+        """Ends everything, also after a failure, and says which processes of the work were left."""
+        self.over.set()
+        for machine in self.machines:
+            if machine.owner.program:
+                machine.owner.program.process.kill()
+                machine.ended()
+        self.links.stop()
+        left = self.left_over()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.starter.shutdown()
+
+    def left_over(self):
+        """The processes that the work started and that still run, by the word in their environment."""
+        wanted, found = f"STORM={self.marks.token}".encode(), {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                if wanted in environment:
+                    found[int(entry.name)] = {"command": (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120],
+                                              "run": next((e[17:].decode() for e in environment if e.startswith(b"AGENTTASK_RUN_ID=")), "")}
+            except OSError:
+                continue
+        return found

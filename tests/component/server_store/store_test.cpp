@@ -206,6 +206,50 @@ TEST_F(Retention, FollowsTheTimeThatPasses) {
   EXPECT_FALSE(is_remembered());
 }
 
+TEST_F(Retention, KeepsTheNewestRunsWhateverTheClockSays) {
+  const auto running = writer->run([&](WriteStore& writes) -> Result<void> {
+    TaskSpec wanted = spec();
+    wanted.schedule.update_interval = 1000;
+    const auto recurring = create_task(writes, wanted, "d", "tester", clock.wall());
+    id = recurring.task.spec.id;
+    EXPECT_FALSE(recurring.task.spec.options.expires_at);
+    auto record = writes.task(id, WithData::no).value();
+    record.task.state.run_count = 700;
+    writes.update_task_state(record);
+    for (std::int64_t run = 1; run <= 700; ++run)
+      writes.put_run({id, run, RunStatus::complete, "", run, {}, "", run, ""});
+    return {};
+  });
+  ASSERT_TRUE(running);
+  clock.set_wall(clock.wall() + 4000 * limits::kDay);
+  clock.advance(std::chrono::minutes(10));
+  housekeeper->tick();
+  const auto runs = read([&](const ReadStore& reads) { return reads.runs(id); });
+  ASSERT_EQ(runs.size(), 200U);
+  EXPECT_EQ(runs.front().number, 501);
+  EXPECT_TRUE(is_there());
+}
+
+TEST_F(Retention, RemovesMessagesForTheirAge) {
+  ASSERT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
+    for (int i = 0; i < 700; ++i)
+      EXPECT_TRUE(writes.insert_message(
+          {0, {make_uuid(clock.wall()), node, "r", "", "", 0, "{}", clock.wall()}, node, ""}, clock.wall()));
+    return {};
+  }));
+  const auto count = [&] {
+    return read([&](const ReadStore& reads) { return reads.messages({"r", "", ""}, 0, 1000).size(); });
+  };
+  pass(29);
+  EXPECT_EQ(count(), 700U);
+  clock.set_wall(clock.wall() + 4000 * limits::kDay);
+  clock.advance(std::chrono::minutes(10));
+  housekeeper->tick();
+  EXPECT_EQ(count(), 700U) << "a clock that is set removes nothing";
+  pass(31);
+  EXPECT_EQ(count(), 0U);
+}
+
 TEST_F(Retention, IsNotCutShortByAClockThatIsSetAhead) {
   constexpr auto kTenYears = 3650 * limits::kDay;
   clock.set_wall(clock.wall() + kTenYears);

@@ -39,7 +39,7 @@ Result<void> remove_file(const std::filesystem::path& file);
 /// A lock that one process holds until it is destroyed or the process ends, however it ends.
 class FileLock {
  public:
-  /// `conflict` when another process holds it: the message names its pid. The file stays; only the lock goes.
+  /// `conflict` when another process holds it, with its pid. Waits 2 s for what a killed holder was starting.
   static Result<FileLock> acquire(const std::filesystem::path& file);
 
   FileLock(FileLock&&) noexcept;

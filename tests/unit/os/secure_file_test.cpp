@@ -151,6 +151,22 @@ TEST_F(SecureFile, LockIsHeldByOneAndNamesItsHolder) {
   EXPECT_EQ(FileLock::acquire(folder / "none" / "lock").error().code, ErrorCode::not_found);
 }
 
+TEST_F(SecureFile, LockIsWaitedForWhereOnlyAChildOfItsHolderHasIt) {
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    const auto lock = FileLock::acquire(file);
+    if (lock && ::fork() == 0) {
+      ::usleep(100'000);  // a start that has not come to exec when its parent is killed
+      ::_exit(0);
+    }
+    ::_exit(lock ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(holder, &status, 0), holder);
+  ASSERT_EQ(status, 0);
+  EXPECT_TRUE(FileLock::acquire(file));
+}
+
 TEST_F(SecureFile, LockEndsWithItsProcess) {
   const pid_t child = ::fork();
   if (child == 0) {

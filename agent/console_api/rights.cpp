@@ -17,12 +17,6 @@ Right right_of(const os::Peer& peer, const ConsoleSettings& settings) {
   return peer.is_person ? Right::choose : Right::none;
 }
 
-os::LocalAccess access_of(const ConsoleSettings&) {
-  os::LocalAccess access;
-  access.everyone = true;
-  return access;
-}
-
 std::string chooser_of(const os::Peer& peer) {
   return "user:" + (peer.user_name.empty() ? peer.user_id : peer.user_name);
 }

@@ -18,9 +18,6 @@ enum class Right : std::uint8_t {
 /// By what the system says about the peer (see ConsoleSettings).
 [[nodiscard]] Right right_of(const os::Peer& peer, const ConsoleSettings& settings);
 
-/// Who may connect at all: everybody, as anyone may be logged in; each connection is judged by its peer.
-[[nodiscard]] os::LocalAccess access_of(const ConsoleSettings& settings);
-
 /// Who a peer is, as `by` of what it chose: `user:ann`, or `user:1000` where the id has no name.
 [[nodiscard]] std::string chooser_of(const os::Peer& peer);
 

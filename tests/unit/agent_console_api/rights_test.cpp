@@ -34,13 +34,17 @@ TEST(Rights, NobodyElseSeesAnythingUnlessAGroupSaysSo) {
   EXPECT_EQ(right_of(user({"auditors", "operators"}), kBoth), Right::run);
 }
 
-TEST(Rights, TheSocketKeepsAwayWhomItCan) {
-  EXPECT_FALSE(access_of(kNoGroups).everyone);
-  EXPECT_EQ(access_of(kNoGroups).group, "");
-  EXPECT_EQ(access_of({"a", "operators", ""}).group, "operators");
-  EXPECT_EQ(access_of({"a", "", "auditors"}).group, "auditors");
-  EXPECT_FALSE(access_of({"a", "x", "x"}).everyone);
-  EXPECT_TRUE(access_of(kBoth).everyone) << "two groups don't fit on one file: each connection is judged";
+TEST(Rights, APersonMayChooseAndNoMore) {
+  os::Peer person = user();
+  person.is_person = true;
+  EXPECT_EQ(right_of(person, kNoGroups), Right::choose);
+  EXPECT_EQ(right_of(person, kBoth), Right::choose);
+  EXPECT_EQ(right_of(user(), kBoth), Right::none) << "a service's user is nobody who is logged in";
+  person.groups = {"auditors"};
+  EXPECT_EQ(right_of(person, kBoth), Right::view) << "who may look may choose too";
+  EXPECT_EQ(chooser_of(person), "user:bob");
+  person.user_name.clear();
+  EXPECT_EQ(chooser_of(person), "user:1000");
 }
 
 TEST(Rights, ARefusalSaysWhoMay) {

@@ -247,8 +247,7 @@ TEST_F(SchedulerTest, ThousandsAreToldBitByBit) {
   occupancy_.free_slots = 0;
   for (int i = 0; i < 250; ++i) create();
   clock_.advance(std::chrono::milliseconds(1500));
-  for (int pass = 0; pass < 2; ++pass)
-    EXPECT_EQ(clock_.since_boot() + 1000, plan().look_again_since_boot);
+  for (int pass = 0; pass < 2; ++pass) EXPECT_EQ(clock_.since_boot() + 1000, plan().look_again_since_boot);
   EXPECT_FALSE(plan().look_again_since_boot);
 }
 

@@ -144,14 +144,15 @@ bool read_directive(ObjectReader& reader, const std::string& kind, Directive& di
   } else if (kind == "choose") {
     ChooseDirective body{read_id(reader, "taskId"),
                          read_part<ChoiceMade>(reader, "choice", choice_made_from_json),
-                         reader.integer("occurrence", 0, INT64_MAX).value_or(0)};
+                         reader.integer("occurrence", 0, INT64_MAX), reader.integer("runs", 0, INT64_MAX)};
     directive.body = std::move(body);
   } else if (kind == "pause") {
     directive.body = PauseDirective{read_id(reader, "taskId")};
   } else if (kind == "resume") {
     directive.body = ResumeDirective{read_id(reader, "taskId")};
   } else if (kind == "run") {
-    directive.body = RunDirective{read_id(reader, "taskId")};
+    RunDirective body{read_id(reader, "taskId"), reader.integer("runs", 0, INT64_MAX)};
+    directive.body = std::move(body);
   } else if (kind == "settings") {
     SettingsDirective body;
     reader.require("settings");
@@ -296,12 +297,17 @@ std::string encode(const Directive& directive) {
                  [&](const ChooseDirective& body) {
                    json value = with_id(body.task_id);
                    value["choice"] = choice_made_to_json(body.made);
-                   if (body.occurrence != 0) value["occurrence"] = body.occurrence;
+                   if (body.occurrence) value["occurrence"] = *body.occurrence;
+                   if (body.runs) value["runs"] = *body.runs;
                    return line("choose", std::move(value));
                  },
                  [&](const PauseDirective& body) { return line("pause", with_id(body.task_id)); },
                  [&](const ResumeDirective& body) { return line("resume", with_id(body.task_id)); },
-                 [&](const RunDirective& body) { return line("run", with_id(body.task_id)); },
+                 [&](const RunDirective& body) {
+                   json value = with_id(body.task_id);
+                   if (body.runs) value["runs"] = *body.runs;
+                   return line("run", std::move(value));
+                 },
                  [&](const SettingsDirective& body) {
                    json settings = json::object();
                    if (body.hold) settings["hold"] = *body.hold;

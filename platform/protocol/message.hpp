@@ -44,7 +44,10 @@ struct DeleteDirective {
 struct ChooseDirective {
   std::string task_id;
   ChoiceMade made;
-  std::int64_t occurrence = 0;  ///< of a recurring task: which question it answers; 0: the one that is open
+  /// Which question it answers: of a recurring task the occurrence (0: an extra run), and how many runs the
+  /// task had had. Absent: the one that is open.
+  std::optional<std::int64_t> occurrence = {};
+  std::optional<std::int64_t> runs = {};
 };
 struct PauseDirective {
   std::string task_id;
@@ -55,6 +58,9 @@ struct ResumeDirective {
 /// Run it now, besides its schedule.
 struct RunDirective {
   std::string task_id;
+  /// How many runs the task had had when it was asked for: it is refused where it has run since. Absent: not
+  /// known.
+  std::optional<std::int64_t> runs = {};
 };
 struct SettingsDirective {
   std::optional<bool> hold;

@@ -143,13 +143,13 @@ std::string asked_again(const DirectiveRecord& request) {
 }
 
 ChooseDirective choose_directive(const DirectiveRecord& directive) {
-  ChooseDirective message{directive.task_id, {}, 0};
+  ChooseDirective message{directive.task_id, {}};
   const auto body = parse_json(directive.body);
   if (!body || !body->is_object()) return message;
   if (auto made = choice_made_from_json(body->value("choice", nlohmann::json::object()))) {
     message.made = std::move(*made);
   }
-  message.occurrence = body->value("occurrence", std::int64_t{0});
+  if (body->contains("occurrence")) message.occurrence = body->value("occurrence", std::int64_t{0});
   return message;
 }
 

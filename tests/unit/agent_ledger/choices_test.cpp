@@ -89,17 +89,17 @@ TEST_F(Choices, HaveOneWinnerOfTwenty) {  // E3
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0].state.chosen, get(id(1)).state.chosen);
   // An operator's answer that comes later is refused, and says so.
-  deliver(ChooseDirective{id(1), {"confirm", "operator:bob", 1}, 0});
+  deliver(ChooseDirective{id(1), {"confirm", "operator:bob", 1}});
   EXPECT_EQ(reports_of<RefusedReport>().back().code, "already-chosen");
 }
 
 TEST_F(Choices, OfAnOperatorArriveOverTheStream) {
   meet_server();
-  deliver(task(id(1), question()), ChooseDirective{id(1), {"cancel", "operator:bob", 1}, 0});
+  deliver(task(id(1), question()), ChooseDirective{id(1), {"cancel", "operator:bob", 1}});
   EXPECT_EQ(get(id(1)).state.chosen->by, "operator:bob");
   EXPECT_EQ(look(), std::vector<std::string>{id(1)});
-  deliver(task(id(2), question()), ChooseDirective{id(2), {"maybe", "operator:bob", 1}, 0},
-          ChooseDirective{id(3), {"cancel", "operator:bob", 1}, 0});
+  deliver(task(id(2), question()), ChooseDirective{id(2), {"maybe", "operator:bob", 1}},
+          ChooseDirective{id(3), {"cancel", "operator:bob", 1}});
   const auto refused = reports_of<RefusedReport>();
   ASSERT_EQ(refused.size(), 2U);
   EXPECT_EQ(refused[0].code, "invalid");

@@ -86,10 +86,10 @@ TEST(Directives, StandOnTheWireAsWritten) {
   lines += encode(Directive{3, CancelDirective{kId}}) + "\n";
   lines += encode(Directive{4, DeleteDirective{kId}}) + "\n";
   lines += encode(Directive{5, SettingsDirective{true}}) + "\n";
-  lines += encode(Directive{6, ChooseDirective{kId, {"confirm", "operator:ann", 9}, 2}}) + "\n";
+  lines += encode(Directive{6, ChooseDirective{kId, {"confirm", "operator:ann", 9}, 2, 4}}) + "\n";
   lines += encode(Directive{7, PauseDirective{kId}}) + "\n";
   lines += encode(Directive{8, ResumeDirective{kId}}) + "\n";
-  lines += encode(Directive{9, RunDirective{kId}});
+  lines += encode(Directive{9, RunDirective{kId, 3}});
   EXPECT_EQ(lines, golden("directives.ndjson", lines));
 }
 

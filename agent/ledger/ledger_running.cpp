@@ -28,8 +28,10 @@ DurationMilliseconds retry_delay(const RetryPolicy& retry, std::int64_t attempts
 std::string with_dropped(const std::string& result, std::int64_t dropped) {
   auto value = parse_json(result, limits::kJsonDepth + 8);
   if (!value || !value->is_object()) return result;
-  (*value)["data"]["outputDropped"] = dropped;
-  (*value)["data"]["truncated"] = true;
+  // `data` may be the worker's own: then what is known of the output is beside it.
+  auto& facts = (*value)[value->contains("output") ? "output" : "data"];
+  facts["outputDropped"] = dropped;
+  facts["truncated"] = true;
   return encode_json(*value);
 }
 

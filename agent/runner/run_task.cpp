@@ -129,6 +129,8 @@ RunOutcome to_outcome(WorkResult result, StopCause cause, RunWishes& wishes) {
   complete_reason(result, cause);
   nlohmann::json value = {{"success", result.status == RunStatus::complete}};
   value["data"] = data ? std::move(*data) : nlohmann::json::object();
+  if (auto output = parse_json(result.output); !result.output.empty() && output)
+    value["output"] = *std::move(output);
   if (result.status != RunStatus::complete) {
     std::string code = result.status == RunStatus::cancelled ? "cancelled" : result.reason;
     if (!result.code.empty()) code = result.code;

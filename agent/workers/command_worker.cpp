@@ -62,6 +62,7 @@ class CommandWorker final : public TaskWorker {
       return not_started(completed.error(), context);
     process->run_id = context.run_id();
     process->record = context.process_record();
+    if (task.state.chosen) process->own_environment[os::kOptionVariable] = task.state.chosen->option;
     RunOutput observer(context);
     const auto outcome = supervisor_.run(*process, context.stop(), observer);
     if (!outcome) return not_started(outcome.error(), context);

@@ -34,6 +34,7 @@ class Execution final : public WorkerProcess {
     WorkResult result;
     if (result_) result.data = result_->value;
     if (result_ && !result_->is_object) return failed(outcome, "", "its result is not an object");
+    result.output = encode_json(output_facts(outcome, context_));
     result.nothing_survives = outcome.survivors.empty() && nothing_survives_;
     return result;
   }
@@ -117,6 +118,9 @@ class ExternalWorker final : public TaskWorker {
       if (!data) return data.error();
       if (auto fits = manifest_->data_schema->check(*data); !fits) return fits.error();
     }
+    // It may have gone since the last look at the folder: the task waits for it.
+    if (const auto program = locate_worker_program(*manifest_); !program)
+      return Validation{false, "the worker can't be used: " + program.error().message};
     if (!manifest_->validates) return Validation{};
     return ask_worker(*manifest_, task, supervisor_, times_.validate, stop);
   }

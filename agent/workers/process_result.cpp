@@ -23,15 +23,19 @@ Result<void> complete_environment(os::ProcessSpec& process) {
   return {};
 }
 
-nlohmann::json process_facts(const os::ProcessOutcome& outcome, const RunContext& context, bool timed_out) {
+nlohmann::json output_facts(const os::ProcessOutcome& outcome, const RunContext& context) {
   const auto out = context.count(OutputStream::standard_output);
   const auto err = context.count(OutputStream::standard_error);
-  nlohmann::json data = {{"durationMs", outcome.duration.count()},
-                         {"stdoutBytes", out.bytes},
-                         {"stderrBytes", err.bytes},
-                         {"truncated", out.truncated || err.truncated},
-                         {"timedOut", timed_out},
-                         {"survivors", nlohmann::json::array()}};
+  return {{"durationMs", outcome.duration.count()},
+          {"stdoutBytes", out.bytes},
+          {"stderrBytes", err.bytes},
+          {"truncated", out.truncated || err.truncated}};
+}
+
+nlohmann::json process_facts(const os::ProcessOutcome& outcome, const RunContext& context, bool timed_out) {
+  nlohmann::json data = output_facts(outcome, context);
+  data["timedOut"] = timed_out;
+  data["survivors"] = nlohmann::json::array();
   if (outcome.exit_code) data["exitCode"] = *outcome.exit_code;
   if (outcome.signal_number) {
     data["signal"] = *outcome.signal_number;
@@ -53,7 +57,8 @@ WorkResult not_started(const Error& error, const RunContext& context) {
   result.reason = error.code == ErrorCode::invalid || error.code == ErrorCode::unsupported
                       ? reason::kInvalid
                       : reason::kWorkerError;
-  result.detail = with_field(error.field, error.message);
+  // People know `argv` as a member of a command's data alone; the message names the program.
+  result.detail = error.field == "argv" ? error.message : with_field(error.field, error.message);
   result.data = encode_json(process_facts(os::ProcessOutcome{}, context, false));
   return result;
 }

@@ -21,6 +21,9 @@ namespace agenttask::agent {
 [[nodiscard]] nlohmann::json process_facts(const os::ProcessOutcome& outcome, const RunContext& context,
                                            bool timed_out);
 
+/// `durationMs`, `stdoutBytes`, `stderrBytes`, `truncated`: beside the data of a worker that has its own.
+[[nodiscard]] nlohmann::json output_facts(const os::ProcessOutcome& outcome, const RunContext& context);
+
 /// A run that nothing could be started for.
 [[nodiscard]] WorkResult not_started(const Error& error, const RunContext& context);
 

@@ -65,6 +65,9 @@ struct WorkResult {
   std::string detail;            ///< for people
   std::string data = "{}";       ///< JSON text: `data` of the task's result
   bool nothing_survives = true;  ///< false: processes of the run could not be stopped
+  /// JSON text: `output` of the task's result, what is known of the run beside `data` that is the worker's
+  /// own; empty: nothing.
+  std::string output = {};
 };
 
 /// The answer to whether a task may run now. An error with `invalid` beside it: it never can, its data is

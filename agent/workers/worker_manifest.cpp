@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/workers/process_result.hpp"
 #include "platform/base/error_text.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/secure_file.hpp"
@@ -106,6 +107,36 @@ Result<WorkerManifest> parse_worker_manifest(std::string_view text) {
   return manifest;
 }
 
+Result<std::filesystem::path> locate_worker_program(const WorkerManifest& manifest) {
+  os::ProcessSpec process;
+  process.argv = manifest.command;
+  process.cwd = manifest.folder.string();
+  process.environment = manifest.environment;
+  process.run_as = manifest.run_as;
+  // A user that is not known may be tomorrow, when the network is there: the run says so.
+  if (auto completed = complete_environment(process); !completed) {
+    process.run_as.clear();
+    if (completed = complete_environment(process); !completed) return completed.error();
+  }
+  return os::locate_program(process);
+}
+
+namespace {
+
+void check_program(FoundWorker& found) {
+  const std::string& program = found.manifest.command.front();
+  if (program.find('/') != std::string::npos) found.program = found.manifest.folder / program;
+  auto located = locate_worker_program(found.manifest);
+  if (located) {
+    found.program = *std::move(located);
+    return;
+  }
+  found.problems.push_back(located.error().message);
+  found.program_missing = true;
+}
+
+}  // namespace
+
 FoundWorker read_worker(const std::filesystem::path& folder) {
   FoundWorker found;
   const auto whole = folder.has_filename() ? folder : folder.parent_path();
@@ -136,11 +167,12 @@ FoundWorker read_worker(const std::filesystem::path& folder) {
   const auto& command = found.manifest.command;
   for (std::size_t index = 0; index < command.size(); ++index) {
     if (!command[index].starts_with(kHere)) continue;
-    // An argument may also be the name of something that is not there yet; the program must be.
+    // An argument may also be the name of something that is not there yet; of the program we say so below.
     const auto checked = os::check_trusted(whole / command[index].substr(kHere.size()));
-    if (!checked && index > 0 && checked.error().code == ErrorCode::not_found) continue;
+    if (!checked && checked.error().code == ErrorCode::not_found) continue;
     note(checked);
   }
+  check_program(found);
   return found;
 }
 

@@ -33,6 +33,10 @@ struct FoundWorker {
   WorkerManifest manifest;
   std::string text;  ///< of the manifest
   std::vector<std::string> problems;
+  /// What its being ready hangs on besides its folder: the program where it is, or should be; empty: it is
+  /// somewhere in PATH, perhaps.
+  std::filesystem::path program;
+  bool program_missing = false;  ///< one of the problems is that its program can't be run
 };
 
 constexpr const char* kManifestFile = "worker.json";
@@ -41,8 +45,11 @@ constexpr std::size_t kManifestBytes = 1024 * 1024;
 /// The members of a manifest, checked; name and folder are the caller's.
 [[nodiscard]] Result<WorkerManifest> parse_worker_manifest(std::string_view text);
 
-/// Reads a worker folder: its manifest, and whether nobody but root and we could have written folder,
-/// manifest, and the programs named with `./`.
+/// Where the worker's program is, as far as names and access rights tell; else why it can't be run.
+[[nodiscard]] Result<std::filesystem::path> locate_worker_program(const WorkerManifest& manifest);
+
+/// Reads a worker folder: its manifest, whether its program may be run, and whether nobody but root and we
+/// could have written folder, manifest, and the programs named with `./`.
 [[nodiscard]] FoundWorker read_worker(const std::filesystem::path& folder);
 
 }  // namespace agenttask::agent

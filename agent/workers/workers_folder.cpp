@@ -17,6 +17,8 @@ constexpr std::size_t kMostWorkers = 256;
 constexpr milliseconds kSettle{100};  ///< a copy or an unpacked archive comes bit by bit
 constexpr milliseconds kLongestSettle{1000};
 constexpr int kMostLooks = 5;
+/// A program that is missing may come with a file system or with PATH, which nothing tells.
+constexpr milliseconds kLookForPrograms{60'000};
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string text;
@@ -25,7 +27,8 @@ std::string joined(const std::vector<std::string>& lines) {
 }
 
 bool same(const FoundWorker& a, const FoundWorker& b) {
-  return a.manifest.folder == b.manifest.folder && a.text == b.text && a.problems == b.problems;
+  return a.manifest.folder == b.manifest.folder && a.text == b.text && a.problems == b.problems &&
+         a.program == b.program;
 }
 
 /// Notes whatever one of the workers before has as well.
@@ -139,11 +142,19 @@ void WorkersFolder::stop() {
   watcher_.join();
 }
 
-std::vector<path> WorkersFolder::watched() const {
-  std::vector<path> folders{folder_};
+WorkersFolder::Watched WorkersFolder::watched() const {
+  Watched watched{{folder_}, {}, false};
   const std::scoped_lock lock(mutex_);
-  for (const auto& worker : found_) folders.push_back(worker.manifest.folder);
-  return folders;
+  for (const auto& worker : found_) {
+    watched.folders.push_back(worker.manifest.folder);
+    watched.program_missing = watched.program_missing || worker.program_missing;
+    if (worker.program.empty()) continue;
+    watched.files.push_back(worker.program);
+    std::error_code unresolved;
+    auto real = std::filesystem::canonical(worker.program, unresolved);
+    if (!unresolved && real != worker.program) watched.files.push_back(std::move(real));
+  }
+  return watched;
 }
 
 void WorkersFolder::watch(const std::stop_token& stop) {
@@ -155,11 +166,14 @@ void WorkersFolder::watch(const std::stop_token& stop) {
     return;
   }
   bool warned = false;
+  milliseconds look_again{0};
   const auto look = [&] {
     // A worker folder that appeared is watched only after the look that found it: what came into it meanwhile
     // is seen by another one.
     for (int looks = 0; looks < kMostLooks; ++looks) {
-      const auto watching = (*watch)->watch(watched());
+      const Watched wanted = watched();
+      look_again = wanted.program_missing ? kLookForPrograms : milliseconds(0);
+      const auto watching = (*watch)->watch(wanted.folders, wanted.files);
       if (!watching && !std::exchange(warned, true)) {
         log_.warning("some changes of the workers folder are noticed at a reload (SIGHUP) only",
                      {{"error", watching.error().message}});
@@ -168,7 +182,7 @@ void WorkersFolder::watch(const std::stop_token& stop) {
     }
   };
   look();
-  while ((*watch)->wait({}, stop) == Event::changed) {
+  while ((*watch)->wait(look_again, stop) != Event::stopped) {
     const auto latest = std::chrono::steady_clock::now() + kLongestSettle;
     while ((*watch)->wait(kSettle, stop) == Event::changed && std::chrono::steady_clock::now() < latest) {
     }

@@ -59,7 +59,13 @@ class WorkersFolder {
   /// Whether something differs from the last look.
   bool read();
   void watch(const std::stop_token& stop);
-  [[nodiscard]] std::vector<std::filesystem::path> watched() const;
+  /// What the workers hang on.
+  struct Watched {
+    std::vector<std::filesystem::path> folders;
+    std::vector<std::filesystem::path> files;
+    bool program_missing = false;
+  };
+  [[nodiscard]] Watched watched() const;
 
   const std::filesystem::path folder_;
   WorkerRegistry& registry_;

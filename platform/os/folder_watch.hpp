@@ -20,9 +20,10 @@ class FolderWatch {
   FolderWatch(const FolderWatch&) = delete;
   FolderWatch& operator=(const FolderWatch&) = delete;
 
-  /// These from now on. One that is not there is waited for: its appearance is a change.
-  /// `unavailable` when not all of them can be watched.
-  [[nodiscard]] Result<void> watch(const std::vector<std::filesystem::path>& folders);
+  /// These from now on, and of the folders in which `files` are, only what concerns these. What is not there
+  /// is waited for: its appearance is a change. `unavailable` when not all of them can be watched.
+  [[nodiscard]] Result<void> watch(const std::vector<std::filesystem::path>& folders,
+                                   const std::vector<std::filesystem::path>& files = {});
 
   enum class Event { changed, quiet, stopped };
   /// Waits for a change, at most `at_most` (zero: for ever). Many changes may count as one.

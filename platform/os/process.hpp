@@ -23,6 +23,9 @@ using Environment = std::map<std::string, std::string>;
 /// ours.
 inline constexpr std::string_view kRunMarkVariable = "AGENTTASK_RUN_ID";
 
+/// The variable that tells a command which choice was made.
+inline constexpr const char* kOptionVariable = "AGENTTASK_OPTION";
+
 enum class OutputStream : std::uint8_t { standard_output, standard_error };
 
 /// What to run and how.
@@ -35,6 +38,8 @@ struct ProcessSpec {
   /// The whole environment: begin with `clean_environment(run_as)` and add. The run mark is added by `run`.
   /// Names that `check_environment` refuses make the start fail.
   Environment environment = {};
+  /// What we tell the child in variables of our own (AGENTTASK_*), which nobody else may set.
+  Environment own_environment = {};
   /// What the child reads on standard input; empty: it reads an end of file at once. A child that never reads
   /// it blocks nobody.
   std::string standard_input = {};
@@ -164,6 +169,10 @@ class ProcessSupervisor {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// The file that `run` would run, without starting it, as far as names and access rights tell: the same
+/// errors with field `argv`, no others. What only starting it can tell (its interpreter, say) is not seen.
+[[nodiscard]] Result<std::filesystem::path> locate_program(const ProcessSpec& spec);
 
 /// The minimal environment of a child: PATH, HOME, USER, LOGNAME, SHELL, LANG=C.UTF-8 of `run_as` (empty: of
 /// ourselves); nothing else of ours. `not_found` with field `runAs` for an unknown user.

@@ -19,7 +19,7 @@ constexpr std::uint32_t kChanges = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MO
                                    IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr std::uint32_t kAppearances = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
-// What counts in one watched folder: everything, or the appearance of one name.
+// What counts in one watched folder: everything, or what happens to some names.
 struct Watched {
   bool all = false;
   std::vector<std::string> names;
@@ -33,24 +33,23 @@ struct FolderWatch::State {
   Descriptor inotify;
   std::map<int, Watched> watched;
 
-  Result<void> add(const path& folder);
+  Result<void> add(const path& folder, std::string only = {});
   [[nodiscard]] bool counts(const inotify_event& event) const;
   bool take_events();
 };
 
-Result<void> FolderWatch::State::add(const path& folder) {
+Result<void> FolderWatch::State::add(const path& folder, std::string only) {
   // The folder itself, or the nearest one above it that is there, for the step towards it.
   path place = folder;
-  std::string awaited;
+  std::uint32_t events = kChanges;
   for (;;) {
-    const int watch = ::inotify_add_watch(inotify.get(), place.c_str(),
-                                          (awaited.empty() ? kChanges : kAppearances) | IN_MASK_ADD);
+    const int watch = ::inotify_add_watch(inotify.get(), place.c_str(), events | IN_MASK_ADD);
     if (watch >= 0) {
       Watched& entry = watched[watch];
-      if (awaited.empty()) {
+      if (only.empty()) {
         entry.all = true;
       } else {
-        entry.names.push_back(awaited);
+        entry.names.push_back(only);
       }
       return {};
     }
@@ -60,8 +59,9 @@ Result<void> FolderWatch::State::add(const path& folder) {
       error.code = ErrorCode::unavailable;
       return error;
     }
-    awaited = place.filename().string();
+    only = place.filename().string();
     place = place.parent_path();
+    events = kAppearances;
   }
 }
 
@@ -105,11 +105,15 @@ Result<std::unique_ptr<FolderWatch>> FolderWatch::create() {
   return std::unique_ptr<FolderWatch>(new FolderWatch(std::make_unique<State>(std::move(descriptor))));
 }
 
-Result<void> FolderWatch::watch(const std::vector<path>& folders) {
+Result<void> FolderWatch::watch(const std::vector<path>& folders, const std::vector<path>& files) {
   auto before = std::exchange(state_->watched, {});
   Result<void> result;
   for (const path& folder : folders) {
     if (auto added = state_->add(folder); !added && result) result = added;
+  }
+  for (const path& file : files) {
+    if (auto added = state_->add(file.parent_path(), file.filename().string()); !added && result)
+      result = added;
   }
   // The same folder keeps its number, so only what is not wanted any more goes.
   for (const auto& [watch, entry] : before) {

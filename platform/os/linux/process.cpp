@@ -16,6 +16,7 @@
 #include "platform/os/linux/process_tree.hpp"
 #include "platform/os/linux/running_process.hpp"
 #include "platform/os/posix/launch.hpp"
+#include "platform/os/posix/program.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -118,29 +119,6 @@ Result<void> check(const ProcessSpec& spec) {
   return check_environment(spec.environment);
 }
 
-// Names without a slash are looked up as execvp does. The child's own exec has the last word on whether it
-// may run.
-Result<std::string> find_program(const ProcessSpec& spec) {
-  const auto& name = spec.argv.front();
-  if (name.find('/') != std::string::npos) return name;
-  const auto variable = spec.environment.find("PATH");
-  const std::string path = variable == spec.environment.end() ? "/usr/bin:/bin" : variable->second;
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const auto end = std::min(path.find(':', begin), path.size());
-    const auto folder = path.substr(begin, end - begin);
-    auto candidate = folder;
-    candidate.append("/").append(name);
-    struct stat facts {};
-    if (folder.starts_with('/') && ::stat(candidate.c_str(), &facts) == 0 && S_ISREG(facts.st_mode) &&
-        (facts.st_mode & 0111) != 0) {
-      return candidate;
-    }
-    begin = end + 1;
-  }
-  return Error{ErrorCode::not_found,
-               "cannot run " + name + ": there is no such program in PATH (" + path + ")", "argv"};
-}
-
 Result<void> set_user(LaunchRequest& request, const std::string& name) {
   if (name.empty()) return {};
   auto user = find_user(name);
@@ -161,7 +139,7 @@ Result<void> set_user(LaunchRequest& request, const std::string& name) {
 Result<LaunchRequest> prepare(const ProcessSpec& spec) {
   if (auto checked = check(spec); !checked) return checked.error();
   LaunchRequest request;
-  auto program = find_program(spec);
+  auto program = find_program(spec.argv.front(), spec.environment);
   if (!program) return program.error();
   request.executable = std::move(*program);
   request.argv = spec.argv;
@@ -169,9 +147,11 @@ Result<LaunchRequest> prepare(const ProcessSpec& spec) {
   // The mark first: whoever looks for it reads no further.
   if (!spec.run_id.empty()) request.mark = inherited_mark(spec.run_id);
   if (!spec.run_id.empty()) request.environment.push_back(std::string(kRunMarkVariable) + "=" + spec.run_id);
-  for (const auto& [variable, value] : spec.environment) {
-    request.environment.push_back(variable);
-    request.environment.back().append("=").append(value);
+  for (const auto* variables : {&spec.own_environment, &spec.environment}) {
+    for (const auto& [variable, value] : *variables) {
+      request.environment.push_back(variable);
+      request.environment.back().append("=").append(value);
+    }
   }
   if (auto set = set_user(request, spec.run_as); !set) return set.error();
   return request;

@@ -96,6 +96,20 @@ TEST_F(RunnerTest, SlotsBoundWhatRunsAndExplainSaysSo) {
   EXPECT_EQ(2, most);
 }
 
+TEST_F(RunnerTest, WhatIsKnownOfARunIsBesideItsData) {
+  add_worker("own", [](RunContext&, const TaskSpec&) {
+    WorkResult done;
+    done.data = R"({"stdoutBytes":"mine"})";
+    done.output = R"({"stdoutBytes":7})";
+    return done;
+  });
+  run();
+  const auto value = result(ended(create(spec("own"))));
+  EXPECT_EQ(R"({"stdoutBytes":"mine"})", encode_json(value["data"]));
+  EXPECT_EQ(R"({"stdoutBytes":7})", encode_json(value["output"]));
+  EXPECT_FALSE(result(ended(create(spec("echo")))).contains("output"));
+}
+
 TEST_F(RunnerTest, AWorkerThatThrowsFailsItsOwnRun) {
   add_worker("throw",
              [](RunContext&, const TaskSpec&) -> WorkResult { throw std::runtime_error("no luck"); });

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "agent/workers/builtin_workers.hpp"
 #include "agent/workers/run_wishes.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/base/ids.hpp"
@@ -123,6 +124,36 @@ echo '{"result":{"n":9007199254740993}}')");
   EXPECT_EQ(0u, context_.out.find("got {\"execute\":{"));
   EXPECT_EQ("problem\n", context_.err);
   EXPECT_EQ(std::vector<std::string>{"half 50 %"}, context_.steps);
+}
+
+TEST_F(ExternalWorkerTest, WhatIsKnownOfTheRunIsBesideItsOwnData) {
+  const auto result = run(R"(printf abc; printf de >&2; echo; echo '{"result":{"stdoutBytes":"mine"}}')");
+  EXPECT_EQ(R"({"stdoutBytes":"mine"})", result.data);
+  const auto output = *parse_json(result.output);
+  EXPECT_EQ(4, output["stdoutBytes"]);
+  EXPECT_EQ(2, output["stderrBytes"]);
+  EXPECT_EQ(false, output["truncated"]);
+  EXPECT_GE(output["durationMs"].get<int>(), 0);
+}
+
+TEST_F(ExternalWorkerTest, AProgramThatIsGoneIsWaitedFor) {
+  const auto gone = worker("exit 0");
+  fs::remove(folder_.path() / "one" / "run");
+  const auto valid = gone->validate(task_, {});
+  ASSERT_TRUE(valid);
+  EXPECT_FALSE(valid->may_run);
+  EXPECT_EQ("the worker can't be used: cannot run ./run: there is no such file", valid->detail);
+  EXPECT_EQ(0u, gone->execute(context_, task_).detail.find("cannot run ./run: "));
+}
+
+TEST_F(ExternalWorkerTest, ACommandIsToldWhatWasChosen) {
+  const auto command = make_command_worker(supervisor_);
+  task_.spec.type = "command";
+  task_.spec.data = R"({"cmd":"printf '%s;' \"${AGENTTASK_OPTION-none}\""})";
+  EXPECT_EQ(RunStatus::complete, command->execute(context_, task_).status);
+  task_.state.chosen = ChoiceMade{"go on; $HOME", "", 0};
+  EXPECT_EQ(RunStatus::complete, command->execute(context_, task_).status);
+  EXPECT_EQ("none;go on; $HOME;", context_.out);
 }
 
 TEST_F(ExternalWorkerTest, ExitCodeZeroIsEnough) {
@@ -432,6 +463,50 @@ TEST(WorkersFolder, WorkersComeChangeAndGo) {
   write("three", R"("D")");
   EXPECT_TRUE(eventually([&] { return registry.find("D") != nullptr; }));
   EXPECT_FALSE(watched.rescan());
+}
+
+TEST(WorkersFolder, AProgramThatCanNotRunKeepsItsWorkerAway) {
+  test::TemporaryFolder folder;
+  const fs::path one = folder.path() / "workers" / "one";
+  const fs::path elsewhere = folder.path() / "programs" / "program";
+  fs::create_directories(one / "bin");
+  fs::create_directories(elsewhere.parent_path());
+  for (const auto& path : {one, one.parent_path()})
+    fs::permissions(path, fs::perms::group_write | fs::perms::others_write, fs::perm_options::remove);
+  const auto write = [](const fs::path& file, const std::string& text, unsigned mode) {
+    std::ofstream(file) << text;
+    fs::permissions(file, fs::perms(mode));
+  };
+  write(one / "worker.json", R"({"types":["A"],"command":["./bin/run"]})", 0644);
+  write(one / "bin" / "run", "#!/bin/sh\n", 0644);
+  os::ProcessSupervisor supervisor;
+  Logger log(LogLevel::error, LogFormat::text);
+  WorkerRegistry registry;
+  std::mutex mutex;
+  std::condition_variable changed;
+  WorkersFolder watched(one.parent_path(), registry, supervisor, log, [&](std::span<const std::string>) {
+    const std::scoped_lock lock(mutex);
+    changed.notify_all();
+  });
+  const auto eventually = [&](bool there) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(20),
+                            [&] { return (registry.find("A") != nullptr) == there; });
+  };
+  EXPECT_EQ(nullptr, registry.find("A"));
+  EXPECT_EQ("cannot run ./bin/run: it is not an executable file for the user it runs as",
+            watched.describe().at(0).problem);
+  watched.start();
+  fs::permissions(one / "bin" / "run", fs::perms(0755));
+  EXPECT_TRUE(eventually(true)) << "in a folder below";
+  fs::permissions(one / "bin" / "run", fs::perms(0644));
+  EXPECT_TRUE(eventually(false));
+  write(one / "worker.json", R"({"types":["A"],"command":[")" + elsewhere.string() + R"("]})", 0644);
+  write(elsewhere, "#!/bin/sh\n", 0755);
+  EXPECT_TRUE(eventually(true)) << "elsewhere";
+  fs::remove(elsewhere);
+  EXPECT_TRUE(eventually(false));
+  EXPECT_EQ("cannot run " + elsewhere.string() + ": there is no such file", watched.describe().at(0).problem);
 }
 
 }  // namespace

@@ -343,6 +343,15 @@ TEST_F(LedgerRunning, AFullOutboxDropsOutputThenRefusesStartsAndKeepsEnds) {
   EXPECT_EQ(40 * 1024, result["data"]["outputDropped"].get<int>());
   EXPECT_TRUE(result["data"]["truncated"].get<bool>());
   EXPECT_EQ(1U, ledger_->kept_output(second, 1)->size()) << "what fits is kept";
+  const std::string third = create();
+  const auto three = start(third);
+  RunOutcome own = success();
+  own.result = R"({"success":true,"data":{"mine":1},"output":{"truncated":false}})";
+  const auto last = *parse_json(
+      end(third, three.number, own, chunks({{OutputStream::standard_output, 0, big}})).state.result);
+  EXPECT_EQ(R"({"mine":1})", encode_json(last["data"])) << "data of a worker's own stays as it is";
+  EXPECT_EQ(40 * 1024, last["output"]["outputDropped"].get<int>());
+  EXPECT_TRUE(last["output"]["truncated"].get<bool>());
   while (ledger_->status()->outbox_bytes < options_.outbox_budget) create();
   const std::string refused = create();
   const auto answer = *ledger_->start(refused);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -178,6 +179,35 @@ TEST_F(WorkerFolderTest, AMissingProgramOrManifestIsSaid) {
   ASSERT_EQ(1u, read_worker(folder).problems.size());
   fs::remove(folder / "worker.json");
   EXPECT_EQ(std::vector<std::string>{"it has no worker.json"}, read_worker(folder).problems);
+}
+
+TEST_F(WorkerFolderTest, AProgramMustBeExecutableForItsUser) {
+  const auto folder = worker("one", kManifest);
+  fs::permissions(folder / "run", fs::perms(0644));
+  const FoundWorker found = read_worker(folder);
+  EXPECT_EQ(
+      std::vector<std::string>{"cannot run ./run: it is not an executable file for the user it runs as"},
+      found.problems);
+  EXPECT_TRUE(found.program_missing);
+  for (const char* program : {"no-such-program-here", "/no/such/program", "/"}) {
+    const auto other = worker("other", std::string(R"({"types":["O"],"command":[")") + program + "\"]}");
+    ASSERT_EQ(1u, read_worker(other).problems.size()) << program;
+    EXPECT_EQ(0u, read_worker(other).problems[0].find("cannot run " + std::string(program) + ": "));
+  }
+}
+
+TEST_F(WorkerFolderTest, AnotherUserMustReachTheProgram) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root runs workers as others";
+  const auto folder = worker("one", R"({"types":["A"],"command":["./run"],"runAs":"nobody"})");
+  fs::permissions(folder_.path(), fs::perms(0755));
+  EXPECT_TRUE(read_worker(folder).problems.empty());
+  fs::permissions(folder / "run", fs::perms(0744));
+  EXPECT_EQ(1u, read_worker(folder).problems.size());
+  fs::permissions(folder / "run", fs::perms(0755));
+  fs::permissions(folder_.path(), fs::perms(0700));
+  const auto problems = read_worker(folder).problems;
+  ASSERT_EQ(1u, problems.size());
+  EXPECT_NE(std::string::npos, problems[0].find("may not enter " + folder_.path().string())) << problems[0];
 }
 
 TEST_F(WorkerFolderTest, AManifestHasAMebibyteAtMost) {

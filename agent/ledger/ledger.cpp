@@ -43,6 +43,7 @@ LeftTasks leave_tasks(LedgerWrite& write, const std::string& node, const std::st
     row.task.spec.options.retry.reset();
     row.task.spec.options.on_interrupt = OnInterrupt::fail;
     row.task.spec.schedule.update_interval.reset();
+    row.grid_due.reset();
     row.task.state.detail = "goes on, once: " + why;
     save_task(write.database, row);
     write.change.tasks.push_back(row.task.spec.id);
@@ -173,7 +174,7 @@ Result<Task> Ledger::choose(std::string_view id, std::string_view option, std::s
     auto row = load_task(write.database, normalize_uuid(id));
     if (!row) return unknown_task(id);
     ChoiceMade made{std::string(option), std::string(by), write.now};
-    if (auto chosen = agent::choose(write, *row, std::move(made), 0); !chosen) return chosen.error();
+    if (auto chosen = agent::choose(write, *row, std::move(made), {}); !chosen) return chosen.error();
     row->task.spec.data = load_data(write.database, row->sequence);
     return std::move(row->task);
   });

@@ -109,7 +109,8 @@ class Ledger {
   /// Posts a message; its id, node and time are filled in here.
   [[nodiscard]] Result<RoomMessage> post(RoomMessage message);
   /// The newest messages of a room (empty: of all), oldest first.
-  [[nodiscard]] Result<std::vector<RoomMessage>> messages(std::string_view room_id, std::size_t most);
+  [[nodiscard]] Result<std::vector<RoomMessage>> messages(std::string_view room_id, std::size_t most,
+                                                          std::string_view world_id = {});
   /// The whole task, with `data` and `result` (without the output).
   [[nodiscard]] Result<Task> get(std::string_view id);
   [[nodiscard]] Result<TaskPage> list(const TaskFilter& filter, std::optional<std::int64_t> cursor,

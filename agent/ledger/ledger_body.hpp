@@ -34,6 +34,7 @@ class Ledger::Body {
     LedgerChange change;
     auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
       const std::scoped_lock lock(mutex_);
+      note_sleep();
       storage::Transaction transaction(database_);
       LedgerWrite write(database_, clock_, awake_since_, options_.outbox_budget);
       auto answer = action(write);

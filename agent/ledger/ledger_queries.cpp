@@ -43,13 +43,18 @@ Result<TaskPage> Ledger::list(const TaskFilter& filter, std::optional<std::int64
   return body_->read([&](storage::Database& database) -> Result<TaskPage> {
     const std::string tags = encode_json(nlohmann::json(filter.tags));
     const std::string status = filter.status ? std::string(to_string(*filter.status)) : std::string();
-    auto rows = load_tasks(
-        database,
-        "WHERE sequence < ?1 AND deleted_at IS NULL AND (?2 = '' OR type = ?2) AND (?3 = '' OR status = ?3)"
-        " AND (?4 = '' OR room_id = ?4) AND (?5 = '' OR world_id = ?5)"
-        " AND NOT EXISTS (SELECT 1 FROM json_each(?6) AS wanted WHERE wanted.value NOT IN"
-        " (SELECT value FROM json_each(tasks.tags))) ORDER BY sequence DESC LIMIT ?7",
-        {cursor.value_or(INT64_MAX), filter.type, status, filter.room_id, filter.world_id, tags, most + 1});
+    // What waits for a choice is few, and has an index; people without other rights ask for it.
+    const std::string few = filter.status == TaskStatus::awaiting_choice ? "WHERE queue = 6 AND " : "WHERE ";
+    auto rows =
+        load_tasks(database,
+                   few +
+                       "sequence < ?1 AND (deleted_at IS NOT NULL) = ?8 AND (?2 = '' OR type = ?2) "
+                       "AND (?3 = '' OR status = ?3)"
+                       " AND (?4 = '' OR room_id = ?4) AND (?5 = '' OR world_id = ?5)"
+                       " AND NOT EXISTS (SELECT 1 FROM json_each(?6) AS wanted WHERE wanted.value NOT IN"
+                       " (SELECT value FROM json_each(tasks.tags))) ORDER BY sequence DESC LIMIT ?7",
+                   {cursor.value_or(INT64_MAX), filter.type, status, filter.room_id, filter.world_id, tags,
+                    most + 1, static_cast<std::int64_t>(filter.deleted ? 1 : 0)});
     TaskPage page;
     if (rows.size() > most) {
       rows.resize(most);
@@ -90,11 +95,17 @@ Result<std::vector<OutputChunk>> Ledger::kept_output(std::string_view id, std::i
   });
 }
 
-Result<std::vector<RoomMessage>> Ledger::messages(std::string_view room_id, std::size_t most) {
+Result<std::vector<RoomMessage>> Ledger::messages(std::string_view room_id, std::size_t most,
+                                                  std::string_view world_id) {
   return body_->read([&](storage::Database& database) -> Result<std::vector<RoomMessage>> {
     std::vector<RoomMessage> messages;
     auto rows =
-        room_id.empty()
+        !world_id.empty()
+            ? load_messages(
+                  database,
+                  "WHERE world_id = ?1 AND (?2 = '' OR room_id = ?2) ORDER BY sequence DESC LIMIT ?3",
+                  {world_id, room_id, most})
+        : room_id.empty()
             ? load_messages(database, "ORDER BY sequence DESC LIMIT ?1", {most})
             : load_messages(database, "WHERE room_id = ?1 ORDER BY sequence DESC LIMIT ?2", {room_id, most});
     for (auto row = rows.rbegin(); row != rows.rend(); ++row) messages.push_back(std::move(row->second));

@@ -43,8 +43,9 @@ class Ending {
   void apply(const RunOutcome& outcome) {
     TaskState& state = row_.task.state;
     state.updated_at = write_.now;
-    if (row_.recurs() && !state.cancel_requested_at && !state.deleted_at && !reruns(outcome) &&
-        !retries(outcome)) {
+    const bool goes_on = !state.cancel_requested_at && !state.deleted_at;
+    const bool tried_again = !state.paused && (reruns(outcome) || retries(outcome));
+    if (row_.recurs() && goes_on && !tried_again) {
       state.detail = to_detail(outcome.detail);
       after_run(write_, row_);
     } else if (row_.recurs() && state.cancel_requested_at) {
@@ -57,6 +58,9 @@ class Ending {
       // Somebody wants it to end, so it is not tried again.
       if (state.cancel_requested_at) {
         finish(TaskStatus::cancelled, "", outcome.detail);
+      } else if (state.paused) {
+        if (reruns(outcome)) ++row_.reruns;
+        wait_for_resume(write_, row_);
       } else if (reruns(outcome)) {
         rerun(outcome);
       } else {
@@ -167,12 +171,18 @@ class WishGranter {
   void grant(const MessageWish& wish) { write_.post(wish.message); }
 
   void note(const std::string& what, const std::string& why) {
+    // The result has to stay readable for the server.
+    constexpr std::size_t kMostNotes = 32 * 1024;
+    if (bytes_ > kMostNotes) return;
     notes_.push_back(to_detail(what + " was skipped: " + why));
+    bytes_ += notes_.back().size();
+    if (bytes_ > kMostNotes) notes_.emplace_back("further wishes were skipped too");
   }
 
   LedgerWrite& write_;
   TaskRow& own_;
   std::vector<std::string> notes_;
+  std::size_t bytes_ = 0;
 };
 
 /// Stores and reports kept output as far as there is room; returns how many bytes there was none for.
@@ -306,8 +316,10 @@ Result<void> Ledger::progress(std::string_view id, std::int64_t run, std::string
     if (!row || row->task.state.status != TaskStatus::running || row->task.state.run_count != run) return {};
     row->task.state.detail = to_detail(text);
     row->task.state.updated_at = std::max(write.now, row->task.state.updated_at + 1);
-    if (write.outbox_is_full()) {
+    // While an earlier word about it waits for the server, a newer one adds nothing but weight.
+    if (row->reported > write.stream.acknowledged.sequence) {
       save_task(write.database, *row);
+      write.change.tasks.push_back(row->task.spec.id);
     } else {
       write.save_changed(*row);
     }

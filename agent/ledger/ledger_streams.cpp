@@ -36,6 +36,7 @@ class Receiver {
   /// One of pause, resume, run_now.
   void change(std::int64_t sequence, const std::string& task_id,
               Result<void> (*action)(LedgerWrite&, TaskRow&));
+  void run(std::int64_t sequence, const RunDirective& directive);
   void take(const SettingsDirective& directive);
   void refuse(std::int64_t sequence, const std::string& task_id, const Error& error);
   void refuse(std::int64_t sequence, std::string task_id, std::string_view code, std::string_view message);
@@ -87,7 +88,7 @@ void Receiver::apply(const Directive& directive) {
                  [&](const ChooseDirective& body) { choose(directive.sequence, body); },
                  [&](const PauseDirective& body) { change(directive.sequence, body.task_id, pause); },
                  [&](const ResumeDirective& body) { change(directive.sequence, body.task_id, resume); },
-                 [&](const RunDirective& body) { change(directive.sequence, body.task_id, run_now); },
+                 [&](const RunDirective& body) { run(directive.sequence, body); },
                  [&](const SettingsDirective& body) { take(body); },
                  [&](const UnknownMessage& body) {
                    refuse(directive.sequence, "", "unsupported",
@@ -164,7 +165,7 @@ void Receiver::choose(std::int64_t sequence, const ChooseDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
   auto row = load(id);
   if (!row) return refuse(sequence, id, unknown_task(id));
-  const auto chosen = agent::choose(write_, *row, directive.made, directive.occurrence);
+  const auto chosen = agent::choose(write_, *row, directive.made, {directive.occurrence, directive.runs});
   if (chosen) return;
   const bool late = chosen.error().code == ErrorCode::conflict && row->task.state.chosen;
   refuse(sequence, id, late ? "already-chosen" : to_string(chosen.error().code), chosen.error().message);
@@ -176,6 +177,16 @@ void Receiver::change(std::int64_t sequence, const std::string& task_id,
   auto row = load(id);
   if (!row) return refuse(sequence, id, unknown_task(id));
   if (auto changed = change_row(write_, *row, action); !changed) refuse(sequence, id, changed.error());
+}
+
+void Receiver::run(std::int64_t sequence, const RunDirective& directive) {
+  const std::string id = normalize_uuid(directive.task_id);
+  const auto row = load(id);
+  if (row && directive.runs && row->task.state.run_count > *directive.runs) {
+    refuse(sequence, id, "conflict", "it has run since this run was asked for");
+    return;
+  }
+  change(sequence, id, run_now);
 }
 
 void Receiver::take(const SettingsDirective& directive) {

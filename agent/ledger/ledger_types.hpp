@@ -82,6 +82,7 @@ struct TaskFilter {
   std::vector<std::string> tags;  ///< all of them, whole and case-sensitive
   std::string room_id;
   std::string world_id;
+  bool deleted = false;  ///< those that were deleted, and no others
 };
 
 struct TaskPage {

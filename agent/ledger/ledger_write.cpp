@@ -265,21 +265,25 @@ void LedgerWrite::trim_output(std::int64_t budget) {
   constexpr std::int64_t kAtOnce = 20;
   struct Kept {
     std::int64_t task;
+    std::int64_t run;
     std::int64_t bytes;
   };
   while (stream.output_bytes > budget) {
     std::vector<Kept> oldest;
     {
       auto statement = database.query(
-          "SELECT task, sum(length(bytes)) FROM output JOIN tasks ON tasks.sequence = output.task"
-          " WHERE end_time IS NOT NULL AND reported <= ?1 GROUP BY task ORDER BY task LIMIT ?2",
+          "SELECT task, number, (SELECT sum(length(bytes)) FROM output WHERE output.task = runs.task"
+          " AND output.run = runs.number) AS kept FROM runs"
+          " WHERE end_time IS NOT NULL AND reported <= ?1 AND kept > 0 ORDER BY end_time LIMIT ?2",
           {stream.acknowledged.sequence, kAtOnce});
-      while (statement.step()) oldest.push_back({statement.integer(0), statement.integer(1)});
+      while (statement.step()) {
+        oldest.push_back({statement.integer(0), statement.integer(1), statement.integer(2)});
+      }
     }
     if (oldest.empty()) return;
     for (const Kept& kept : oldest) {
       if (stream.output_bytes <= budget) return;
-      database.execute("DELETE FROM output WHERE task = ?1", {kept.task});
+      database.execute("DELETE FROM output WHERE task = ?1 AND run = ?2", {kept.task, kept.run});
       stream.output_bytes -= kept.bytes;
     }
   }

@@ -28,14 +28,18 @@ void make_ready(LedgerWrite& write, TaskRow& row) {
   write.change.work = true;
 }
 
-/// Until when the present question may be answered: of a recurring task as long after this occurrence as
-/// choiceExpiresAt is after the first.
+/// Until when the present question may be answered: of a recurring task as long after this occurrence was due
+/// as choiceExpiresAt is after the first. One that is asked later than that, or in between, has as long.
 std::optional<UnixMilliseconds> choice_deadline(const LedgerWrite& write, const TaskRow& row) {
   const TaskSpec& spec = row.task.spec;
   if (!spec.choice_expires_at || !row.recurs() || !row.first_due) return spec.choice_expires_at;
-  const DurationMilliseconds since_first = std::max<DurationMilliseconds>(write.now - *row.first_due, 0);
-  return *spec.choice_expires_at +
-         since_first / *spec.schedule.update_interval * *spec.schedule.update_interval;
+  const UnixMilliseconds first = *row.first_due - jitter_offset(spec.schedule.jitter, spec.id, spec.node_id);
+  const DurationMilliseconds window = std::max<DurationMilliseconds>(*spec.choice_expires_at - first, 0);
+  const std::int64_t occurrence = row.task.state.occurrence;
+  if (occurrence == 0 || !row.grid_due) return write.now + window;
+  const UnixMilliseconds due =
+      row.grid_at - (row.last_occurrence - occurrence + 1) * *spec.schedule.update_interval;
+  return due + window > write.now ? due + window : write.now + window;
 }
 
 void ask(LedgerWrite& write, TaskRow& row) {
@@ -113,7 +117,7 @@ void drop_active(TaskRow& row) {
 /// Counts the points that have passed and lets them wait or go, by the task's rules. Whether the active
 /// occurrence has to give way.
 bool settle(LedgerWrite& write, TaskRow& row, Before before) {
-  if (!row.grid_due) return false;
+  if (!row.grid_due || !row.recurs()) return false;
   const DurationMilliseconds interval = *row.task.spec.schedule.update_interval;
   const Passed all = passed(*row.grid_due, interval, write.since_boot);
   if (all.points == 0) return false;
@@ -135,7 +139,7 @@ void drop_waiting(TaskRow& row) {
 
 /// The points of the grid that came while the task was paused: nobody expected them, so they don't count.
 void pass_by(const LedgerWrite& write, TaskRow& row) {
-  if (!row.grid_due) return;
+  if (!row.grid_due || !row.recurs()) return;
   const Passed meanwhile = passed(*row.grid_due, *row.task.spec.schedule.update_interval, write.since_boot);
   row.last_occurrence += meanwhile.points;
   set_grid(write, row, meanwhile.next - write.since_boot);
@@ -147,6 +151,15 @@ void next_or_rest(LedgerWrite& write, TaskRow& row) {
   const std::int64_t number = row.last_occurrence - row.waiting + 1;
   --row.waiting;
   begin_occurrence(write, row, number);
+}
+
+/// What recurred runs once from now on: what it was answered, and tried, was for its occurrences.
+void forget_occurrences(TaskRow& row) {
+  TaskState& state = row.task.state;
+  state.chosen.reset();
+  state.occurrence = row.last_occurrence = 0;
+  row.base_runs = state.run_count;
+  row.reruns = 0;
 }
 
 /// Another schedule: a grid that begins anew, without what is active being touched.
@@ -170,19 +183,14 @@ void place(LedgerWrite& write, TaskRow& row) {
   }
   write.change.work = true;
   if (!row.recurs()) row.waiting = 0;
+  if (!row.recurs() && row.last_occurrence > 0 && !row.is_active()) forget_occurrences(row);
   if (!is_new && row.is_active() && (row.recurs() || state.status != TaskStatus::sent)) {
     return lay_grid(write, row);  // what is under way goes on as it is
   }
-  if (state.paused) return set_aside(write, row, reason::kPaused);
-  if (*row.first_due > write.now) {
-    row.grid_due.reset();
-    return wait_until(write, row, *row.first_due);
-  }
-  if (!row.recurs()) {
-    row.grid_due.reset();
-    return enter(write, row);
-  }
   lay_grid(write, row);
+  if (state.paused) return set_aside(write, row, reason::kPaused);
+  if (*row.first_due > write.now) return wait_until(write, row, *row.first_due);
+  if (!row.recurs()) return enter(write, row);
   if (has_begun) return rest(write, row);
   begin_occurrence(write, row, ++row.last_occurrence);
 }
@@ -245,18 +253,19 @@ Result<void> resume(LedgerWrite& write, TaskRow& row) {
   pass_by(write, row);
   if (row.queue != Queue::resting) return {};  // it runs, or was let run, or asks: that goes on
   if (row.recurs()) {
-    if (row.grid_due || *row.first_due > write.now) {
-      rest(write, row);
-    } else {
-      lay_grid(write, row);
-      rest(write, row);
-    }
-  } else if (*row.first_due > write.now && !row.has_run()) {
+    if (!row.grid_due) lay_grid(write, row);
+    rest(write, row);
+  } else if (*row.first_due > write.now) {
     wait_until(write, row, *row.first_due);
   } else {
     enter(write, row);
   }
   return {};
+}
+
+void wait_for_resume(LedgerWrite& write, TaskRow& row) {
+  set_aside(write, row, reason::kPaused);
+  row.task.state.next_run_at.reset();
 }
 
 Result<void> run_now(LedgerWrite& write, TaskRow& row) {
@@ -287,7 +296,7 @@ Result<void> run_now(LedgerWrite& write, TaskRow& row) {
   return {};
 }
 
-Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, std::int64_t occurrence) {
+Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, const Question& question) {
   TaskState& state = row.task.state;
   const TaskSpec& spec = row.task.spec;
   const bool asks = state.status == TaskStatus::awaiting_choice;
@@ -297,16 +306,17 @@ Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, std::int6
   if (spec.find_choice(made.option) == nullptr) {
     return Error{ErrorCode::invalid, "is none of its choices; they are " + names_of(spec.choices), "option"};
   }
-  if (!asks || (occurrence != 0 && occurrence != state.occurrence)) {
+  const bool is_meant = question.occurrence.value_or(state.occurrence) == state.occurrence &&
+                        question.runs.value_or(state.run_count) == state.run_count;
+  if (!asks || !is_meant) {
     if (state.chosen) {
       return Error{ErrorCode::conflict, state.chosen->by + " chose " + state.chosen->option + " already",
                    "option"};
     }
     if (has_ended(state.status)) return Error{ErrorCode::conflict, "the task has ended", "option"};
-    return Error{
-        ErrorCode::conflict,
-        asks ? "the answer is for an earlier occurrence" : "the task does not ask yet: it is not due",
-        "option"};
+    return Error{ErrorCode::conflict,
+                 asks ? "the answer is for an earlier question" : "the task does not ask yet: it is not due",
+                 "option"};
   }
   made.time = write.now;
   state.chosen = std::move(made);
@@ -325,7 +335,7 @@ Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, std::int6
 void choice_expired(LedgerWrite& write, TaskRow& row) {
   const TaskSpec& spec = row.task.spec;
   if (!spec.default_choice.empty()) {
-    (void)choose(write, row, {spec.default_choice, "default", write.now}, 0);
+    (void)choose(write, row, {spec.default_choice, "default", write.now}, {});
   } else if (row.recurs()) {
     drop_active(row);
     (void)settle(write, row, Before::ending);

@@ -27,13 +27,22 @@ void after_run(LedgerWrite& write, TaskRow& row);
 [[nodiscard]] Result<void> pause(LedgerWrite& write, TaskRow& row);
 /// Goes on with the next point of its grid, or waits for its time again.
 [[nodiscard]] Result<void> resume(LedgerWrite& write, TaskRow& row);
+/// A paused task that would be tried again waits for its resume.
+void wait_for_resume(LedgerWrite& write, TaskRow& row);
 /// Lets it run now, once, whatever its schedule says. `conflict` while it runs or waits for a choice.
 [[nodiscard]] Result<void> run_now(LedgerWrite& write, TaskRow& row);
 
+/// Which question an answer is for; what is absent is not compared.
+struct Question {
+  std::optional<std::int64_t> occurrence = {};
+  std::optional<std::int64_t> runs = {};  ///< how many the task had had
+};
+
 /// Takes an answer to the open question, and reports it. `invalid` (field `option`) for a name that is not on
-/// the list, `conflict` where nothing is asked or somebody was first. `occurrence` says which question is
-/// meant; 0: the open one. Saves the row.
-[[nodiscard]] Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, std::int64_t occurrence);
+/// the list, `conflict` where nothing is asked, another question than the one that is meant, or somebody was
+/// first. Saves the row.
+[[nodiscard]] Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made,
+                                  const Question& question);
 /// Nobody chose in time: the default counts, or the task, or this occurrence of it, has expired. Saves the
 /// row.
 void choice_expired(LedgerWrite& write, TaskRow& row);

@@ -210,6 +210,9 @@ CREATE INDEX tasks_to_be_chosen ON tasks (choice_due) WHERE queue = 6 AND choice
 ALTER TABLE runs ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN option TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET reported = (SELECT reported FROM tasks WHERE sequence = runs.task) WHERE end_time IS NOT NULL;
+CREATE INDEX runs_ended ON runs (end_time) WHERE end_time IS NOT NULL;
+CREATE INDEX tasks_awaiting ON tasks (sequence) WHERE queue = 6;
 
 CREATE TABLE messages (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,

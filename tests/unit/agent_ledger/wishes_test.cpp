@@ -149,6 +149,7 @@ TEST_F(Wishes, ProgressIsTheDetailWhileItRuns) {
   meet_server();
   deliver(task(id(1)));
   const auto run = start(id(1));
+  acknowledge_all();
   ASSERT_TRUE(ledger_->progress(id(1), run.number, "half way"));
   EXPECT_EQ(get(id(1)).state.detail, "half way");
   EXPECT_EQ(reports_of<ChangedReport>().back().task.state.detail, "half way");

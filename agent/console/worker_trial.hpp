@@ -52,8 +52,8 @@ class WorkerTrial final : public agent::RunContext {
  private:
   const Task& task_;
   const Print print_;
+  const os::SystemClock clock_;  ///< before the rest: its time goes into the id
   const std::string run_id_;
-  const os::SystemClock clock_;
   LoneTask reader_;
   agent::RunWishes wishes_;
   std::stop_source stop_;

@@ -100,11 +100,23 @@ std::string line_of(const json& value) {
   return encode_json(value) + "\n";
 }
 
+/// Whether what follows a brace begins with a member that messages have. A worker that logs JSON by the
+/// million lines costs no parsing.
+bool may_be_message(std::string_view text) {
+  const auto quote = text.find_first_not_of(" \t\r");
+  if (quote == std::string_view::npos || text[quote] != '"') return false;
+  text.remove_prefix(quote + 1);
+  for (const std::string_view member : {"call", "valid", "detail", "progress", "result", "error"}) {
+    if (text.starts_with(member) && text.substr(member.size()).starts_with('"')) return true;
+  }
+  return text.starts_with('\\');  // an escaped name
+}
+
 }  // namespace
 
 WorkerLine parse_worker_line(std::string_view line) {
   const auto text = without_blanks(line);
-  if (!text.starts_with('{')) return WorkerOutput{};
+  if (!text.starts_with('{') || !may_be_message(text.substr(1))) return WorkerOutput{};
   const auto value = parse_json(line, limits::kJsonDepth + 4);
   if (!value) return no_message(line, value.error().message);
   if (!value->is_object() || value->empty()) return WorkerOutput{};

@@ -186,7 +186,7 @@ head -c 10000000 /dev/zero >&2
 echo '{"result":{"ok":true}}'
 """, types=["LOUD"])
     appeared(agent, "loud")
-    done = ended(agent, add(agent, "LOUD"))
+    done = ended(agent, add(agent, "LOUD", None, "--timeout", "10m"))
     assert done["status"] == "complete" and done["result"]["data"] == {"ok": True}
 
 

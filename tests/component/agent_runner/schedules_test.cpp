@@ -77,7 +77,7 @@ TEST_F(RunnerSchedules, AWorkerThatHangsHoldsUpNoNeighbour) {  // D5
   const std::string other = create(every("neighbour", 1000));
   ASSERT_TRUE(eventually([&] { return get(other).state.run_count == 3; }));
   EXPECT_EQ(hangs.starts, 1);
-  EXPECT_GE(neighbour.starts, 3);
+  EXPECT_TRUE(eventually([&] { return neighbour.starts >= 3; }));
   // Deleted while it runs: asked to stop, not scheduled again, its end is in the history.
   ASSERT_TRUE(ledger_->remove(stuck));
   ASSERT_TRUE(eventually([&] { return has_ended(get(stuck).state.status); }));

@@ -89,6 +89,7 @@ Result<ListArguments> read_list(const json& arguments) {
       static_cast<std::size_t>(reader.integer("limit", 1, static_cast<std::int64_t>(limits::kPageMost))
                                    .value_or(static_cast<std::int64_t>(limits::kPageDefault)));
   list.full = reader.boolean("full").value_or(false);
+  list.filter.deleted = reader.boolean("deleted").value_or(false);
   if (auto error = reader.finish()) return *error;
   return list;
 }
@@ -302,14 +303,17 @@ Result<std::string> ConsoleCalls::get_output(const json& arguments, const Caller
   }
   const auto run =
       std::find_if(runs->begin(), runs->end(), [&](const Run& one) { return one.number == number; });
+  if (runs->empty()) return Error{ErrorCode::not_found, "task " + *id + " has not run yet", "run"};
   if (run == runs->end()) {
     return Error{ErrorCode::not_found,
                  "task " + *id + " has no run " + std::to_string(number) + "; agenttask runs lists them",
                  "run"};
   }
   if (run->status == RunStatus::running) {
-    return Error{ErrorCode::conflict,
-                 "run " + std::to_string(number) + " goes on; follow it with: agenttask watch", "run"};
+    return Error{
+        ErrorCode::conflict,
+        "run " + std::to_string(number) + " goes on; follow it with: agenttask output --follow " + *id,
+        "run"};
   }
   for (std::size_t skip = 0;; skip += kOutputPage) {
     const auto chunks = ledger_.kept_output(*id, number, skip, kOutputPage);

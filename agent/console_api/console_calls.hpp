@@ -93,8 +93,13 @@ class ConsoleCalls {
                                            const Caller& caller) const;
   /// The answer to `one_run`; nothing while that run, or another attempt of it, goes on.
   [[nodiscard]] Result<std::optional<std::string>> settled_run(const std::string& id, std::int64_t run) const;
-  /// Sends the messages of a room as they come, until the caller is gone.
-  [[nodiscard]] Result<std::string> follow_messages(const std::string& room, std::size_t most,
+  /// Whose messages; empty: any.
+  struct RoomFilter {
+    std::string room;
+    std::string world;
+  };
+  /// Sends the messages that fit as they come, until the caller is gone.
+  [[nodiscard]] Result<std::string> follow_messages(const RoomFilter& wanted, std::size_t most,
                                                     const Caller& caller) const;
 
   const ConsoleSettings& settings_;

@@ -128,6 +128,7 @@ Result<std::string> ConsoleCalls::tasks_for_chooser(const TaskFilter& wanted,
     return Error{ErrorCode::denied, "you see the tasks that wait for your choice, and no others", "status"};
   }
   filter.status = TaskStatus::awaiting_choice;
+  filter.deleted = false;
   json tasks = json::array();
   while (tasks.size() < most) {
     // No more than there is room for, so that the cursor stands behind the last that is shown.
@@ -267,29 +268,30 @@ Result<std::string> ConsoleCalls::create_message(const json& arguments, const Ca
 
 Result<std::string> ConsoleCalls::get_messages(const json& arguments, const Caller& caller) const {
   ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  const std::string room = reader.text("roomId", limits::kRoomBytes, 1).value_or("");
+  const RoomFilter wanted{reader.text("roomId", limits::kRoomBytes, 1).value_or(""),
+                          reader.text("worldId", limits::kRoomBytes, 1).value_or("")};
   const auto most =
       static_cast<std::size_t>(reader.integer("limit", 1, static_cast<std::int64_t>(limits::kPageMost))
                                    .value_or(static_cast<std::int64_t>(limits::kPageDefault)));
   const bool follows = reader.boolean("follow").value_or(false);
   if (auto error = reader.finish()) return *error;
-  if (follows) return follow_messages(room, most, caller);
-  const auto messages = ledger_.messages(room, most);
+  if (follows) return follow_messages(wanted, most, caller);
+  const auto messages = ledger_.messages(wanted.room, most, wanted.world);
   if (!messages) return messages.error();
   json list = json::array();
   for (const RoomMessage& message : *messages) list.push_back(room_message_to_json(message));
   return encode_json(json{{"messages", std::move(list)}});
 }
 
-Result<std::string> ConsoleCalls::follow_messages(const std::string& room, std::size_t most,
+Result<std::string> ConsoleCalls::follow_messages(const RoomFilter& wanted, std::size_t most,
                                                   const Caller& caller) const {
   ChangeSignal signal(ledger_);
   std::optional<std::string> last;  ///< id of the message told last; none: the first look
   while (true) {
-    const auto newest = ledger_.messages(room, 1);
+    const auto newest = ledger_.messages(wanted.room, 1, wanted.world);
     if (!newest) return newest.error();
     if (!newest->empty() && newest->back().id != last.value_or("")) {
-      const auto messages = ledger_.messages(room, last ? kNewMessages : most);
+      const auto messages = ledger_.messages(wanted.room, last ? kNewMessages : most, wanted.world);
       if (!messages) return messages.error();
       auto next = std::find_if(messages->begin(), messages->end(),
                                [&](const RoomMessage& one) { return one.id == last.value_or(""); });

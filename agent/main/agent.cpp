@@ -180,10 +180,11 @@ Result<void> Agent::Body::enroll_unattended() {
 }
 
 Result<void> Agent::Body::open_console() {
-  if (auto made = os::create_folder(
-          folders_.runtime, options_.state_dir.empty() ? os::Readable::by_everyone : os::Readable::by_owner);
-      !made) {
-    return made;
+  // Anybody may connect; the socket tells who they are.
+  if (auto made = os::create_folder(folders_.runtime, os::Readable::by_everyone); !made) return made;
+  if (folders_.runtime.parent_path() == folders_.state) {
+    // Whoever is logged in has to come through to the socket. Only now, as all files have their rights.
+    if (auto opened = os::create_folder(folders_.state, os::Readable::passable); !opened) return opened;
   }
   ConsoleControls controls;
   controls.server_status = [this] { return to_json(sync_.status()); };

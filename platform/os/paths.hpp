@@ -18,7 +18,8 @@ struct Folders {
 /// /etc/agenttask, /var/lib/agenttask, /run/agenttask; folders of %ProgramData%\AgentTask on Windows.
 [[nodiscard]] Folders default_folders();
 
-/// Everything inside one folder of one's own (`--state-dir`), made absolute: all three are that folder.
+/// Everything inside one folder of one's own (`--state-dir`), made absolute. The socket has a folder for
+/// itself in it, `run`, which others can reach.
 [[nodiscard]] Folders folders_inside(const std::filesystem::path& folder);
 
 }  // namespace agenttask::os

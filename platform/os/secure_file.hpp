@@ -13,6 +13,7 @@ namespace agenttask::os {
 
 enum class Readable : std::uint8_t {
   by_owner,     ///< 0700 and 0600: keys, tokens, databases
+  passable,     ///< 0711 and 0600: as by_owner, but what lies in it can be reached by who knows its name
   by_everyone,  ///< 0755 and 0644: certificates, the folder of the local socket
 };
 

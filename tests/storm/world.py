@@ -133,7 +133,7 @@ class Device(Machine):
                 "--slots", "6"]
 
     def local(self):
-        return LocalClient(self.owner.state / "agent.sock")
+        return LocalClient(self.owner.state / "run/agent.sock")
 
     def answers(self):
         return self.status() is not None

@@ -56,7 +56,8 @@ def test_D1_runs_every_second_on_its_grid(agent, tmp_path):
     assert agent.console("cancel", id).returncode == 0
     done = count(tmp_path / "marks")
     time.sleep(1.2)
-    assert count(tmp_path / "marks") == done == task(agent, id)["runCount"]
+    # The run that the cancel met may have been stopped before its mark.
+    assert count(tmp_path / "marks") == done and task(agent, id)["runCount"] - done in (0, 1)
 
 
 def test_D4_pause_resume_and_an_extra_run(agent, tmp_path):
@@ -75,8 +76,9 @@ def test_D4_pause_resume_and_an_extra_run(agent, tmp_path):
     assert count(marks) == before + 1 and task(agent, id)["reason"] == "paused"
     assert runs(agent, id)[-1].get("occurrence", 0) == 0
     assert "next run" in agent.console("resume", id).stdout
-    assert count(marks) == before + 1, "no burst"
     until(lambda: count(marks) >= before + 3, "it goes on")
+    later = [run["startTime"] for run in runs(agent, id)][before + 1:]
+    assert all(two - one > 500 for one, two in zip(later, later[1:])), f"no burst: {later}"
     assert task(agent, id).get("missedCount", 0) == 0
     agent.console("cancel", id)
 
@@ -209,7 +211,7 @@ def test_E_the_default_counts_when_nobody_chose(agent):
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be somebody else")
 def test_E_whoever_is_logged_in_chooses_and_sees_no_more(agent):
     mine, other = ask(agent, "--chooser", "user"), ask(agent)
-    for folder in (agent.state, *agent.state.parents):
+    for folder in agent.state.parents:  # the folder itself lets people through
         if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o011)
 
@@ -230,9 +232,20 @@ def test_E_whoever_is_logged_in_chooses_and_sees_no_more(agent):
     assert task(agent, mine)["chosen"]["by"] == "user:4711" and task(agent, other)["status"] == "awaiting_choice"
 
 
+def test_nothing_but_the_socket_can_be_reached_in_the_state_folder(agent):
+    agent.console("command", "echo secret")
+    assert agent.state.stat().st_mode & 0o777 == 0o711
+    assert [one.name for one in (agent.state / "run").iterdir()] == ["agent.sock"]
+    others = {str(one.relative_to(agent.state)): oct(one.stat().st_mode & 0o077) for one in agent.state.rglob("*") if "run" not in (one.parent.name, one.name) and one.name != "workers"}
+    assert "ledger.db" in others and "ledger.db-wal" in others and set(others.values()) == {"0o0"}, others
+    agent.kill()
+    agent.start()
+    assert agent.state.stat().st_mode & 0o777 == 0o711
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be somebody else")
 def test_E_choosers_leave_room_for_those_who_run_the_device(agent):
-    for folder in (agent.state, *agent.state.parents):
+    for folder in agent.state.parents:  # the folder itself lets people through
         if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o011)
     crowd = """
@@ -253,7 +266,7 @@ for _ in range(40):
 print(sum(b'result' in answer for _, answer in held), sum(b'503' in answer for _, answer in held), flush=True)
 sys.stdin.read()
 """
-    people = subprocess.Popen(["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "/usr/bin/python3", "-c", crowd, str(agent.state / "agent.sock")],
+    people = subprocess.Popen(["setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups", "/usr/bin/python3", "-c", crowd, str(agent.state / "run/agent.sock")],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         counts = people.stdout.readline()

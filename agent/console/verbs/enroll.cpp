@@ -37,8 +37,10 @@ struct Words {
 /// The agent is away: the wish is put where its next start finds it.
 int store_wish(const Console& console, const Words& words, const net::ServerUrl& server) {
   const os::Folders folders = folders_of(console);
-  if (const auto made = os::create_folder(folders.state, os::Readable::by_owner); !made) {
-    return console.fail(with_context(made.error(), "cannot store the enrolment"));
+  std::error_code unknown;
+  if (!std::filesystem::exists(folders.state, unknown)) {  // the rights of one that is there are the agent's
+    const auto made = os::create_folder(folders.state, os::Readable::by_owner);
+    if (!made) return console.fail(with_context(made.error(), "cannot store the enrolment"));
   }
   // A running agent that does not answer must not find its files changed under it.
   const auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");

@@ -17,7 +17,7 @@ Folders folders_inside(const std::filesystem::path& folder) {
   auto whole = std::filesystem::absolute(folder, failed).lexically_normal();
   if (failed) whole = folder;
   if (!whole.has_filename()) whole = whole.parent_path();  // "x/" is "x"
-  return {whole, whole, whole};
+  return {whole, whole, whole / "run"};
 }
 
 }  // namespace agenttask::os

@@ -69,7 +69,7 @@ Result<void> create_above(const path& folder) {
 
 Result<void> create_folder(const path& folder, Readable readable) {
   const auto whole = folder.has_filename() ? folder : folder.parent_path();
-  const mode_t mode = readable == Readable::by_owner ? 0700 : 0755;
+  const mode_t mode = readable == Readable::by_owner ? 0700 : readable == Readable::passable ? 0711 : 0755;
   const auto name = whole.string();
   if (auto made = create_above(whole); !made) return made;
   const bool is_new = ::mkdir(whole.c_str(), mode) == 0;
@@ -94,7 +94,7 @@ Result<void> write_file(const path& file, std::string_view bytes, Readable reada
   const auto folder = folder_of(file);
   const auto temporary =
       folder / ("." + file.filename().string() + "." + hex_encode(random_bytes(6)) + ".new");
-  const mode_t mode = readable == Readable::by_owner ? 0600 : 0644;
+  const mode_t mode = readable == Readable::by_everyone ? 0644 : 0600;
   const auto name = file.string();
   Descriptor descriptor(
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));

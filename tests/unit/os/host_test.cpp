@@ -43,7 +43,7 @@ TEST(Folders, AreTheSystemsOrOnesOwn) {
   const auto own = folders_inside("/home/me/./x/");
   EXPECT_EQ(own.config, "/home/me/x");
   EXPECT_EQ(own.state, "/home/me/x");
-  EXPECT_EQ(own.console_address(), "/home/me/x/agent.sock");
+  EXPECT_EQ(own.console_address(), "/home/me/x/run/agent.sock");
   EXPECT_TRUE(folders_inside("relative").state.is_absolute());
 }
 

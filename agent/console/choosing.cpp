@@ -10,9 +10,12 @@
 #include "agent/console/text.hpp"
 #include "agent/console/time_text.hpp"
 #include "platform/protocol/json.hpp"
+#include "platform/protocol/task_json.hpp"
 
 namespace agenttask::console {
 namespace {
+
+using nlohmann::json;
 
 Result<TaskView> read_answer(const agent::Answer& answer) {
   const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
@@ -75,6 +78,14 @@ int finish_choice(const Console& console, const agent::Answer& answer, const std
   if (console.json) return kSuccess;
   console.screen.print(choice_sentence(view->task, option) + "\n");
   return kSuccess;
+}
+
+int finish_lost_choice(const Console& console, Problem problem, const ChoiceMade& chosen) {
+  problem.code = "already-chosen";
+  problem.detail = chosen.by + " chose " + chosen.option + " already";
+  problem.extra = encode_json(json{{"chosen", choice_made_to_json(chosen)}});
+  (void)console.fail(problem);
+  return kSomebodyElseChose;
 }
 
 int finish_pause(const Console& console, const agent::Answer& answer, bool pauses) {

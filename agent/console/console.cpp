@@ -39,6 +39,7 @@ void add_all(CLI::App& root, Console& console) {
   add_show(root, console);
   add_explain(root, console);
   add_watch(root, console);
+  add_output(root, console);
   add_runs(root, console);
   add_cancel(root, console);
   add_choose(root, console);
@@ -95,6 +96,44 @@ int explain_misuse(const CLI::App& root, const CLI::ParseError& fault, const Con
   console.screen.say(message);
   console.screen.say("see: " + help_of(root) + " --help");
   return kFailure;
+}
+
+/// What is wrong with an empty text where `option` stands. A shell makes one of a variable that is not set,
+/// and taken for "not given" it would change what was meant: a task for later would run at once.
+Error empty_text(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  const std::string what = type == "WHEN"   ? "'' is not a time"
+                           : type == "TIME" ? "'' is not a duration"
+                           : type == "SIZE" ? "'' is not a size"
+                           : type == "JSON" ? "'' is not JSON"
+                                            : "'' is empty";
+  return {ErrorCode::invalid, option.get_name() + ": " + what + "; leave it out, or give it a value"};
+}
+
+/// The first option or word that was given as an empty text, of `app` and the verbs below it.
+std::optional<Error> find_empty_text(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() == 0 || (app.get_name() == "echo" && option->get_name() == "TEXT")) continue;
+    const auto& texts = option->results();
+    if (std::find(texts.begin(), texts.end(), "") != texts.end()) return empty_text(*option);
+  }
+  for (const CLI::App* verb : app.get_subcommands()) {
+    if (auto error = find_empty_text(*verb)) return error;
+  }
+  return std::nullopt;
+}
+
+/// `--at=` with nothing behind it: the parser would take the next word for its value.
+std::optional<Error> find_cut_off(const std::vector<std::string>& arguments) {
+  for (const std::string& word : arguments) {
+    if (word.size() > 3 && word.starts_with("--") && word.find_first_of(" =") == word.size() - 1 &&
+        word.back() == '=') {
+      return Error{ErrorCode::invalid,
+                   word.substr(0, word.size() - 1) +
+                       ": there is nothing behind the =; leave it out, or give it a value"};
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -179,6 +218,7 @@ int run(std::vector<std::string> arguments, Console& console) {
     console.rest.emplace(mark + 1, arguments.end());
     arguments.erase(mark, arguments.end());
   }
+  if (const auto error = find_cut_off(arguments)) return console.fail(*error);
   CLI::App root(kSummary, "agenttask");
   root.set_version_flag("--version", "agenttask " AGENTTASK_VERSION, "Print the version");
   root.require_subcommand(1);
@@ -200,6 +240,7 @@ int run(std::vector<std::string> arguments, Console& console) {
   } catch (const CLI::ParseError& fault) {
     return explain_misuse(root, fault, console);
   }
+  if (const auto error = find_empty_text(root)) return console.fail(*error);
   if (console.rest && !console.takes_rest) {
     console.screen.say("nothing is expected after --; see: " + help_of(root) + " --help");
     return kFailure;

@@ -75,6 +75,7 @@ void add_list(CLI::App& root, Console& console);
 void add_show(CLI::App& root, Console& console);
 void add_explain(CLI::App& root, Console& console);
 void add_watch(CLI::App& root, Console& console);
+void add_output(CLI::App& root, Console& console);
 void add_runs(CLI::App& root, Console& console);
 void add_cancel(CLI::App& root, Console& console);
 void add_choose(CLI::App& root, Console& console);

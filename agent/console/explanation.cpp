@@ -41,12 +41,15 @@ constexpr std::array kAdvice{
     Advice{reason::kTimeout, "It was stopped at its timeout; --timeout allows more."},
     Advice{reason::kInterrupted,
            "The agent or the device stopped in the middle of it; --on-interrupt rerun would run such a task "
-           "again."},
+           "again by itself."},
     Advice{reason::kRejected, "The policy file of this device does not allow it."},
-    Advice{reason::kExitStatus, "The command failed by itself; agenttask show prints what it wrote."},
+    Advice{reason::kExitStatus, "The command failed by itself."},
 };
 
-std::string advice_for(std::string_view reason) {
+std::string advice_for(std::string_view reason, const Task& task) {
+  if (reason == agenttask::reason::kPaused && !task.spec.schedule.recurs()) {
+    return "It starts when it is resumed, at its time or at once; agenttask run does not wait for that.";
+  }
   for (const Advice& advice : kAdvice) {
     if (advice.reason == reason) return std::string(advice.text);
   }
@@ -96,7 +99,7 @@ std::string about_schedule(const Task& task, UnixMilliseconds now) {
   const TaskState& state = task.state;
   std::string text;
   if (!has_ended(state.status) && state.next_run_at && !spec.schedule.recurs()) {
-    text += "It is due " + format_time(*state.next_run_at, now) + ".\n";
+    text += (state.paused ? "Its time is " : "It is due ") + format_time(*state.next_run_at, now) + ".\n";
   }
   if (spec.schedule.recurs()) {
     text += "It repeats " + describe_schedule(spec.schedule, now);
@@ -143,7 +146,11 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now) {
   const bool says_all = state.status == TaskStatus::running || state.status == TaskStatus::awaiting_choice ||
                         (reason == agenttask::reason::kNotDue && state.next_run_at);
   if (!detail.empty() && !says_all) text += sentence(printable_lines(detail)) + "\n";
-  if (const std::string advice = advice_for(reason); !advice.empty()) text += advice + "\n";
+  if (const std::string advice = advice_for(reason, view->task); !advice.empty()) text += advice + "\n";
+  if (has_ended(state.status) && reason == agenttask::reason::kInterrupted) {
+    text += "Whether it had done its work is not known. Again, as a new task: agenttask add --like " +
+            view->task.spec.id + "\n";
+  }
   text += about_schedule(view->task, now);
   return text;
 }

@@ -15,6 +15,7 @@ void add_list_options(CLI::App& verb, ListWords& words) {
   allow_only(*status, {"pending", "sent", "awaiting_choice", "running", "complete", "failed", "cancelled"});
   verb.add_flag("--awaiting", words.awaiting, "Those that wait for a choice, with what there is to choose")
       ->excludes(status);
+  verb.add_flag("--deleted", words.deleted, "Those that were deleted, until their retention ends");
   verb.add_option("--tag", words.tags, "With this tag; several: with all of them")
       ->type_name("TAG")
       ->allow_extra_args(false);
@@ -37,6 +38,7 @@ std::vector<std::pair<std::string, std::string>> filters(const ListWords& words)
   for (const std::string& tag : words.tags) put("tag", tag);
   put("roomId", words.room);
   put("worldId", words.world);
+  if (words.deleted) put("deleted", "true");
   put("limit", std::to_string(words.limit));
   put("cursor", words.cursor);
   return list;

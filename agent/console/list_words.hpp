@@ -13,6 +13,7 @@ struct ListWords {
   std::string type;
   std::string status;
   bool awaiting = false;  ///< those that wait for a choice, with their questions
+  bool deleted = false;   ///< those that were deleted, and no others
   std::vector<std::string> tags;
   std::string room;
   std::string world;

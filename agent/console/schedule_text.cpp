@@ -15,7 +15,10 @@ std::string describe_schedule(const TaskSchedule& schedule, UnixMilliseconds now
     add((schedule.recurs() ? "from " : "at ") + format_time(*schedule.scheduled_for, now));
   }
   if (schedule.jitter != 0) add("jitter up to " + format_interval(schedule.jitter));
-  if (schedule.overlap != Overlap::skip) add("overlap " + std::string(to_string(schedule.overlap)));
+  if (schedule.overlap != Overlap::skip) {  // as the option spells it
+    const bool replaces = schedule.overlap == Overlap::cancel_previous;
+    add("overlap " + (replaces ? std::string("cancel-previous") : std::string(to_string(schedule.overlap))));
+  }
   if (schedule.catch_up != CatchUp::once) add("catch up " + std::string(to_string(schedule.catch_up)));
   return text;
 }
@@ -40,7 +43,7 @@ std::string describe_choices(const TaskSpec& spec) {
 
 std::string choice_names(const TaskSpec& spec) {
   std::string names;
-  for (const Choice& choice : spec.choices) names += (names.empty() ? "" : "|") + choice.name;
+  for (const Choice& choice : spec.choices) names += (names.empty() ? "" : "|") + shell_quoted(choice.name);
   return names;
 }
 

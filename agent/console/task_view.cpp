@@ -41,13 +41,17 @@ RunResult read_result(const json& value) {
     result.message = text_of(*error, "message");
   }
   const json* data = member_of(value, "data");
+  // What is known of a run is beside the data that a worker gave, and in that of a command.
+  const json* output = member_of(value, "output");
+  if (const json* facts = output != nullptr ? output : data; facts != nullptr) {
+    result.duration = integer_of(*facts, "durationMs");
+    result.stdout_bytes = integer_of(*facts, "stdoutBytes");
+    result.stderr_bytes = integer_of(*facts, "stderrBytes");
+    result.truncated = flag_of(*facts, "truncated");
+  }
   if (data == nullptr) return result;
   if (const auto code = integer_of(*data, "exitCode")) result.exit_code = static_cast<int>(*code);
   if (const auto number = integer_of(*data, "signal")) result.signal = static_cast<int>(*number);
-  result.duration = integer_of(*data, "durationMs");
-  result.stdout_bytes = integer_of(*data, "stdoutBytes").value_or(0);
-  result.stderr_bytes = integer_of(*data, "stderrBytes").value_or(0);
-  result.truncated = flag_of(*data, "truncated");
   if (const json* survivors = member_of(*data, "survivors"); survivors != nullptr && survivors->is_array()) {
     for (const json& survivor : *survivors) result.survivors.push_back(encode_json(survivor));
   }
@@ -146,22 +150,6 @@ void add_schedule(Fields& fields, const Task& task, UnixMilliseconds now, std::s
   }
 }
 
-/// The last lines of a stream, under a title.
-std::string render_stream(const std::string& title, const std::string& bytes, std::int64_t total) {
-  if (bytes.empty()) return {};
-  std::size_t begin = bytes.size() - (bytes.back() == '\n' ? 1 : 0);
-  std::size_t lines = 0;
-  while (begin > 0) {
-    if (bytes[begin - 1] == '\n' && ++lines == kLinesShown) break;
-    --begin;
-  }
-  std::string head = "\n" + title + " (" + format_bytes(std::max<std::int64_t>(total, 0));
-  if (begin > 0) head += ", last " + std::to_string(kLinesShown) + " lines; agenttask watch ID prints all";
-  std::string body = printable_lines(std::string_view(bytes).substr(begin));
-  if (body.back() != '\n') body += '\n';
-  return head + "):\n" + body;
-}
-
 std::string outcome_text(const RunResult& result, const std::string& detail) {
   if (!result.present) return {};
   std::string text = result.success ? "success" : "failure";
@@ -191,6 +179,27 @@ RunResult take_result(json& object) {
 }
 
 }  // namespace
+
+std::string render_stream(const std::string& title, const std::string& bytes, std::int64_t total,
+                          std::string_view verbs) {
+  if (bytes.empty()) return {};
+  std::size_t begin = bytes.size() - (bytes.back() == '\n' ? 1 : 0);
+  std::size_t lines = 0;
+  while (begin > 0) {
+    if (bytes[begin - 1] == '\n' && ++lines == kLinesShown) break;
+    --begin;
+  }
+  std::string head = "\n" + title + " (" + format_bytes(std::max<std::int64_t>(total, 0));
+  const std::string all = "; " + std::string(verbs) + " output ID prints all";
+  if (begin > 0) {
+    head += ", last " + std::to_string(kLinesShown) + " lines" + all;
+  } else if (total > static_cast<std::int64_t>(bytes.size())) {
+    head += ", not all of it" + all + " that is kept";
+  }
+  std::string body = printable_lines(std::string_view(bytes).substr(begin));
+  if (body.back() != '\n') body += '\n';
+  return head + "):\n" + body;
+}
 
 Result<TaskView> read_task(const json& value) {
   json rest = value;
@@ -306,6 +315,10 @@ std::string render_questions(const std::vector<TaskView>& tasks, UnixMillisecond
                                            : "; then " + printable(spec.default_choice)) +
               "\n";
     }
+    if (const auto& asked = view.task.state.choice_requested) {
+      text += "  " + printable(describe_choice_made(*asked, now)) +
+              "; the device has still to say whether it counts\n";
+    }
     text += "  " + std::string(verbs) + " choose " + spec.id + " " + printable(choice_names(spec)) + "\n";
   }
   return text;
@@ -346,12 +359,24 @@ std::string render_task(const TaskView& view, UnixMilliseconds now, std::string_
   }
   std::string page = fields.render();
   if (is_command) {
-    page += render_stream("Standard output", view.result.standard_output, view.result.stdout_bytes);
-    page += render_stream("Standard error", view.result.standard_error, view.result.stderr_bytes);
+    const auto add_stream = [&](const char* title, const std::string& bytes, const auto& total) {
+      page += render_stream(title, bytes, total.value_or(static_cast<std::int64_t>(bytes.size())), verbs);
+    };
+    add_stream("Standard output", view.result.standard_output, view.result.stdout_bytes);
+    add_stream("Standard error", view.result.standard_error, view.result.stderr_bytes);
     if (view.result.truncated) page += "\nParts of the output were dropped; --max-output keeps more.\n";
   }
   return page;
 }
+
+namespace {
+
+/// `-` where nobody says how much there was.
+std::string bytes_or_dash(const std::optional<std::int64_t>& bytes) {
+  return bytes ? format_bytes(*bytes) : std::string("-");
+}
+
+}  // namespace
 
 std::string render_runs(const std::vector<RunView>& runs, const Screen& screen, UnixMilliseconds now) {
   const bool recurs =
@@ -380,8 +405,8 @@ std::string render_runs(const std::vector<RunView>& runs, const Screen& screen, 
     if (asked) row.emplace_back(run.option);
     for (std::string text :
          {status, format_time(run.start_time), format_duration(run.end_time.value_or(now) - run.start_time),
-          outcome_of(view.result), format_bytes(view.result.stdout_bytes),
-          format_bytes(view.result.stderr_bytes), view.result.message}) {
+          outcome_of(view.result), bytes_or_dash(view.result.stdout_bytes),
+          bytes_or_dash(view.result.stderr_bytes), view.result.message}) {
       row.emplace_back(std::move(text));
     }
     table.add(std::move(row));

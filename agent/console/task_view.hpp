@@ -26,8 +26,8 @@ struct RunResult {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::optional<DurationMilliseconds> duration;
-  std::int64_t stdout_bytes = 0;  ///< in all, kept or not
-  std::int64_t stderr_bytes = 0;
+  std::optional<std::int64_t> stdout_bytes;  ///< in all, kept or not; none where nobody says
+  std::optional<std::int64_t> stderr_bytes;
   bool truncated = false;
   std::vector<std::string> survivors;  ///< processes that could not be stopped
   std::string data;                    ///< JSON text of `data`, empty where there is none
@@ -63,6 +63,9 @@ struct RunView {
 /// The questions of tasks that wait for a choice, each with its answers and how to give one.
 [[nodiscard]] std::string render_questions(const std::vector<TaskView>& tasks, UnixMilliseconds now,
                                            std::string_view verbs = kLocalVerbs);
+/// The last lines of a stream below its title; `total`: its bytes in all. Empty for no bytes.
+[[nodiscard]] std::string render_stream(const std::string& title, const std::string& bytes,
+                                        std::int64_t total, std::string_view verbs = kLocalVerbs);
 [[nodiscard]] std::string render_runs(const std::vector<RunView>& runs, const Screen& screen,
                                       UnixMilliseconds now);
 

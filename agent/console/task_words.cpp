@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "agent/console/json_access.hpp"
 #include "agent/console/time_text.hpp"
 #include "platform/base/encoding.hpp"
 #include "platform/os/secure_file.hpp"
@@ -108,7 +109,7 @@ std::optional<Error> put_shared(json& body, const TaskWords& words, UnixMillisec
     if (!backoff) return about("--max-backoff", backoff.error());
     options["retry"]["maxBackoff"] = *backoff;
   }
-  if (options.contains("retry") && !words.attempts) {
+  if (options.contains("retry") && !words.attempts && words.like.empty()) {
     return Error{ErrorCode::invalid, "--backoff and --max-backoff go with --attempts: how often may it run?"};
   }
   if (!options.empty()) body["options"] = std::move(options);
@@ -126,11 +127,11 @@ std::optional<Error> put_choices(json& body, const TaskWords& words, UnixMillise
     if (mark + 1 < entry.size()) choice["description"] = entry.substr(mark + 1);
     body["choices"].push_back(std::move(choice));
   }
-  if (words.choices.empty() &&
+  if (words.choices.empty() && words.like.empty() &&
       !(words.default_choice.empty() && words.choose_until.empty() && words.chooser.empty())) {
     return Error{ErrorCode::invalid, "--default, --choose-until and --chooser go with --choice"};
   }
-  if (!words.default_choice.empty() && words.choose_until.empty()) {
+  if (!words.default_choice.empty() && words.choose_until.empty() && words.like.empty()) {
     return Error{ErrorCode::invalid,
                  "--default never counts without --choose-until: say until when somebody may choose"};
   }
@@ -170,7 +171,7 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
                               "When it is due while it still runs: skip (default), queue, cancel-previous")
                   ->type_name("WHAT")
                   ->group(kGroup),
-             {"skip", "queue", "cancel-previous"});
+             {"skip", "queue", "cancel-previous", "cancelPrevious"});
   allow_only(*verb.add_option("--catch-up", words.catch_up,
                               "What was due while the device was off or asleep: once (default), all, skip")
                   ->type_name("WHAT")
@@ -228,6 +229,12 @@ void add_choice_options(CLI::App& verb, TaskWords& words) {
                   ->type_name("WHO")
                   ->group(kGroup),
              {"operator", "user"});
+}
+
+void add_like_option(CLI::App& verb, TaskWords& words) {
+  verb.add_option("--like", words.like,
+                  "Another one like this task: its type, data and all else that is not given here")
+      ->type_name("ID");
 }
 
 bool outlasts_its_console(const TaskWords& words) {
@@ -320,6 +327,48 @@ Result<json> task_request(const std::string& type, json data, const TaskWords& w
   if (!words.room.empty()) body["roomId"] = words.room;
   if (!words.world.empty()) body["worldId"] = words.world;
   return Result<json>(boost::system::in_place_value, std::move(body));
+}
+
+json like_request(const json& task, json typed, bool has_data, UnixMilliseconds now) {
+  json body = json::object();
+  for (const char* name : {"type", "data", "description", "tags", "roomId", "worldId", "metadata", "options",
+                           "schedule", "choices", "defaultChoice", "choiceExpiresAt", "chooser"}) {
+    if (const auto value = task.find(name); value != task.end() && !value->is_null()) body[name] = *value;
+  }
+  const auto time_in = [](const json& object, const char* name) {
+    return object.is_object() ? integer_of(object, name) : std::optional<std::int64_t>();
+  };
+  json& schedule = body["schedule"];
+  if (!schedule.is_object()) schedule = json::object();
+  const std::int64_t began =
+      time_in(schedule, "scheduledFor").value_or(integer_of(task, "addTime").value_or(now));
+  if (const auto time = time_in(schedule, "scheduledFor"); time && *time <= now) {
+    const auto interval = time_in(schedule, "updateInterval").value_or(0);
+    if (interval > 0) {
+      schedule["scheduledFor"] = *time + ((now - *time) / interval + 1) * interval;
+    } else {
+      schedule.erase("scheduledFor");
+    }
+  }
+  json typed_schedule = typed.value("schedule", json::object());
+  const std::int64_t begins =
+      time_in(typed_schedule, "scheduledFor").value_or(time_in(schedule, "scheduledFor").value_or(now));
+  const auto move = [&](json& object, const char* name) {
+    if (const auto time = time_in(object, name)) object[name] = *time - began + std::max(begins, now);
+  };
+  if (body.contains("options")) move(body["options"], "expiresAt");
+  move(body, "choiceExpiresAt");
+  typed.erase("type");
+  json data = std::move(typed["data"]);
+  typed.erase("data");
+  // Other answers are another question: what belonged to the old ones goes with them.
+  if (typed.contains("choices")) {
+    for (const char* name : {"defaultChoice", "choiceExpiresAt", "chooser"}) body.erase(name);
+  }
+  body.merge_patch(typed);
+  if (has_data) body["data"] = std::move(data);
+  if (body["schedule"].empty()) body.erase("schedule");
+  return body;
 }
 
 Result<json> task_changes(const TaskWords& words, UnixMilliseconds now) {

@@ -38,12 +38,15 @@ struct TaskWords {
   std::string default_choice;
   std::string choose_until;
   std::string chooser;
+  std::string like;  ///< the task that this one shall be like
 };
 void add_task_options(CLI::App& verb, TaskWords& words);
 /// Room and world, which an update can't change.
 void add_place_options(CLI::App& verb, TaskWords& words);
 /// The question that it asks before it runs; an update can't change it.
 void add_choice_options(CLI::App& verb, TaskWords& words);
+/// Another task to take everything from that is not typed.
+void add_like_option(CLI::App& verb, TaskWords& words);
 /// Whether what was typed comes again or asks first, so that nobody waits for its end.
 [[nodiscard]] bool outlasts_its_console(const TaskWords& words);
 
@@ -70,6 +73,13 @@ void add_command_options(CLI::App& verb, CommandWords& words);
 /// The body of addTask. `invalid` names the option at fault.
 [[nodiscard]] Result<nlohmann::json> task_request(const std::string& type, nlohmann::json data,
                                                   const TaskWords& words, UnixMilliseconds now);
+
+/// The body of addTask for another task like `task`, an object of the API, with what was typed on top:
+/// objects are merged key by key, all else is replaced. What is past begins anew: a time that the first had
+/// is left out, a grid goes on with its next point, and it expires, and may be chosen, as long after its
+/// beginning as the first. `typed`: as task_request makes it; its `data` counts where `has_data`.
+[[nodiscard]] nlohmann::json like_request(const nlohmann::json& task, nlohmann::json typed, bool has_data,
+                                          UnixMilliseconds now);
 
 /// The body of an update: only what was typed.
 [[nodiscard]] Result<nlohmann::json> task_changes(const TaskWords& words, UnixMilliseconds now);

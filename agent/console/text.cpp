@@ -139,6 +139,17 @@ std::string printable_lines(std::string_view text) {
   return make_printable(text, true);
 }
 
+std::string shell_quoted(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:=@%+/";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) return std::string(text);
+  std::string out = "'";
+  for (const char character : text) {
+    out += character == '\'' ? std::string("'\\''") : std::string(1, character);
+  }
+  return out + "'";
+}
+
 std::size_t display_width(std::string_view text) {
   std::size_t width = 0;
   while (!text.empty()) {

@@ -21,4 +21,7 @@ namespace agenttask::console {
 /// The beginning of `text` in at most `columns`, ended by `…` where something was cut. `text` is printable().
 [[nodiscard]] std::string shorten(std::string_view text, std::size_t columns);
 
+/// As a word of a shell's line: in single quotes where it holds more than letters, digits and `_-.,:=@%+/`.
+[[nodiscard]] std::string shell_quoted(std::string_view text);
+
 }  // namespace agenttask::console

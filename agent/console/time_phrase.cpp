@@ -79,6 +79,10 @@ class Reader {
     text_.remove_prefix(count);
     return count == 0 ? std::nullopt : std::optional(value);
   }
+  /// Whether this word, written just so, comes next.
+  [[nodiscard]] bool sees(std::string_view word) const {
+    return text_.starts_with(word) && Reader(text_).word().size() == word.size();
+  }
   /// The letters that come next, in small ones; empty where there are none.
   std::string word() {
     std::string letters;
@@ -130,8 +134,14 @@ struct Clock {
   int hour = 0, minute = 0, second = 0, millisecond = 0;
 };
 
-/// `09:00`, `8:00:30`, `9am`, `9:30 pm`; with `iso` two digits each and no half of the day.
-std::optional<Clock> read_clock(Reader& reader, bool iso) {
+enum class ClockForm : std::uint8_t {
+  iso,       ///< `09:00`, `09:00:30.5`: two digits each
+  free,      ///< also `8:00`, `9am`, `9:30 pm`
+  after_at,  ///< also `9`, by the 24 hours of a day as everywhere
+};
+
+std::optional<Clock> read_clock(Reader& reader, ClockForm form) {
+  const bool iso = form == ClockForm::iso;
   const auto hour = reader.digits(iso ? 2 : 1, 2);
   if (!hour || *hour > 23) return std::nullopt;
   Clock clock{*hour};
@@ -160,7 +170,7 @@ std::optional<Clock> read_clock(Reader& reader, bool iso) {
   } else if (!half.empty()) {
     return std::nullopt;
   }
-  return has_minutes ? std::optional(clock) : std::nullopt;
+  return has_minutes || form == ClockForm::after_at ? std::optional(clock) : std::nullopt;
 }
 
 /// Minutes east of UTC; nothing and true where no zone is given.
@@ -198,7 +208,7 @@ std::optional<UnixMilliseconds> read_iso(std::string_view text) {
   std::optional<std::int64_t> offset;
   if (!reader.at_end()) {
     if (!reader.skip('T') && !reader.skip('t') && !reader.skip_blanks()) return std::nullopt;
-    const auto clock = read_clock(reader, true);
+    const auto clock = read_clock(reader, ClockForm::iso);
     if (!clock || !read_zone(reader, offset) || !reader.at_end()) return std::nullopt;
     set_clock(local, *clock);
   }
@@ -234,15 +244,26 @@ std::optional<UnixMilliseconds> read_phrase(std::string_view text, UnixMilliseco
   const bool names_a_day = word == "today" || word == "tomorrow";
   int days = 0;
   int period = 1;  // after so many days the same phrase fits again
-  if (!word.empty() && word != "at") {
+  if (!word.empty() && word != "at" && word != "noon" && word != "midnight") {
     const auto ahead = days_ahead(word, *today);
     if (!ahead || !reader.skip_blanks()) return std::nullopt;
     days = *ahead;
     period = 7;
     word = reader.word();
   }
-  if (!word.empty() && (word != "at" || !reader.skip_blanks())) return std::nullopt;
-  const auto clock = read_clock(reader, false);
+  const bool says_at = word == "at";
+  if (says_at) {
+    if (!reader.skip_blanks()) return std::nullopt;
+    word = reader.word();
+  }
+  std::optional<Clock> clock;
+  if (word == "noon") {
+    clock = Clock{12};
+  } else if (word == "midnight" && !names_a_day && period == 1) {
+    clock = Clock{};  // the next one; of a day's midnight nobody knows whether it begins or ends that day
+  } else if (word.empty()) {
+    clock = read_clock(reader, says_at ? ClockForm::after_at : ClockForm::free);
+  }
   if (!clock || !reader.at_end()) return std::nullopt;
   LocalTime local = *today;
   set_clock(local, *clock);
@@ -267,6 +288,10 @@ Result<DurationMilliseconds> parse_duration(std::string_view text) {
       return Error{ErrorCode::invalid, "'" + number + "' has no unit: " + number + "s or " + number + "ms?"};
     }
     reader.skip_blanks();
+    if (reader.sees("M")) {
+      return Error{ErrorCode::invalid, "'" + std::string(text) + "' could mean minutes or months; write " +
+                                           std::to_string(*value) + "m, or months in days"};
+    }
     const Unit* unit = find_unit(reader.word());
     // Each unit once and the large ones first: 30m1h is more likely a slip than a wish.
     if (unit == nullptr || unit->milliseconds >= last) return bad_duration(text);
@@ -313,7 +338,11 @@ Result<UnixMilliseconds> parse_time(std::string_view text, UnixMilliseconds now)
   std::string word = plus ? std::string() : reader.word();
   if (word == "now" && reader.at_end()) return now;
   if (plus || (word == "in" && reader.skip_blanks())) {
-    const auto later = parse_duration(trim(phrase.substr(plus ? 1 : 2)));
+    std::string length(trim(phrase.substr(plus ? 1 : 2)));
+    for (const char* one : {"a ", "an "}) {
+      if (!plus && length.starts_with(one)) length.replace(0, std::string_view(one).size(), "1 ");
+    }
+    const auto later = parse_duration(length);
     if (!later) return later.error();
     if (*later > limits::kLatestTime - now) return bad_time(text);
     return now + *later;
@@ -326,6 +355,10 @@ Result<UnixMilliseconds> parse_time(std::string_view text, UnixMilliseconds now)
   }
   auto time = read_iso(phrase);
   if (!time) time = read_phrase(phrase, now);
+  if (!time && parse_duration(phrase)) {
+    const std::string length(phrase);
+    return Error{ErrorCode::invalid, "'" + length + "' says how long, not when; write \"in " + length + "\""};
+  }
   if (!time || *time < 0 || *time > limits::kLatestTime) return bad_time(text);
   return *time;
 }

@@ -9,8 +9,8 @@ namespace agenttask::console {
 
 /// A point in time as people type it, in local time where no zone is given:
 /// - `tomorrow 09:00`, `today 18:30`, `monday 8:00` (the next one, today included), `09:00` (the next time
-///   that a clock shows it), each also as `9am`, `9:30 pm`;
-/// - from now: `+90s`, `in 2h`, `in 1 day 6 hours`; `now`;
+///   that a clock shows it), each also as `9am`, `9:30 pm`, `at 9`, `noon`; `midnight` (the next one);
+/// - from now: `+90s`, `in 2h`, `in 1 day 6 hours`, `in a week`; `now`;
 /// - ISO 8601: `2026-11-22T05:10:00Z`, `…+01:00`, `2026-11-22 05:10`, `2026-11-22`;
 /// - milliseconds since the Unix epoch: `1763788200000`.
 /// A local time that a change of the clocks leaves out is as much later as was left out; one that is there

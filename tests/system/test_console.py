@@ -65,6 +65,62 @@ def test_bytes_pass_unchanged(agent):
     assert done.stdout == b"\xff\x00\xfe\n"
 
 
+def test_output_of_a_run_can_be_read_later(agent):
+    agent.console("command", "echo out; echo first >&2; echo 'the last word' >&2; exit 3")
+    done = agent.console("output", "@last")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "first\nthe last word\n")
+    assert agent.console("output", "@last", "--run", "1").stdout == "out\n"
+    assert agent.console("output", "@last", "--run", "2").returncode == 125
+    assert agent.console("output", "@last", "--follow").returncode == 3
+    explained = agent.console("explain", "@last").stdout
+    assert "The last line of its standard error: the last word\n" in explained and "agenttask output " in explained, explained
+    waits = agent.console("add", "echo", "--at", "in 1h").stdout.strip()
+    done = agent.console("output", waits)
+    assert done.returncode == 125 and "has not run yet" in done.stderr
+
+
+def test_a_task_can_be_made_like_another(agent, tmp_path):
+    first = agent.console("add", "command", "--data", json.dumps({"cmd": f"echo x >> {tmp_path}/marks; exit 4"}), "--tag", "t", "--room", "r", "--timeout", "9s").stdout.strip()
+    until(lambda: json.loads(agent.console("show", first, "--json").stdout)["status"] == "failed", "it has ended")
+    done = agent.console("add", "--like", first, "--timeout", "8s")
+    again = done.stdout.strip()
+    assert done.returncode == 0 and again != first
+    task = until(lambda: (lambda t: t if t["status"] == "failed" else None)(json.loads(agent.console("show", again, "--json").stdout)), "it has ended")
+    assert (task["type"], task["tags"], task["roomId"], task["options"]["timeout"]) == ("command", ["t"], "r", 8000)
+    assert len(lines(tmp_path / "marks")) == 2
+    assert agent.console("add", "--like", first, "echo").returncode == 125 and agent.console("add").returncode == 125
+
+
+def test_a_type_that_nobody_runs_is_said(agent):
+    done = agent.console("add", "NOBODY_RUNS_THIS")
+    assert done.returncode == 0 and "no worker of this device runs NOBODY_RUNS_THIS: the task is kept and waits" in done.stderr
+    assert json.loads(agent.console("show", done.stdout.strip(), "--json").stdout)["status"] == "sent"
+    agent.console("cancel", done.stdout.strip())
+    assert "no worker" not in agent.console("add", "echo").stderr
+
+
+def test_an_empty_time_runs_nothing(agent, tmp_path):
+    done = agent.console("add", "command", "--data", json.dumps({"cmd": f"touch {tmp_path}/ran"}), "--at", "")
+    assert (done.returncode, done.stdout) == (125, "") and "--at: '' is not a time" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_deleted_tasks_are_listed_by_themselves(agent):
+    kept, gone = (agent.console("add", "echo", "--at", "in 1h").stdout.strip() for _ in range(2))
+    agent.console("delete", gone)
+    ids = lambda *words: [task["id"] for task in json.loads(agent.console("list", "--json", *words).stdout)["tasks"]]   # noqa: E731
+    assert kept in ids() and gone not in ids()
+    assert gone in ids("--deleted") and kept not in ids("--deleted")
+    agent.console("cancel", kept)
+
+
+def test_messages_of_a_world(agent):
+    agent.console("post", "team", "here", "--world", "w1")
+    agent.console("post", "team", "there")
+    assert "here" in agent.console("messages", "--world", "w1").stdout and "there" not in agent.console("messages", "--world", "w1").stdout
+    assert "no messages" in agent.console("messages", "--world", "w1", "--room", "other").stdout
+
+
 def test_much_output_passes_whole(agent):
     done = agent.console("command", "seq 1 300000")
     assert done.stdout == "".join(f"{n}\n" for n in range(1, 300001))

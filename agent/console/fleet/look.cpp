@@ -7,6 +7,7 @@
 #include "agent/console/exit_code.hpp"
 #include "agent/console/fleet/fleet.hpp"
 #include "agent/console/json_access.hpp"
+#include "agent/console/kept_output.hpp"
 #include "agent/console/list_words.hpp"
 #include "agent/console/output_printer.hpp"
 #include "agent/console/task_list.hpp"
@@ -59,6 +60,16 @@ void print_last_runs(const Console& console, const agent::Answer& answer) {
   if (list) console.screen.print(render_last_runs(*list, console.screen, now()));
 }
 
+/// The end of what a worker wrote, below the page of its task.
+void print_tail(const Fleet& fleet, const std::string& id) {
+  OutputTail tail;
+  (void)fleet.api.follow(api_path({"tasks", id, "output"}), {}, [&](std::string_view line) {
+    if (!line.empty()) tail.add(line);
+    return true;
+  });
+  fleet.console.screen.print(tail.render(kFleetVerbs));
+}
+
 int show(const Fleet& fleet, const Words& words, const std::string& id) {
   while (true) {
     ServerApi::Query query;
@@ -69,6 +80,8 @@ int show(const Fleet& fleet, const Words& words, const std::string& id) {
     if (!view) return fleet.console.fail(view.error());
     if (words.wait && !has_ended(view->task.state.status)) continue;
     const int printed = print_task(fleet.console, answer);
+    const bool of_a_worker = view->task.spec.type != "command" && view->task.spec.type != "echo";
+    if (!fleet.console.json && of_a_worker && view->task.state.run_count > 0) print_tail(fleet, id);
     if (!fleet.console.json && view->task.spec.schedule.recurs()) {
       print_last_runs(fleet.console, fleet.api.call("GET", api_path({"tasks", id, "runs"})));
     }
@@ -130,6 +143,7 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
                      {"list", "List tasks of all devices or of one, the newest first",
                       "  agenttask fleet list --status failed\n"
                       "  agenttask fleet list --awaiting\n"
+                      "  agenttask fleet list --deleted\n"
                       "  agenttask fleet list --node web-1 --full\n"
                       "  agenttask fleet list --node web-1 --tag nightly --json\n"
                       "Lists come without what tasks were given and produced; --full fetches that too."},

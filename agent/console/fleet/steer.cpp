@@ -57,6 +57,14 @@ int choose(const Fleet& fleet, const Words& words, const std::string& id) {
   const agent::Answer answer = after_device(fleet, id, asked, [](const TaskView& view) {
     return view.task.state.chosen.has_value() || !view.task.state.choice_requested.has_value();
   });
+  if (!answer.ok() && answer.problem->code == "already-ended") {
+    // Somebody else may have decided it.
+    const agent::Answer ended = fleet.api.call("GET", api_path({"tasks", id}));
+    const auto view = ended.ok() ? task_of(ended) : Result<TaskView>(Error{});
+    if (view && view->task.state.chosen) {
+      return finish_lost_choice(fleet.console, *answer.problem, *view->task.state.chosen);
+    }
+  }
   return finish_choice(fleet.console, answer, words.option);
 }
 

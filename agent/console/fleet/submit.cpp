@@ -5,6 +5,7 @@
 
 #include "agent/console/exit_code.hpp"
 #include "agent/console/fleet/fleet.hpp"
+#include "agent/console/json_access.hpp"
 #include "agent/console/task_words.hpp"
 #include "platform/protocol/json.hpp"
 
@@ -26,8 +27,7 @@ struct Words {
 };
 
 /// Enqueues; prints the id, or waits and prints what came of it.
-int enqueue(const Fleet& fleet, const Words& words, const std::string& type, json data) {
-  auto body = task_request(type, std::move(data), words.task, now());
+int enqueue(const Fleet& fleet, const Words& words, const std::string& node, Result<json> body) {
   if (!body) return fleet.console.fail(body.error());
   if (!words.id.empty()) (*body)["id"] = words.id;
   ServerApi::Query headers;
@@ -38,7 +38,7 @@ int enqueue(const Fleet& fleet, const Words& words, const std::string& type, jso
         "left before the server answered; whether it took the task: agenttask fleet list");
   }
   const agent::Answer answer =
-      fleet.api.call("POST", api_path({"nodes", words.node, "tasks"}), {}, encode_json(*body), headers);
+      fleet.api.call("POST", api_path({"nodes", node, "tasks"}), {}, encode_json(*body), headers);
   if (!answer.ok()) return fleet.console.fail(*answer.problem);
   const auto view = task_of(answer);
   if (!view) return fleet.console.fail(view.error());
@@ -53,6 +53,26 @@ int enqueue(const Fleet& fleet, const Words& words, const std::string& type, jso
   return kSuccess;
 }
 
+/// Another task like one that is there, for the same device or for NODE.
+int add_like(const Fleet& fleet, const Words& words, const json& data) {
+  if (!words.type.empty()) {
+    return fleet.console.fail(
+        Error{ErrorCode::invalid, "--like takes the type from that task: leave TYPE out"});
+  }
+  std::string id;
+  const agent::Answer found = fleet.api.resolve(words.task.like, id);
+  if (!found.ok()) return fleet.console.fail(*found.problem);
+  const agent::Answer answer = fleet.api.call("GET", api_path({"tasks", id}));
+  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  const auto task = parse_json(answer.json, limits::kJsonDepth + 16);
+  if (!task) return fleet.console.fail(with_context(task.error(), "cannot read the server's answer"));
+  auto typed = task_request({}, data, words.task, now());
+  if (!typed) return fleet.console.fail(typed.error());
+  const std::string node = words.node.empty() ? text_of(*task, "nodeId") : words.node;
+  json body = like_request(*task, std::move(*typed), !words.data.empty(), now());
+  return enqueue(fleet, words, node, Result<json>(boost::system::in_place_value, std::move(body)));
+}
+
 int add(const Fleet& fleet, const Words& words) {
   json data = json::object();
   if (!words.data.empty()) {
@@ -60,13 +80,18 @@ int add(const Fleet& fleet, const Words& words) {
     if (!given) return fleet.console.fail(with_context(given.error(), "--data"));
     data = std::move(*given);
   }
-  return enqueue(fleet, words, words.type, std::move(data));
+  if (!words.task.like.empty()) return add_like(fleet, words, data);
+  if (words.type.empty()) {
+    return fleet.console.fail(Error{
+        ErrorCode::invalid, "say for which NODE and of which TYPE, or with --like which task to repeat"});
+  }
+  return enqueue(fleet, words, words.node, task_request(words.type, std::move(data), words.task, now()));
 }
 
 int command(const Fleet& fleet, const Words& words) {
   auto data = command_data(words.command, fleet.console.rest, false);
   if (!data) return fleet.console.fail(data.error());
-  return enqueue(fleet, words, "command", std::move(*data));
+  return enqueue(fleet, words, words.node, task_request("command", std::move(*data), words.task, now()));
 }
 
 /// An echo is for trying whether a device answers: it always waits.
@@ -130,13 +155,18 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
                       "  agenttask fleet add web-1 echo --data '{\"message\":\"Hello\"}'\n"
                       "  agenttask fleet add web-1 command --data '{\"cmd\":\"backup\"}' --every 24h "
                       "--at \"tomorrow 03:00\" --tag nightly\n"
-                      "  agenttask fleet add web-1 command --data '{\"cmd\":\"reboot\"}' --choice "
-                      "yes:\"Restart now\" --choice no:\"Not now\" --chooser user"},
+                      "  agenttask fleet add web-1 command --description \"Restart for updates\" \\\n"
+                      "      --choice now:\"Restart now\" --choice later:\"Not today\" --chooser user \\\n"
+                      "      --data '{\"cmd\":\"case $AGENTTASK_OPTION in now) reboot;; esac\"}'\n"
+                      "  agenttask fleet add --like 4f2a\n"
+                      "  agenttask fleet add web-2 --like 4f2a\n"
+                      "With --choice it runs with whatever was chosen: the worker reads it as "
+                      "options.option, a\n"
+                      "command as $AGENTTASK_OPTION. --like without NODE is for the device of that task."},
                      [words](const Fleet& at) { return add(at, *words); });
-  verb->add_option("NODE", words->node, node_help)->type_name("")->required();
-  verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")
-      ->type_name("")
-      ->required();
+  verb->add_option("NODE", words->node, node_help)->type_name("");
+  verb->add_option("TYPE", words->type, "Name of the worker, such as echo or command")->type_name("");
+  add_like_option(*verb, words->task);
   verb->add_option("--data", words->data, "Input of the worker: a JSON object, @FILE or -")
       ->type_name("JSON");
   add_common(*verb, *words);

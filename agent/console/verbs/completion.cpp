@@ -60,7 +60,7 @@ constexpr const char* kMiddle = R"BASH()
 
 constexpr const char* kEnd = R"BASH(  esac
   case "$path" in
-    show|explain|watch|runs|cancel|choose|pause|resume|run|update|delete)
+    show|explain|watch|output|runs|cancel|choose|pause|resume|run|update|delete)
       if [[ "$current" != -* ]]; then
         words="@last $(agenttask list --limit 50 --json @STATE@ 2>/dev/null | grep -o '"id":"[0-9a-f-]*"' | cut -d'"' -f4)"
       fi ;;

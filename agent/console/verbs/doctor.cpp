@@ -19,7 +19,8 @@ std::optional<json> question(const Console& console, std::vector<Check>& checks)
   auto client = connect_at_once(console);
   if (!client) {
     const bool away = client.error().code == ErrorCode::unavailable;
-    checks.push_back({"socket", Verdict::failed, client.error().message,
+    const bool denied = client.error().code == ErrorCode::denied;
+    checks.push_back({"socket", denied ? Verdict::skipped : Verdict::failed, client.error().message,
                       away ? "systemctl start agenttask, or run agenttaskd in this folder" : ""});
     return std::nullopt;
   }
@@ -28,6 +29,10 @@ std::optional<json> question(const Console& console, std::vector<Check>& checks)
   const auto begin = clock.monotonic();
   const agent::Answer answer = client->call("diagnostics", "{}");
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock.monotonic() - begin);
+  if (!answer.ok() && answer.problem->status == 403) {
+    checks.push_back({"agent", Verdict::skipped, "it answers, but tells root and its own user only"});
+    return std::nullopt;
+  }
   if (!answer.ok()) {
     checks.push_back({"agent", Verdict::failed, answer.problem->detail, "see the agent's log"});
     return std::nullopt;

@@ -5,9 +5,49 @@
 
 #include "agent/console/agent_link.hpp"
 #include "agent/console/console.hpp"
+#include "agent/console/exit_code.hpp"
 #include "agent/console/explanation.hpp"
+#include "agent/console/json_access.hpp"
+#include "agent/console/kept_output.hpp"
+#include "platform/protocol/json.hpp"
+#include "platform/protocol/limits.hpp"
 
 namespace agenttask::console {
+namespace {
+
+using nlohmann::json;
+
+/// What the last run of a task that failed wrote at its end.
+std::string last_words(agent::ConsoleClient& client, const json& answer) {
+  const json* task = member_of(answer, "task");
+  if (task == nullptr || text_of(*task, "status") != "failed") return {};
+  if (integer_of(*task, "runCount").value_or(0) == 0) return {};
+  const std::string id = text_of(*task, "id");
+  const OutputTail tail = last_output(client, id);
+  if (tail.is_empty()) return {};
+  const std::string line = tail.last_error_line();
+  return (line.empty() ? std::string() : "The last line of its standard error: " + line + "\n") +
+         "All that it wrote: agenttask output " + id + "\n";
+}
+
+int explain_task(const Console& console, const std::string& id) {
+  auto client = connect(console);
+  if (!client) return console.fail(client.error());
+  const agent::Answer answer = client->call("explainTask", encode_json(json{{"id", id}}));
+  if (!answer.ok()) return console.fail(*answer.problem);
+  if (console.json) {
+    console.print_json(answer.json);
+    return kSuccess;
+  }
+  const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
+  if (!value) return console.fail(with_context(value.error(), "cannot read the agent's answer"));
+  const auto text = explain(*value, now());
+  if (!text) return console.fail(text.error());
+  console.screen.print(*text + last_words(*client, *value));
+  return kSuccess;
+}
+
+}  // namespace
 
 void add_explain(CLI::App& root, Console& console) {
   const auto id = std::make_shared<std::string>();
@@ -15,11 +55,7 @@ void add_explain(CLI::App& root, Console& console) {
                                   {"explain", "Say why a task waits, or why it ended as it did",
                                    "  agenttask explain 4f2a\n"
                                    "  agenttask explain @last"},
-                                  [&console, id] {
-                                    return ask_and_print(
-                                        console, "explainTask", nlohmann::json{{"id", *id}},
-                                        [](const nlohmann::json& answer) { return explain(answer, now()); });
-                                  });
+                                  [&console, id] { return explain_task(console, *id); });
   add_task_id(*verb, *id);
 }
 

@@ -18,6 +18,8 @@ int list(const Console& console, const ListWords& words, bool full) {
   for (const auto& [name, value] : filters(words)) {
     if (name == "tag") {
       arguments["tag"].push_back(value);
+    } else if (name == "deleted") {
+      arguments[name] = true;
     } else if (name != "limit") {
       arguments[name] = value;
     }
@@ -37,6 +39,7 @@ void add_list(CLI::App& root, Console& console) {
                                    "  agenttask list\n"
                                    "  agenttask list --status failed --tag nightly\n"
                                    "  agenttask list --awaiting\n"
+                                   "  agenttask list --deleted\n"
                                    "  agenttask list --json | jq -r '.tasks[].id'\n"
                                    "Who may not run or view tasks here sees those that wait for a choice of "
                                    "whoever is logged in."},

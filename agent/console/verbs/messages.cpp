@@ -20,6 +20,7 @@ using Next = agent::ConsoleClient::Next;
 
 struct Words {
   std::string room;
+  std::string world;
   std::int64_t limit = 50;
   bool follow = false;
 };
@@ -50,6 +51,7 @@ int follow(const Console& console, const json& arguments) {
 int messages(const Console& console, const Words& words) {
   json arguments{{"limit", words.limit}};
   if (!words.room.empty()) arguments["roomId"] = words.room;
+  if (!words.world.empty()) arguments["worldId"] = words.world;
   if (!words.follow)
     return ask_and_print(console, "getMessages", arguments,
                          [](const json& answer) { return render_messages(answer); });
@@ -69,6 +71,7 @@ void add_messages(CLI::App& root, Console& console) {
                       "The newest stands last. With --follow and --json each message is a line."},
                      [&console, words] { return messages(console, *words); });
   verb->add_option("--room", words->room, "Of this room only")->type_name("ID");
+  verb->add_option("--world", words->world, "Of this world only")->type_name("ID");
   allow_range(*verb->add_option("--limit", words->limit, "How many, the newest (default 50)")->type_name("N"),
               1, limits::kPageMost);
   verb->add_flag("--follow", words->follow, "Go on with what is posted, until Ctrl-C");

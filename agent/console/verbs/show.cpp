@@ -6,6 +6,7 @@
 #include "agent/console/agent_link.hpp"
 #include "agent/console/console.hpp"
 #include "agent/console/exit_code.hpp"
+#include "agent/console/kept_output.hpp"
 #include "agent/console/task_list.hpp"
 #include "agent/console/task_view.hpp"
 #include "platform/protocol/json.hpp"
@@ -27,6 +28,10 @@ int show(const Console& console, const std::string& id) {
   const auto view = value ? read_task(*value) : Result<TaskView>(value.error());
   if (!view) return console.fail(view.error());
   std::string page = render_task(*view, now());
+  const bool of_a_worker = view->task.spec.type != "command" && view->task.spec.type != "echo";
+  if (of_a_worker && view->task.state.run_count > 0) {
+    page += last_output(*client, view->task.spec.id).render(kLocalVerbs);
+  }
   if (view->task.spec.schedule.recurs()) {
     const agent::Answer runs =
         client->call("getRuns", encode_json(nlohmann::json{{"id", view->task.spec.id}}));

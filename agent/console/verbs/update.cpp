@@ -40,9 +40,9 @@ void add_update(CLI::App& root, Console& console) {
        "  agenttask update 4f2a --every 12h --overlap queue\n"
        "  agenttask update 4f2a --every never\n"
        "  agenttask update @last --metadata '{\"ticket\":\"4711\",\"old\":null}' --tag urgent\n"
-       "Metadata is merged key by key, null removes a key; tags are replaced. Another --every counts from "
-       "now\n"
-       "on; with never the task runs once more, at its time or at once, and ends."},
+       "Metadata is merged key by key, null removes a key; tags are replaced. With another --every the grid\n"
+       "stays on the first due time, and the next point of it after now is the next run; with never the task "
+       "runs once more, at its time or at once, and ends."},
       [&console, words] { return update(console, *words); });
   add_task_id(*verb, words->id);
   add_task_options(*verb, words->task);

@@ -37,9 +37,9 @@ TEST_F(CommandLine, VersionAndHelpGoToStandardOutput) {
 
 TEST_F(CommandLine, EveryVerbHasHelpWithExamplesAndJson) {
   for (const char* verb :
-       {"echo",   "command", "add",    "list",   "show",    "explain", "watch",   "runs",
-        "cancel", "update",  "delete", "choose", "pause",   "resume",  "run",     "messages",
-        "post",   "status",  "doctor", "hold",   "release", "enroll",  "unenroll"}) {
+       {"echo",     "command", "add",    "list",   "show",   "explain", "watch",  "runs",
+        "output",   "cancel",  "update", "delete", "choose", "pause",   "resume", "run",
+        "messages", "post",    "status", "doctor", "hold",   "release", "enroll", "unenroll"}) {
     EXPECT_EQ(call({verb, "--help"}), 0) << verb;
     EXPECT_NE(output_.find("Examples:\n  agenttask " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--json"), std::string::npos) << verb;
@@ -52,6 +52,43 @@ TEST_F(CommandLine, EveryVerbHasHelpWithExamplesAndJson) {
     EXPECT_NE(output_.find("agenttask fleet " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--profile"), std::string::npos) << verb;
   }
+}
+
+TEST_F(CommandLine, AnEmptyTextIsNoWayToLeaveSomethingOut) {
+  const auto refuses = [&](std::vector<std::string> words, const std::string& says) {
+    EXPECT_EQ(call(std::move(words)), kFailure);
+    EXPECT_TRUE(said(says)) << errors_;
+    EXPECT_FALSE(said("no agent answers")) << errors_;
+  };
+  for (const char* option : {"--at", "--expires", "--choose-until"}) {
+    refuses({"add", "echo", option, ""}, std::string(option) + ": '' is not a time");
+    refuses({"fleet", "add", "web-1", "echo", option, ""}, std::string(option) + ": '' is not a time");
+  }
+  for (const char* option : {"--every", "--timeout", "--jitter", "--backoff", "--max-backoff"}) {
+    refuses({"command", "true", option, ""}, std::string(option) + ": '' is not a duration");
+    refuses({"fleet", "command", "web-1", "true", option, ""},
+            std::string(option) + ": '' is not a duration");
+  }
+  for (const char* option : {"--data", "--metadata"}) {
+    refuses({"add", "echo", option, ""}, std::string(option) + ": '' is not JSON");
+  }
+  refuses({"add", "echo", "--max-output", ""}, "--max-output: '' is not a size");
+  refuses({"update", "4f2a", "--every", ""}, "--every: '' is not a duration");
+  for (const char* option :
+       {"--key", "--description", "--room", "--world", "--tag", "--default", "--choice"}) {
+    refuses({"add", "echo", option, ""}, std::string(option) + ": '' is empty");
+  }
+  for (const char* verb : {"cancel", "delete", "show", "runs", "run", "pause", "resume", "watch", "output"}) {
+    refuses({verb, ""}, "ID: '' is empty");
+    refuses({verb, "4f2a", "--state-dir", ""}, "--state-dir: '' is empty");
+  }
+  refuses({"fleet", "cancel", ""}, "ID: '' is empty");
+  refuses({"choose", "4f2a", ""}, "OPTION: '' is empty");
+  refuses({"list", "--type", ""}, "--type: '' is empty");
+  refuses({"add", "echo", "--at=", "--tag", "x"}, "--at: there is nothing behind the =");
+  refuses({"update", "--at=", "4f2a"}, "--at: there is nothing behind the =");
+  EXPECT_EQ(call({"echo", "", "--state-dir", nowhere_}), kFailure);
+  EXPECT_TRUE(said("no agent answers")) << "an empty text can be echoed: " << errors_;
 }
 
 TEST_F(CommandLine, MisuseIsOurOwnFailureAndSaysWhereToLook) {

@@ -8,6 +8,7 @@
 
 #include "agent/console/explanation.hpp"
 #include "agent/console/health.hpp"
+#include "agent/console/kept_output.hpp"
 #include "agent/console/message_view.hpp"
 #include "agent/console/task_list.hpp"
 #include "agent/console/text.hpp"
@@ -174,6 +175,12 @@ TEST(TaskList, ShowsTheQuestionsThatWait) {
             std::string::npos)
       << *text;
   EXPECT_NE(text->find("; then cancel"), std::string::npos);
+  json spaced = a_question();
+  spaced["choices"][0]["name"] = "not now";
+  spaced["choiceRequested"] = {{"option", "cancel"}, {"by", "operator:bob"}, {"time", kNow - 3000}};
+  const auto asked = render_task_list(json{{"tasks", {spaced}}}, kPlain, {false, true, kFleetVerbs}, kNow);
+  EXPECT_NE(asked->find(" 'not now'|cancel\n"), std::string::npos) << *asked;
+  EXPECT_NE(asked->find("operator:bob"), std::string::npos) << *asked;
   EXPECT_EQ(text->find('\x1b'), std::string::npos);
   // Who may see nothing else gets them without asking for them.
   const json only{{"tasks", {a_question()}}, {"onlyChoices", true}};
@@ -207,6 +214,42 @@ TEST(RunList, TellsOccurrencesExtraRunsAndChoices) {
   text = render_run_list(json{{"runs", {run(1, 0, "")}}}, kPlain, kNow);
   EXPECT_EQ(text->find("OCCURRENCE"), std::string::npos) << *text;
   EXPECT_EQ(text->find("CHOSEN"), std::string::npos) << *text;
+  EXPECT_EQ(text->find("0 B"), std::string::npos) << "nobody said that it wrote nothing: " << *text;
+  json counted = run(1, 0, "");
+  counted["result"] = {{"success", true}, {"data", {{"stdoutBytes", 7}}}};
+  text = render_run_list(json{{"runs", {counted}}}, kPlain, kNow);
+  EXPECT_NE(text->find("7 B       -"), std::string::npos) << *text;
+  counted["result"] = {{"success", true},
+                       {"data", {{"stdoutBytes", 7}}},
+                       {"output", {{"stdoutBytes", 9}, {"stderrBytes", 0}}}};
+  text = render_run_list(json{{"runs", {counted}}}, kPlain, kNow);
+  EXPECT_NE(text->find("9 B     0 B"), std::string::npos) << "a worker's own data is not ours: " << *text;
+}
+
+TEST(OutputTail, KeepsTheEndOfEachStream) {
+  OutputTail tail;
+  EXPECT_TRUE(tail.is_empty());
+  EXPECT_EQ(tail.render(kLocalVerbs) + tail.last_error_line(), "");
+  tail.add(R"({"event":"output","run":1,"stream":"stdout","offset":0,"text":"out\n"})");
+  tail.add(R"({"end":{}})");
+  tail.add("no JSON");
+  EXPECT_EQ(tail.last_error_line(), "");
+  tail.add(OutputChunk{OutputStream::standard_error, 0, std::string(200'000, 'x')});
+  tail.add(OutputChunk{OutputStream::standard_error, 200'000, "\nthe last\x1b word\n \n"});
+  EXPECT_FALSE(tail.is_empty());
+  EXPECT_EQ(tail.last_error_line(), "the last\\x1b word");
+  const std::string text = tail.render(kLocalVerbs);
+  EXPECT_NE(text.find("Standard output (4 B):\nout\n"), std::string::npos) << text.substr(0, 200);
+  EXPECT_NE(text.find("Standard error (195 KiB"), std::string::npos) << text.substr(0, 200);
+  EXPECT_LT(text.size(), 70'000U);
+}
+
+TEST(ShellQuoted, QuotesWhatAShellWouldTakeApart) {
+  EXPECT_EQ(shell_quoted("not-now_1"), "not-now_1");
+  EXPECT_EQ(shell_quoted("not now"), "'not now'");
+  EXPECT_EQ(shell_quoted("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_quoted(""), "''");
+  EXPECT_EQ(shell_quoted("$(x)|y"), "'$(x)|y'");
 }
 
 TEST(Announcement, SaysWhatWasUnderstood) {
@@ -244,6 +287,24 @@ TEST(Explanation, TellsOfQuestionsAndSchedules) {
       std::string::npos)
       << *text;
   EXPECT_NE(text->find("Next run: "), std::string::npos) << *text;
+}
+
+TEST(Explanation, SaysWhatToDoAboutAPauseAndAnInterruption) {
+  json paused = a_task();
+  paused["status"] = "sent";
+  paused["paused"] = true;
+  for (const char* name : {"startTime", "endTime", "result"}) paused.erase(name);
+  auto text = explain(json{{"task", paused}, {"reason", "paused"}, {"detail", ""}}, kNow);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_NE(text->find("It starts when it is resumed"), std::string::npos) << *text;
+  EXPECT_EQ(text->find("extra run"), std::string::npos) << *text;
+  json interrupted = a_task();
+  interrupted["status"] = "failed";
+  interrupted["reason"] = "interrupted";
+  text = explain(json{{"task", interrupted}, {"reason", ""}, {"detail", ""}}, kNow);
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_NE(text->find("agenttask add --like 018f7e3a-0000-7000-8000-000000000001\n"), std::string::npos)
+      << *text;
 }
 
 TEST(Messages, AreShownOldestFirstAndPrintable) {

@@ -77,6 +77,64 @@ TEST(TaskRequest, HoldsWhatWasTypedAndNothingElse) {
   EXPECT_EQ(spec->tags, (std::vector<std::string>{"a", "b c"}));
 }
 
+TEST(LikeRequest, TakesWhatIsNotTypedFromTheOtherTask) {
+  const json task =
+      json::parse(R"({"id":"x","type":"ASK","nodeId":"n","status":"failed","addTime":1763700000000,
+    "data":{"a":1,"b":null},"description":"d","tags":["t"],"roomId":"r","metadata":{"k":1},"runCount":3,
+    "options":{"timeout":5000,"expiresAt":1763700060000,"retry":{"maxAttempts":3,"backoff":1000}},
+    "schedule":{"scheduledFor":1763700000000},"choices":[{"name":"a"},{"name":"b"}],"defaultChoice":"a",
+    "choiceExpiresAt":1763700030000,"chooser":"user","result":{"success":false},"updatedAt":1})");
+  TaskWords words;
+  words.like = "x";
+  const json same = like_request(task, *task_request("", json::object(), words, kNow), false, kNow);
+  json expected = task;
+  for (const char* name :
+       {"id", "nodeId", "status", "addTime", "runCount", "result", "updatedAt", "schedule"})
+    expected.erase(name);
+  expected["options"]["expiresAt"] = kNow + 60'000;
+  expected["choiceExpiresAt"] = kNow + 30'000;
+  EXPECT_EQ(same, expected) << "times that are past are as long from now as they were from its beginning";
+  EXPECT_TRUE(parse_task_request(same));
+
+  words.timeout = "1m";
+  words.backoff = "2s";
+  words.at = "+1h";
+  words.tags = {"u"};
+  words.metadata = R"({"l":2})";
+  const json other = like_request(task, *task_request("", json{{"c", 1}}, words, kNow), true, kNow);
+  EXPECT_EQ(other["data"], json({{"c", 1}}));
+  EXPECT_EQ(other["tags"], json({"u"}));
+  EXPECT_EQ(other["metadata"], json({{"k", 1}, {"l", 2}}));
+  EXPECT_EQ(other["options"], json::parse(R"({"timeout":60000,"expiresAt":1763791860000,
+    "retry":{"maxAttempts":3,"backoff":2000}})"));
+  EXPECT_EQ(other["schedule"], json({{"scheduledFor", kNow + 3'600'000}}));
+  EXPECT_EQ(other["choiceExpiresAt"], kNow + 3'630'000);
+
+  TaskWords question;
+  question.like = "x";
+  question.choices = {"c"};
+  const json asks = like_request(task, *task_request("", json::object(), question, kNow), false, kNow);
+  EXPECT_EQ(asks["choices"], json::parse(R"([{"name":"c"}])"));
+  EXPECT_FALSE(asks.contains("defaultChoice") || asks.contains("choiceExpiresAt") ||
+               asks.contains("chooser"));
+}
+
+TEST(LikeRequest, AGridGoesOnWithItsNextPoint) {
+  const json task{{"type", "echo"},
+                  {"data", json::object()},
+                  {"addTime", kNow - 500},
+                  {"schedule", {{"scheduledFor", kNow - 2'500}, {"updateInterval", 1'000}}}};
+  TaskWords words;
+  words.like = "x";
+  const auto repeat = [&](const json& like) {
+    return like_request(like, *task_request("", json::object(), words, kNow), false, kNow)["schedule"];
+  };
+  EXPECT_EQ(repeat(task), json({{"scheduledFor", kNow + 500}, {"updateInterval", 1'000}}));
+  json later = task;
+  later["schedule"]["scheduledFor"] = kNow + 1;
+  EXPECT_EQ(repeat(later), later["schedule"]);
+}
+
 TEST(TaskRequest, HoldsAScheduleAndAQuestion) {
   TaskWords words;
   words.at = "+1h";

@@ -142,6 +142,26 @@ TEST_F(TimeText, ReadsDaysAndClockTimes) {
   EXPECT_EQ(at("in 1 day 6 hours"), kNow + 30 * 3'600'000);
   EXPECT_EQ(at("+1d12h"), kNow + 36 * 3'600'000);
   EXPECT_EQ(at("now"), kNow);
+  EXPECT_EQ(at("in a week"), kNow + 7 * limits::kDay);
+  EXPECT_EQ(at("in an hour"), kNow + 3'600'000);
+  EXPECT_EQ(at("tomorrow at 9"), at("2025-11-23T09:00"));
+  EXPECT_EQ(at("at 5"), at("2025-11-23T05:00"));
+  EXPECT_EQ(at("noon"), at("2025-11-22T12:00"));
+  EXPECT_EQ(at("tomorrow at noon"), at("2025-11-23T12:00"));
+  EXPECT_EQ(at("monday noon"), at("2025-11-24T12:00"));
+  EXPECT_EQ(at("midnight"), at("2025-11-23T00:00"));
+}
+
+TEST_F(TimeText, AsksBackWhereALengthOrAMonthMayBeMeant) {
+  EXPECT_EQ(parse_time("2h", kNow).error().message, "'2h' says how long, not when; write \"in 2h\"");
+  EXPECT_EQ(parse_interval("1M").error().message,
+            "'1M' could mean minutes or months; write 1m, or months in days");
+  EXPECT_FALSE(parse_duration("1h 5M"));
+  EXPECT_EQ(parse_duration("5MIN").value(), 300'000);
+  for (const char* text :
+       {"tomorrow midnight", "monday at midnight", "in a 2 weeks", "noon 5", "at", "at 24"}) {
+    EXPECT_FALSE(parse_time(text, kNow)) << text;
+  }
 }
 
 TEST_F(TimeText, EndsOfMonthsAndYearsAreDaysLikeOthers) {

@@ -1,13 +1,15 @@
 // A workflow of three steps, each a task that creates the next one: gather requirements, have somebody
 // confirm or revise them, generate the solution.
 //
-//     agenttask add GATHER_REQUIREMENTS --room plans --data '{"requirements":["fast","small"]}'
-//     agenttask list --tag workflow                # CONFIRM_REQUIREMENTS waits for an answer
-//     agenttask choose @last revise                # round and round …
-//     agenttask choose @last confirm               # … until somebody confirms
+//     agenttask add GATHER_REQUIREMENTS --room plans --tag workflow --on-interrupt rerun
+//               --data '{"requirements":["fast","small"]}'      (one line)
+//     agenttask list --awaiting                    # CONFIRM_REQUIREMENTS waits for an answer
+//     agenttask choose ID revise                   # round and round, each time a new task …
+//     agenttask choose ID confirm                  # … until somebody confirms
 //
-// A step's next task and its own end are one transaction on the device: a crash at any point neither loses
-// nor doubles a step.
+// A step's next task and its own end are one transaction on the device: a crash at any point doubles no step.
+// A step that a crash cut off has created nothing and done nothing elsewhere, so it may run again: each asks
+// for that with onInterrupt. Without it the workflow would end there as interrupted.
 #include <agenttask/worker.hpp>
 #include <string>
 
@@ -21,6 +23,7 @@ using agenttask::worker::Json;
 /// due.
 Json go_on_with(Context& context, const Json& task, Json next) {
   next["tags"] = {"workflow"};
+  next["options"]["onInterrupt"] = "rerun";
   for (const char* place : {"roomId", "worldId"})
     if (const std::string value = task.value(place, ""); !value.empty()) next[place] = value;
   next["metadata"]["previousStep"] = task.at("type");

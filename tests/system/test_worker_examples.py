@@ -98,8 +98,27 @@ def step(start, task, **options):
     worker.expect_call("deleteTask", task, id=task["id"])
     worker.ends_with({"result": {"next": created(request)["id"]}})
     assert request["roomId"] == "plans" and request["worldId"] == "world" and request["tags"] == ["workflow"]
+    assert request["options"] == {"onInterrupt": "rerun"}
     assert request["metadata"].pop("previousStep") == task["type"]
     return {**task_of(request["type"]), **request}
+
+
+def test_an_action_is_done_when_it_was_confirmed_and_left_otherwise(start, tmp_path):
+    files = [tmp_path / "document1.txt", tmp_path / "document2.txt"]
+    data = {"files": [str(file) for file in files]}
+    files[0].write_text("one")
+    for option in ("cancel", None):
+        worker = start("confirm-action").execute(task_of("CONFIRM_ACTION", data), **({"option": option} if option else {}))
+        worker.expect_call("createMessage", {"id": "m"}, content={"text": "Nothing was deleted."})
+        worker.ends_with({"result": {"chosen": option, "deleted": []}})
+        assert files[0].exists()
+    worker = start("confirm-action").execute(task_of("CONFIRM_ACTION", data), option="confirm")
+    worker.expect_call("createMessage", {"id": "m"}, content={"text": "Deleted 1 files."})
+    worker.ends_with({"result": {"chosen": "confirm", "deleted": [str(files[0])]}})
+    assert not files[0].exists() and worker.printed == [f"{files[1]} is gone already"]
+    files[0].mkdir()
+    worker = start("confirm-action").execute(task_of("CONFIRM_ACTION", data), option="confirm")
+    assert worker.hear()["error"]["code"] == "not-deleted"
 
 
 def test_the_workflow_goes_round_until_somebody_confirms(start):

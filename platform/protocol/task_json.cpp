@@ -22,6 +22,7 @@ constexpr std::size_t kDetailBytes = 4096;
 constexpr std::size_t kChosenByBytes = 512;
 // A result is `echo`'s data or a command's facts, in an object of its own.
 constexpr std::size_t kResultBytes = limits::kDataBytes + 64 * 1024;
+constexpr std::size_t kResultErrorBytes = 8 * 1024;
 
 /// Text that this program encoded before. Anything else would be a fault of ours, shown rather than hidden.
 json decode_own(const std::string& text) {
@@ -51,6 +52,26 @@ std::optional<ChoiceMade> read_choice_made(ObjectReader& outer, std::string_view
   return std::nullopt;
 }
 
+/// A result that is no object, or too large, gives way to a note: what else is said, that a run ended above
+/// all, counts more.
+std::string read_result(ObjectReader& reader) {
+  const auto* value = reader.member("result");
+  if (value == nullptr) return {};
+  std::string text = encode_json(*value);
+  if (value->is_object() && text.size() <= kResultBytes) return text;
+  json note = {{"note", value->is_object()
+                            ? "the result was left out: it had " + std::to_string(text.size()) +
+                                  " bytes, and at most " + std::to_string(kResultBytes) + " are kept"
+                            : "the result was left out: it was not a JSON object"}};
+  if (value->is_object()) {
+    const auto success = value->find("success");
+    if (success != value->end() && success->is_boolean()) note["success"] = *success;
+    const auto error = value->find("error");
+    if (error != value->end() && encode_json(*error).size() <= kResultErrorBytes) note["error"] = *error;
+  }
+  return encode_json(note);
+}
+
 TaskState read_state(ObjectReader& reader) {
   TaskState state;
   reader.require("status");
@@ -77,7 +98,7 @@ TaskState read_state(ObjectReader& reader) {
   state.choice_requested = read_choice_made(reader, "choiceRequested");
   state.cancel_requested_at = read_time(reader, "cancelRequestedAt");
   state.deleted_at = read_time(reader, "deletedAt");
-  state.result = fields::read_object_text(reader, "result", kResultBytes).value_or("");
+  state.result = read_result(reader);
   return state;
 }
 
@@ -188,7 +209,7 @@ Result<Run> run_from_json(const json& value) {
   run.end_time = read_time(reader, "endTime");
   run.occurrence = reader.integer("occurrence", 0, INT64_MAX).value_or(0);
   run.option = reader.text("option", limits::kChoiceNameBytes).value_or("");
-  run.result = fields::read_object_text(reader, "result", kResultBytes).value_or("");
+  run.result = read_result(reader);
   if (auto error = reader.finish()) return *error;
   return run;
 }

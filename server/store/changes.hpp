@@ -24,7 +24,4 @@ void end_interrupted(WriteStore& store, TaskRecord& record, std::string detail, 
 /// An operator's answer is no longer on its way: the device has said what holds.
 void settle_choice(TaskRecord& record);
 
-/// The runs of a task that has ended are over too.
-void close_runs(WriteStore& store, const std::string& task_id, UnixMilliseconds now);
-
 }  // namespace agenttask::server

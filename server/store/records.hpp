@@ -60,6 +60,7 @@ struct NodeRecord {
   std::string name;
   std::string version;   ///< of the agent
   std::string platform;  ///< linux-x86_64
+  std::string workers;   ///< JSON text of the WorkerSummary; empty: it has not said
   Labels labels;
   UnixMilliseconds enrolled_at = 0;
   std::optional<UnixMilliseconds> last_seen;  ///< flushed lazily; `Presence` knows better
@@ -107,9 +108,12 @@ struct TaskRecord {
   bool decided_alone = false;  ///< the server ended it without the device
   bool in_doubt = false;       ///< offered to a ledger that may be lost: ends unless the snapshot has it
   std::int64_t directive = 0;  ///< number of its task directive in this epoch; 0: none
-  std::int64_t choice_occurrence = 0;  ///< which question `choice_requested` answers; 0: the open one
-  std::int64_t choice_directive = 0;   ///< number of the choose directive that carries it; 0: not offered
-  std::int64_t trimmed_runs = 0;       ///< runs up to this number were removed, as there were many
+  /// Which question `choice_requested` answers: of which occurrence (0: an extra run, or a task that runs
+  /// once), and after how many runs. Empty: not known, as the device was not heard to ask.
+  std::optional<std::int64_t> choice_occurrence;
+  std::optional<std::int64_t> choice_runs;
+  std::int64_t choice_directive = 0;  ///< number of the choose directive that carries it; 0: not offered
+  std::int64_t trimmed_runs = 0;      ///< runs up to this number were removed, as there were many
 };
 
 /// What somebody posted to a room.
@@ -135,10 +139,17 @@ struct TombstoneRecord {
   UnixMilliseconds purged_at = 0;
 };
 
+/// How much is kept of the tasks that one device made, with their runs, results and output.
+struct DeviceBudget {
+  std::int64_t tasks = 100'000;
+  std::int64_t bytes = 4LL * 1024 * 1024 * 1024;
+};
+
 /// What is kept of a history however young it is.
 struct HistoryLimits {
   std::int64_t runs = 200;  ///< of a task
   MessageBudget messages;
+  DeviceBudget device;
 };
 
 enum class DirectiveKind : std::uint8_t {
@@ -164,9 +175,8 @@ struct DirectiveRecord {
   std::string node_id;
   DirectiveKind kind = DirectiveKind::task;
   std::string task_id;
-  /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence it is
-  /// for; run: how many runs were known when it was asked for, and whether that was before this epoch. Else
-  /// empty.
+  /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence and the
+  /// runs of the question it is for; run: how many runs were known when it was asked for. Else empty.
   std::string body;
   std::int64_t sequence = 0;
   std::string chain;
@@ -177,7 +187,7 @@ struct DeviceTotals {
   std::int64_t orphans = 0;
   std::int64_t orphan_bytes = 0;
   std::int64_t tasks = 0;       ///< made on the device
-  std::int64_t task_bytes = 0;  ///< of those, their output included
+  std::int64_t task_bytes = 0;  ///< of those, their runs, results and output included
 };
 
 /// A report about a task that the server does not know, kept as it came.
@@ -204,7 +214,10 @@ struct ClockRecord {
 };
 
 /// What a list of tasks shows: all that are set must fit. Deleted tasks are not listed.
+enum class Deleted : std::uint8_t { hidden, only, shown };
+
 struct TaskFilter {
+  Deleted deleted = Deleted::hidden;
   std::string node_id;
   std::string type;
   std::optional<TaskStatus> status;

@@ -15,12 +15,9 @@ namespace {
 // What one device can make the server keep; past it, reports are counted in the log only.
 constexpr std::int64_t kOrphans = 10'000;
 constexpr std::int64_t kOrphanBytes = 64LL * 1024 * 1024;
-constexpr std::int64_t kDeviceTasks = 100'000;
-constexpr std::int64_t kDeviceTaskBytes = 4LL * 1024 * 1024 * 1024;
 constexpr std::int64_t kRuns =
     1 + limits::kMaxAttempts + limits::kRerunsAfterInterrupt;  // of a task that runs once
 constexpr std::size_t kTrimmedAtOnce = 20;
-constexpr std::size_t kAllDirectives = 1'000'000'000;
 
 /// Applies the reports of one batch, one after another. What can't be applied is counted and passed: only a
 /// failure of the storage stops a stream.
@@ -56,12 +53,21 @@ class Applier {
 
   [[nodiscard]] std::int64_t line_bytes() const { return static_cast<std::int64_t>(line_->size()); }
 
-  /// Whether as much as this line may be kept of tasks that were made on the device.
-  bool has_room(const std::string& task_id) {
+  /// Whether as much as this line may be kept of tasks that were made on the device, `more_tasks` of them
+  /// new.
+  bool has_room(const std::string& task_id, std::int64_t more_tasks) {
     const DeviceTotals totals = store_.device_totals(node_.id);
-    if (totals.tasks < kDeviceTasks && totals.task_bytes + line_bytes() <= kDeviceTaskBytes) return true;
+    if (totals.tasks + more_tasks <= limits_.device.tasks &&
+        totals.task_bytes + line_bytes() <= limits_.device.bytes) {
+      return true;
+    }
     count(full_, full_example_, task_id);
     return false;
+  }
+
+  /// Whether what the line says of the task may be kept besides its state.
+  bool may_grow(const TaskRecord& record) {
+    return record.created_by != "device" || has_room(record.task.spec.id, 0);
   }
 
   /// The task, if it is one of this node; else the report is dealt with here.
@@ -104,6 +110,7 @@ class Applier {
   void adopt(TaskRecord& record, const TaskState& reported) {
     TaskState& state = record.task.state;
     imply_sent(state);
+    const bool was_running = state.status == TaskStatus::running;
     // The end that is taken back was the server's own word.
     if (has_ended(state.status) && !has_ended(reported.status)) store_.clear_result(record.task.spec.id);
     state.status = reported.status;
@@ -123,12 +130,21 @@ class Applier {
       state.end_time = reported.end_time.value_or(now_);
       state.cancel_requested_at.reset();
     }
-    // The question was answered, or is no longer the one that the operator saw.
-    const bool moved_on = record.task.spec.schedule.recurs() && state.occurrence > record.choice_occurrence;
-    if (has_ended(state.status) || state.chosen || moved_on) settle_choice(record);
+    // Whatever run has no end by now gets none: they are not to pile up as running.
+    if (was_running && state.status != TaskStatus::running)
+      store_.close_runs(record.task.spec.id, INT64_MAX, now_);
+    if (has_ended(state.status) || state.chosen || has_moved_on(record)) settle_choice(record);
     record.offered = true;
     record.decided_alone = false;
     record.in_doubt = false;
+  }
+
+  /// Whether the question is no longer the one that the operator saw.
+  static bool has_moved_on(const TaskRecord& record) {
+    const TaskState& state = record.task.state;
+    if (!state.choice_requested || !record.task.spec.schedule.recurs()) return false;
+    return state.occurrence != record.choice_occurrence.value_or(state.occurrence) ||
+           state.run_count > record.choice_runs.value_or(state.run_count);
   }
 
   void take(const StartedReport& report) {
@@ -136,21 +152,23 @@ class Applier {
     if (!record) return;
     TaskState& state = record->task.state;
     imply_sent(state);
-    if (!may_become(state.status, TaskStatus::running) || is_too_much(record->task, report.run) ||
+    if (!may_become(state.status, TaskStatus::running) || is_too_much(*record, report.run) ||
         store_.run(report.task_id, report.run)) {
       return ignore(report.task_id);
     }
-    store_.put_run({report.task_id,
-                    report.run,
-                    RunStatus::running,
-                    {},
-                    report.time,
-                    {},
-                    {},
-                    report.occurrence,
-                    report.option});
-    // An update in the meantime changes nothing about this run.
-    store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
+    if (may_grow(*record)) {
+      store_.put_run({report.task_id,
+                      report.run,
+                      RunStatus::running,
+                      {},
+                      report.time,
+                      {},
+                      {},
+                      report.occurrence,
+                      report.option});
+      // An update in the meantime changes nothing about this run.
+      store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
+    }
     // The cursor that says so may come later than the start: it was there by then at the latest.
     if (report.time >= state.add_time && report.time < state.sent_time.value_or(0))
       state.sent_time = report.time;
@@ -162,14 +180,21 @@ class Applier {
     state.run_count = std::max(state.run_count, report.run);
     state.occurrence = report.occurrence;
     save_state(store_, *record, now_);
-    // Housekeeping keeps runs within their number; it is not to be outrun.
-    if (state.run_count - record->trimmed_runs > 2 * limits_.runs)
-      (void)store_.trim_runs(report.task_id, limits_.runs, kTrimmedAtOnce);
+    trim(*record, 1);
   }
 
-  /// Of a task that recurs they are removed as they become many.
-  static bool is_too_much(const Task& task, std::int64_t run) {
-    return run > kRuns && !task.spec.schedule.recurs() && task.state.run_count <= kRuns;
+  /// Housekeeping keeps runs within their number; it is not to be outrun. `added`: by this report.
+  void trim(const TaskRecord& record, std::size_t added) {
+    if (record.task.state.run_count - record.trimmed_runs > 2 * limits_.runs)
+      (void)store_.trim_runs(record.task.spec.id, limits_.runs, kTrimmedAtOnce + added);
+  }
+
+  /// More than a task that runs once can have, or one of those that were removed. Of a task that recurs they
+  /// are removed as they become many.
+  static bool is_too_much(const TaskRecord& record, std::int64_t run) {
+    const Task& task = record.task;
+    return run <= record.trimmed_runs ||
+           (run > kRuns && !task.spec.schedule.recurs() && task.state.run_count <= kRuns);
   }
 
   void take(const OutputReport& report) {
@@ -185,10 +210,7 @@ class Applier {
         store_.output_bytes(report.task_id, report.run, report.chunk.stream) + size > most) {
       return ignore(report.task_id);
     }
-    if (record->created_by == "device") {
-      if (!has_room(report.task_id)) return;
-      store_.add_device_bytes(report.task_id, size);
-    }
+    if (!may_grow(*record)) return;
     store_.put_output(report.task_id, report.run, report.chunk);
     store_.touch("output:" + report.task_id);
   }
@@ -198,9 +220,10 @@ class Applier {
     if (!record) return;
     const TaskStatus to = report.state.status;
     TaskStatus from = record->task.state.status;
-    if (report.run &&
-        (report.run->task_id != report.task_id || is_too_much(record->task, report.run->number)))
+    if (report.run && (report.run->task_id != report.task_id || report.run->status == RunStatus::running ||
+                       is_too_much(*record, report.run->number))) {
       return ignore(report.task_id);
+    }
     if (has_ended(from)) {
       // The same end, unless the server decided alone and the device ran it: then there is more to know.
       if (from == to && !(record->decided_alone && report.run)) return confirm(*record);
@@ -218,14 +241,33 @@ class Applier {
                          (node_.forked && node_.snapshot && !report.run && has_ended(to)));
       if (!fits) return ignore(report.task_id);
     }
+    const bool has_place = may_grow(*record);
+    if (report.run && has_place) {
+      put_run(*report.run, record->task.spec);
+    } else if (report.run && store_.run(report.task_id, report.run->number)) {
+      Run run = *report.run;
+      run.result = left_out(run.status == RunStatus::complete);
+      store_.put_run(run);
+    }
     adopt(*record, report.state);
     if (report.run) {
-      put_run(*report.run, record->task.spec);
       if (report.state.result.empty()) record->task.state.result = report.run->result;
       record->task.state.run_count = std::max(record->task.state.run_count, report.run->number);
       record->task.state.start_time = report.run->start_time;
     }
+    if (!has_place && !record->task.state.result.empty()) {
+      record->task.state.result =
+          left_out(report.run ? report.run->status == RunStatus::complete : to == TaskStatus::complete);
+    }
     save_state(store_, *record, now_);
+    trim(*record, 1);
+  }
+
+  /// Stands for a result for which there is no room.
+  static std::string left_out(bool success) {
+    return encode_json(
+        {{"success", success},
+         {"note", "the result was left out: this device has made the server keep as much as it may"}});
   }
 
   /// Of a run whose start it did not hear, the server does not know under which limit it began.
@@ -294,7 +336,7 @@ class Applier {
     spec.metadata = reported.metadata;
     spec.options = reported.options;
     spec.schedule = reported.schedule;
-    if (spec == record.task.spec) return;
+    if (spec == record.task.spec || !may_grow(record)) return;
     record.task.spec = std::move(spec);
     store_.update_task_spec(record.task.spec);
   }
@@ -315,9 +357,8 @@ class Applier {
     adopt(*record, reported);
     if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
     adopt_spec(*record, report.task.spec);
-    put_runs(record->task, report.runs);
-    if (has_ended(reported.status)) close_runs(store_, id, now_);
     save_state(store_, *record, now_);
+    if (may_grow(*record)) put_runs(*record, report.runs);
   }
 
   /// A later ledger than this one has started it, or seen its end: it must not run again.
@@ -353,7 +394,7 @@ class Applier {
     TaskRecord record;
     record.task = report.task;
     const std::string& id = record.task.spec.id;
-    if (store_.tombstone(id) || !has_room(id)) return;
+    if (store_.tombstone(id) || !has_room(id, 1)) return;
     record.task.spec.node_id = node_.id;
     TaskState& state = record.task.state;
     imply_sent(state);
@@ -364,19 +405,32 @@ class Applier {
     record.created_by = "device";
     record.offered = true;
     record.sequence = store_.insert_task(record);
-    store_.add_device_bytes(id, line_bytes());
-    put_runs(record.task, report.runs);
+    // Its runs count by themselves.
+    std::int64_t bytes = line_bytes();
+    for (const auto& run : report.runs) bytes -= static_cast<std::int64_t>(run.result.size());
+    store_.add_device_bytes(id, std::max<std::int64_t>(bytes, 0));
+    put_runs(record, report.runs);
     touch_task(store_, id);
   }
 
-  void put_runs(const Task& task, const std::vector<Run>& runs) {
+  void put_runs(const TaskRecord& record, const std::vector<Run>& runs) {
+    const Task& task = record.task;
     const auto keep = static_cast<std::size_t>(limits_.runs);
     for (std::size_t i = runs.size() > keep ? runs.size() - keep : 0; i < runs.size(); ++i) {
-      if (runs[i].task_id == task.spec.id && !is_too_much(task, runs[i].number)) put_run(runs[i], task.spec);
+      const Run& run = runs[i];
+      if (run.task_id == task.spec.id && run.number <= task.state.run_count &&
+          !is_too_much(record, run.number)) {
+        put_run(run, task.spec);
+      }
     }
+    // Only the last can still run.
+    store_.close_runs(task.spec.id,
+                      task.state.status == TaskStatus::running ? task.state.run_count : INT64_MAX, now_);
+    trim(record, keep);
   }
 
   void take(const SnapshotEndReport&) {
+    if (!node_.snapshot) return;
     node_.snapshot = false;
     node_.ledger_lost = false;
     for (const auto& id : store_.tasks_in_doubt(node_.id)) {
@@ -386,7 +440,6 @@ class Applier {
                       "the device's ledger no longer has this task; whether it ran there is not known", now_);
     }
     settle_lost_answers();
-    drop_runs_that_were_done();
     store_.touch("node:" + node_.id);
   }
 
@@ -402,38 +455,8 @@ class Applier {
     }
   }
 
-  /// Runs that were asked for before the epoch began, where the device has run the task since: one more might
-  /// be one too many.
-  void drop_runs_that_were_done() {
-    for (const auto& directive : store_.queued_directives(node_.id, kAllDirectives)) {
-      if (directive.kind != DirectiveKind::run) continue;
-      const auto body = parse_json(directive.body);
-      if (body && body->is_object() && !body->contains("again")) continue;
-      auto record = store_.task(directive.task_id, WithData::no);
-      const bool is_due = record && body && body->is_object() && !has_ended(record->task.state.status) &&
-                          record->task.state.run_count <= body->value("runs", std::int64_t{0});
-      if (is_due) continue;
-      store_.remove_directive(directive.position);
-      if (!record || has_ended(record->task.state.status)) continue;
-      record->task.state.detail =
-          "a run was asked for, and the device has run it since the server lost touch with it: ask again if "
-          "one "
-          "more is wanted";
-      save_state(store_, *record, now_);
-    }
-  }
-
   [[nodiscard]] bool is_on_its_way(DirectiveKind kind, const std::string& task_id) const {
     return !store_.waiting_directives(node_.id, kind, task_id).empty();
-  }
-
-  /// The task of a choose directive that the device could not read.
-  std::optional<std::string> task_of_choice(std::int64_t directive) {
-    for (const auto& id : store_.tasks_with_choice_requested(node_.id)) {
-      const auto record = store_.task(id, WithData::no);
-      if (record && record->choice_directive != 0 && record->choice_directive == directive) return id;
-    }
-    return std::nullopt;
   }
 
   void take(const RefusedReport& report) {
@@ -441,7 +464,7 @@ class Applier {
     // What the device could not read, it knows by its number only.
     auto task_id =
         report.task_id.empty() ? store_.task_of_directive(node_.id, report.directive) : report.task_id;
-    if (!task_id) task_id = task_of_choice(report.directive);
+    if (!task_id) task_id = store_.task_of_choice(node_.id, report.directive);
     if (!task_id) return;
     auto record = store_.task(*task_id, WithData::no);
     if (!record || record->task.spec.node_id != node_.id || has_ended(record->task.state.status)) return;

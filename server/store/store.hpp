@@ -83,6 +83,9 @@ class ReadStore {
   /// The task whose directive has this number in the node's epoch.
   [[nodiscard]] virtual std::optional<std::string> task_of_directive(std::string_view node_id,
                                                                      std::int64_t directive) const = 0;
+  /// The task about which the choose directive has this number, and whose question is still open.
+  [[nodiscard]] virtual std::optional<std::string> task_of_choice(std::string_view node_id,
+                                                                  std::int64_t directive) const = 0;
   /// Never offered, not ended, and expired at `now`.
   [[nodiscard]] virtual std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                                std::size_t limit) const = 0;
@@ -176,7 +179,7 @@ class WriteStore : public virtual ReadStore {
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
-  /// The choose directive about the task has its number.
+  /// The choose directive about the task has its number, unless its question is over.
   virtual void mark_choice_offered(std::string_view task_id, std::int64_t directive) = 0;
   /// From now on the device decides about all tasks of the node; their directives have no numbers yet.
   virtual void mark_all_offered(std::string_view node_id) = 0;
@@ -185,7 +188,7 @@ class WriteStore : public virtual ReadStore {
   /// All tasks of the node that the device acknowledged and that have not ended; with `also_offered` those
   /// that it may have got, too.
   virtual void mark_in_doubt(std::string_view node_id, bool also_offered) = 0;
-  /// To what a task that was made on the device takes.
+  /// To what a task that was made on the device takes; its runs, results and output count by themselves.
   virtual void add_device_bytes(std::string_view task_id, std::int64_t bytes) = 0;
   /// The task with its tags, runs and output.
   virtual void remove_task(std::string_view id) = 0;
@@ -196,6 +199,9 @@ class WriteStore : public virtual ReadStore {
   virtual void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) = 0;
   /// Of a run that is there. One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
+
+  /// Runs below `before` that nobody ended are over: `failed`, `interrupted`.
+  virtual void close_runs(std::string_view task_id, std::int64_t before, UnixMilliseconds now) = 0;
 
   /// Removes all but the newest `keep` runs, with their output; never one that runs. At most `limit` of them
   /// at once: false when there are more.

@@ -19,13 +19,20 @@ namespace {
 constexpr std::size_t kAnswerBytes = 2 * 1024 * 1024;
 constexpr std::size_t kAll = 1'000'000'000;
 
+/// An agent says it at each start; one that has changed and does not is too old to.
+std::string workers_of(const NodeRecord& node, const PollRequest& request) {
+  if (request.workers) return encode(*request.workers);
+  return node.version == request.version ? node.workers : std::string();
+}
+
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {
-  return node.version != request.version || node.platform != request.platform ||
+  return node.workers != workers_of(node, request) || node.version != request.version || node.platform != request.platform ||
          node.hold_reported != request.hold ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
 }
 
 void store_facts(NodeRecord& node, const PollRequest& request) {
+  node.workers = workers_of(node, request);
   node.version = request.version;
   node.platform = request.platform;
   node.hold_reported = request.hold;
@@ -102,8 +109,6 @@ void offer(WriteStore& store, NodeRecord& node, PollAnswer& answer) {
   const auto outstanding = static_cast<std::size_t>(node.offered.sequence - answer.after->sequence);
   if (outstanding >= limits::kDirectivesInPoll || answer.lines.size() < outstanding) return;
   for (auto& directive : store.queued_directives(node.id, limits::kDirectivesInPoll - outstanding)) {
-    // Only the snapshot tells whether it was done in a time that is lost.
-    if (directive.kind == DirectiveKind::run && node.snapshot) continue;
     directive.sequence = node.offered.sequence + 1;
     std::string line = directive_line(store, directive);
     bytes += line.size() + 1;
@@ -133,13 +138,10 @@ std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const N
   return requests;
 }
 
-/// The same in a new epoch: a run that was asked for waits for the snapshot.
-std::string asked_again(const DirectiveRecord& request) {
-  if (request.kind != DirectiveKind::run) return request.body;
-  auto body = parse_json(request.body);
-  if (!body || !body->is_object()) return request.body;
-  (*body)["again"] = true;
-  return encode_json(*body);
+std::optional<std::int64_t> number_in(const nlohmann::json& body, const char* name) {
+  const auto found = body.find(name);
+  if (found == body.end() || !found->is_number_integer()) return std::nullopt;
+  return found->get<std::int64_t>();
 }
 
 ChooseDirective choose_directive(const DirectiveRecord& directive) {
@@ -149,8 +151,14 @@ ChooseDirective choose_directive(const DirectiveRecord& directive) {
   if (auto made = choice_made_from_json(body->value("choice", nlohmann::json::object()))) {
     message.made = std::move(*made);
   }
-  if (body->contains("occurrence")) message.occurrence = body->value("occurrence", std::int64_t{0});
+  message.occurrence = number_in(*body, "occurrence");
+  message.runs = number_in(*body, "runs");
   return message;
+}
+
+RunDirective run_directive(const DirectiveRecord& directive) {
+  const auto body = parse_json(directive.body);
+  return {directive.task_id, body && body->is_object() ? number_in(*body, "runs") : std::nullopt};
 }
 
 /// An agent whose start does not follow the last one. Empty: it is taken nevertheless.
@@ -213,7 +221,7 @@ std::string directive_line(const ReadStore& store, const DirectiveRecord& direct
       message.body = ResumeDirective{directive.task_id};
       break;
     case DirectiveKind::run:
-      message.body = RunDirective{directive.task_id};
+      message.body = run_directive(directive);
       break;
     case DirectiveKind::settings: {
       SettingsDirective settings;
@@ -318,7 +326,7 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt d
   for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
     append(has_ended(status) ? DirectiveKind::cancel : DirectiveKind::task, task_id, {});
   }
-  for (const auto& request : requests) append(request.kind, request.task_id, asked_again(request));
+  for (const auto& request : requests) append(request.kind, request.task_id, request.body);
   store.update_node(node);
   store.touch("node:" + node.id);
 }

@@ -53,8 +53,8 @@ enum class Doubt : std::uint8_t {
 
 /// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended and is
 /// not in doubt is queued again, a cancel for what the server cancelled alone, and requests that the device
-/// did not acknowledge. A run that was asked for waits for the snapshot: the device may have done it. From
-/// now on the device's truth stands. Stores the node.
+/// did not acknowledge: the device sees from the runs that they name whether it did them already. From now on
+/// the device's truth stands. Stores the node.
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
 
 }  // namespace agenttask::server

@@ -58,18 +58,8 @@ void end_alone(WriteStore& store, TaskRecord& record, TaskStatus status, std::st
 
 void end_interrupted(WriteStore& store, TaskRecord& record, std::string detail, UnixMilliseconds now) {
   record.task.state.cancel_requested_at.reset();
-  close_runs(store, record.task.spec.id, now);
+  store.close_runs(record.task.spec.id, INT64_MAX, now);
   end_alone(store, record, TaskStatus::failed, reason::kInterrupted, std::move(detail), now);
-}
-
-void close_runs(WriteStore& store, const std::string& task_id, UnixMilliseconds now) {
-  for (auto& run : store.runs(task_id)) {
-    if (run.status != RunStatus::running) continue;
-    run.status = RunStatus::failed;
-    run.reason = reason::kInterrupted;
-    run.end_time = std::max(now, run.start_time);
-    store.put_run(run);
-  }
 }
 
 void touch_task(WriteStore& store, const std::string& task_id) {
@@ -140,7 +130,9 @@ Result<TaskOutcome> update_task(WriteStore& store, TaskRecord record, const Task
 
 void settle_choice(TaskRecord& record) {
   record.task.state.choice_requested.reset();
-  record.choice_occurrence = record.choice_directive = 0;
+  record.choice_occurrence.reset();
+  record.choice_runs.reset();
+  record.choice_directive = 0;
 }
 
 std::optional<ChoiceMade> winner_of(const TaskRecord& record) {
@@ -151,7 +143,7 @@ std::optional<ChoiceMade> winner_of(const TaskRecord& record) {
 ChoiceAnswer examine_choice(const TaskRecord& record, std::string_view option, UnixMilliseconds now) {
   const TaskSpec& spec = record.task.spec;
   const TaskState& state = record.task.state;
-  if (has_ended(state.status)) return ChoiceAnswer::ended;
+  if (has_ended(state.status)) return state.chosen ? ChoiceAnswer::taken : ChoiceAnswer::ended;
   if (spec.choices.empty()) return ChoiceAnswer::no_choices;
   if (spec.find_choice(option) == nullptr) return ChoiceAnswer::not_offered;
   if (winner_of(record)) return ChoiceAnswer::taken;
@@ -165,16 +157,19 @@ ChoiceAnswer examine_choice(const TaskRecord& record, std::string_view option, U
 
 TaskOutcome choose_task(WriteStore& store, TaskRecord record, std::string option, std::string by,
                         UnixMilliseconds now) {
+  const TaskSpec& spec = record.task.spec;
   TaskState& state = record.task.state;
+  // One that waits here was for a question that is over.
+  for (const auto& stale : store.waiting_directives(spec.node_id, DirectiveKind::choose, spec.id))
+    if (stale.sequence == 0) store.remove_directive(stale.position);
   state.choice_requested = ChoiceMade{std::move(option), std::move(by), now};
-  // A task that the device does not have yet asks its first question.
-  record.choice_occurrence = !record.task.spec.schedule.recurs()   ? 0
-                             : state.status == TaskStatus::pending ? 1
-                                                                   : state.occurrence;
+  record.choice_occurrence.reset();
+  if (state.status == TaskStatus::awaiting_choice) record.choice_occurrence = state.occurrence;
+  record.choice_runs = state.run_count;
   record.choice_directive = 0;
-  ask(store, record, DirectiveKind::choose,
-      encode_json({{"choice", choice_made_to_json(*state.choice_requested)},
-                   {"occurrence", record.choice_occurrence}}));
+  nlohmann::json body = {{"choice", choice_made_to_json(*state.choice_requested)}, {"runs", state.run_count}};
+  if (record.choice_occurrence) body["occurrence"] = *record.choice_occurrence;
+  ask(store, record, DirectiveKind::choose, encode_json(body));
   save_state(store, record, now);
   return {TaskAnswer::asked, std::move(record)};
 }

@@ -36,7 +36,7 @@ class Key {
     byte(static_cast<int>(messages.size()));
     for (const Message& one : messages) {
       byte(static_cast<int>(one.kind) | one.task << 3 | static_cast<int>(one.state) << 5);
-      byte(static_cast<int>(one.chosen) | one.runs << 2 | (one.again ? 1 << 6 : 0));
+      byte(static_cast<int>(one.chosen) | one.runs << 2);
     }
   }
   void put(const Server& server) {
@@ -50,7 +50,7 @@ class Key {
     byte(server.snapshot);
     for (std::size_t task = 0; task < kMostTasks; ++task)
       byte(static_cast<int>(server.chosen[task]) | (server.choice_asked[task] ? 4 : 0) |
-           server.runs[task] << 3);
+           server.runs[task] << 3 | server.refused_runs[task] << 5);
   }
   void put(const Device& device) {
     byte(device.epoch);
@@ -145,8 +145,7 @@ void Explorer::request_steps(const World& world, Steps& out) {
     if (open && world.runs < bounds_.runs) {
       World next = world;
       ++next.runs;
-      ++next.runs_asked[task];
-      protocol_.run(next.server, task);
+      if (protocol_.run(next.server, task)) ++next.runs_asked[task];
       out.emplace_back(name("run now", task), std::move(next));
     }
     if (world.user_choices < bounds_.user_choices && world.device.tasks[task] == Held::waiting &&
@@ -342,7 +341,8 @@ std::string Explorer::wrong_request(const World& world, std::size_t task) const 
     return name("ran in the end more often than somebody asked: task", task);
   if (world.restores > 0 || has_ended(device.tasks[task])) return {};
   // Nothing was put back, so nothing that was asked for may be lost.
-  if (device.tasks[task] == Held::waiting && device.runs[task] != world.runs_asked[task])
+  if (device.tasks[task] == Held::waiting &&
+      device.runs[task] + server.refused_runs[task] != world.runs_asked[task])
     return name("a run that was asked for is lost: task", task);
   if (world.choices > 0 && bounds_.tasks == 1 && device.chosen[task] == Chosen::nobody)
     return name("an answer is lost: task", task);

@@ -37,11 +37,9 @@ bool agree(Shown shown, Held held) {
 Position Protocol::advance(Position position, const Message& message) {
   ++position.sequence;
   if (!parts_.chain) return position;
-  // How many runs the server knew of does not go over the wire.
-  const int runs = message.kind == Message::Kind::run ? 0 : message.runs;
   const auto content = static_cast<std::uint16_t>(static_cast<int>(message.kind) | message.task << 3 |
                                                   static_cast<int>(message.state) << 5 |
-                                                  static_cast<int>(message.chosen) << 8 | runs << 10);
+                                                  static_cast<int>(message.chosen) << 8 | message.runs << 10);
   const auto next = static_cast<std::uint16_t>(chains_.size() + 1);
   position.chain = chains_.try_emplace({position.chain, content}, next).first->second;
   return position;
@@ -87,8 +85,10 @@ void Protocol::choose(Server& server, std::uint8_t task) {
   queue(server, {.kind = Message::Kind::choose, .task = task});
 }
 
-void Protocol::run(Server& server, std::uint8_t task) {
+bool Protocol::run(Server& server, std::uint8_t task) {
+  if (is_waiting(server, Message::Kind::run, task)) return false;
   queue(server, {.kind = Message::Kind::run, .task = task, .runs = server.runs[task]});
+  return true;
 }
 
 // ---- the server's transactions
@@ -102,17 +102,12 @@ void Protocol::queue(Server& server, Message message) {
 }
 
 void Protocol::offer(Server& server) {
-  std::vector<Message> held;
   for (const Message& one : server.queued) {
-    if (one.kind == Message::Kind::run && server.snapshot && parts_.runs_wait_for_snapshot) {
-      held.push_back(one);
-      continue;
-    }
     server.offered.push_back(one);
     Shown& shown = server.tasks[one.task];
     if (one.kind == Message::Kind::task && shown == Shown::queued) shown = Shown::offered;
   }
-  server.queued = std::move(held);
+  server.queued.clear();
 }
 
 void Protocol::open_epoch(Server& server, std::uint8_t above) {
@@ -138,9 +133,8 @@ void Protocol::open_epoch(Server& server, std::uint8_t above) {
       queue(server, {.kind = Message::Kind::cancel, .task = task});
     }
   }
-  for (Message& one : requests) {
+  for (const Message& one : requests) {
     if (has_ended(server.tasks[one.task])) continue;
-    one.again = one.kind == Message::Kind::run;
     if (one.kind == Message::Kind::run || one.kind == Message::Kind::choose) queue(server, one);
   }
 }
@@ -212,7 +206,8 @@ Answer Protocol::take_batch(Server& server, const Batch& batch) {
 void Protocol::take_report(Server& server, const Message& report) {
   if (report.kind == Message::Kind::snapshot_end) return end_snapshot(server);
   if (report.kind == Message::Kind::refused) {
-    server.choice_asked[report.task] = false;
+    if (report.runs == 0) server.choice_asked[report.task] = false;
+    server.refused_runs[report.task] += report.runs;
     return;
   }
   Shown& shown = server.tasks[report.task];
@@ -231,12 +226,10 @@ bool Protocol::is_waiting(const Server& server, Message::Kind kind, std::uint8_t
 }
 
 void Protocol::end_snapshot(Server& server) {
+  if (!server.snapshot) return;
   server.snapshot = false;
   for (std::uint8_t task = 0; task < kMostTasks; ++task)
     if (!is_waiting(server, Message::Kind::choose, task)) server.choice_asked[task] = false;
-  std::erase_if(server.queued, [&](const Message& one) {
-    return one.again && (has_ended(server.tasks[one.task]) || server.runs[one.task] > one.runs);
-  });
 }
 
 // ---- the device's transactions
@@ -265,7 +258,11 @@ void Protocol::take_directive(Device& device, const Message& directive) {
       device.outbox.push_back({.kind = Message::Kind::refused, .task = directive.task});
     }
   } else if (directive.kind == Message::Kind::run) {
-    if (held != Held::waiting) return;
+    const bool has_run = device.runs[directive.task] > directive.runs && parts_.runs_name_what_was_known;
+    if (held != Held::waiting || has_run) {
+      device.outbox.push_back({.kind = Message::Kind::refused, .task = directive.task, .runs = 1});
+      return;
+    }
     ++device.runs[directive.task];
     report(device, directive.task, held);
   } else if (held == Held::unknown) {

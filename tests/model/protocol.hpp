@@ -18,20 +18,20 @@ constexpr std::size_t kMostTasks = 3;
 
 /// One part of the protocol each; switched off to see that the model notices.
 struct Parts {
-  bool offered_before_sent = true;      ///< the server leaves alone what it numbered
-  bool numbered_when_offered = true;    ///< not already when it was queued
-  bool chain = true;                    ///< a cursor is more than a number
-  bool reports_cursor_in_poll = true;   ///< the server learns what it once acknowledged
-  bool reports_follow_a_cursor = true;  ///< a batch says after which report it begins, and a gap is no batch
-  bool cursor_with_message = true;      ///< the device commits both in one transaction
-  bool start_before_work = true;        ///< the start is on disk before the work begins
-  bool queued_again = true;             ///< a new epoch offers again what has not ended
-  bool cancelled_again = true;          ///< and repeats the cancels that the server decided alone
-  bool asked_again = true;              ///< and the cancels that it asked for without an answer
-  bool snapshot = true;                 ///< a device in a new epoch reports all that it holds
-  bool device_is_right = true;          ///< what a snapshot says stands, also about what ended
-  bool first_answer_counts = true;      ///< the device takes one answer to a question
-  bool runs_wait_for_snapshot = true;   ///< a run that was asked for is offered again only if it was not done
+  bool offered_before_sent = true;       ///< the server leaves alone what it numbered
+  bool numbered_when_offered = true;     ///< not already when it was queued
+  bool chain = true;                     ///< a cursor is more than a number
+  bool reports_cursor_in_poll = true;    ///< the server learns what it once acknowledged
+  bool reports_follow_a_cursor = true;   ///< a batch says after which report it begins, and a gap is no batch
+  bool cursor_with_message = true;       ///< the device commits both in one transaction
+  bool start_before_work = true;         ///< the start is on disk before the work begins
+  bool queued_again = true;              ///< a new epoch offers again what has not ended
+  bool cancelled_again = true;           ///< and repeats the cancels that the server decided alone
+  bool asked_again = true;               ///< and the cancels that it asked for without an answer
+  bool snapshot = true;                  ///< a device in a new epoch reports all that it holds
+  bool device_is_right = true;           ///< what a snapshot says stands, also about what ended
+  bool first_answer_counts = true;       ///< the device takes one answer to a question
+  bool runs_name_what_was_known = true;  ///< the device refuses a run where it has run since it was asked for
 };
 
 enum class Shown : std::uint8_t {  ///< what the server says about a task
@@ -73,7 +73,7 @@ struct Message {
     snapshot,      // reports
     choose,        // a directive: the operator's answer
     run,           // a directive: once more
-    refused,       // a report: the answer came too late
+    refused,       // a report: the answer came too late, or the run (then with `runs`)
     snapshot_end,  // a report
     hole = state,  // a directive that was taken back although it had its number
   };
@@ -82,7 +82,6 @@ struct Message {
   Held state = Held::unknown;
   Chosen chosen = Chosen::nobody;
   std::uint8_t runs = 0;  ///< reports: extra runs so far; a run: how many were known when it was asked for
-  bool again = false;     ///< a run: asked for before this epoch began
   bool operator==(const Message&) const = default;
 };
 
@@ -98,6 +97,7 @@ struct Server {
   std::array<Chosen, kMostTasks> chosen{};
   std::array<bool, kMostTasks> choice_asked{};
   std::array<std::uint8_t, kMostTasks> runs{};  ///< extra ones
+  std::array<std::uint8_t, kMostTasks> refused_runs{};
   bool operator==(const Server&) const = default;
 };
 
@@ -156,7 +156,8 @@ class Protocol {
   void enqueue(Server& server, std::uint8_t task);
   void cancel(Server& server, std::uint8_t task);
   void choose(Server& server, std::uint8_t task);
-  void run(Server& server, std::uint8_t task);
+  /// False: one that was asked for is still on its way.
+  bool run(Server& server, std::uint8_t task);
 
   // the server
   Answer take_poll(Server& server, const Poll& poll);

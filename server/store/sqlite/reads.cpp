@@ -146,11 +146,11 @@ std::optional<std::string> SqliteReads::directive_chain(std::string_view node_id
 
 std::vector<DirectiveRecord> SqliteReads::waiting_directives(std::string_view node_id, DirectiveKind kind,
                                                              std::string_view task_id) const {
-  return all(database_,
-             database_.query(
-                 select(kDirectiveColumns,
-                        "directives WHERE node_id = ?1 AND kind = ?2 AND task_id = ?3 ORDER BY position"),
-                 {node_id, to_string(kind), task_id}),
+  // By what few directives have in common: the task, or, of the node's own, the node.
+  const std::string_view from =
+      task_id.empty() ? "directives WHERE node_id = ?1 AND kind = ?2 AND +task_id = ?3 ORDER BY position"
+                      : "directives WHERE +node_id = ?1 AND kind = ?2 AND task_id = ?3 ORDER BY position";
+  return all(database_, database_.query(select(kDirectiveColumns, from), {node_id, to_string(kind), task_id}),
              read_directive);
 }
 

@@ -38,6 +38,8 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<std::string> open_tasks(std::string_view node_id) const override;
   [[nodiscard]] std::optional<std::string> task_of_directive(std::string_view node_id,
                                                              std::int64_t directive) const override;
+  [[nodiscard]] std::optional<std::string> task_of_choice(std::string_view node_id,
+                                                          std::int64_t directive) const override;
   [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> next_expiry() const override;

@@ -120,6 +120,7 @@ NodeRecord read_node(Database& database, const Statement& row) {
   record.released = row.integer(24) != 0;
   record.ledger_lost = row.integer(25) != 0;
   record.progressed_at = row.integer(26);
+  record.workers = row.text(27);
   return record;
 }
 
@@ -157,9 +158,10 @@ TaskRecord read_task(Database& database, const Statement& row) {
   state.occurrence = row.integer(23);
   state.chosen = read_choice(database, row.text(24));
   state.choice_requested = read_choice(database, row.text(25));
-  record.choice_occurrence = row.integer(26);
+  if (row.integer(26) >= 0) record.choice_occurrence = row.integer(26);
   record.choice_directive = row.integer(27);
   record.trimmed_runs = row.integer(28);
+  record.choice_runs = row.optional_integer(29);
   return record;
 }
 

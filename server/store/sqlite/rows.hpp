@@ -22,13 +22,13 @@ constexpr std::string_view kNodeColumns =
     "revoked_at, incarnation, quarantined_at, quarantine_reason, epoch, forked, snapshot, offered_sequence, "
     "offered_chain, "
     "acknowledged_sequence, acknowledged_chain, report_sequence, report_chain, released, ledger_lost, "
-    "progressed_at";
+    "progressed_at, workers";
 constexpr std::string_view kTaskColumns =
     "sequence, id, spec, status, reason, detail, paused, add_time, sent_time, start_time, end_time, "
     "updated_at, next_run_at, "
     "run_count, missed_count, cancel_requested_at, deleted_at, digest, created_by, offered, decided_alone, "
     "directive, in_doubt, occurrence, chosen, choice_requested, choice_occurrence, choice_directive, "
-    "trimmed_runs";
+    "trimmed_runs, choice_runs";
 constexpr std::string_view kRunColumns =
     "task_id, number, status, reason, start_time, end_time, result, occurrence, option";
 constexpr std::string_view kMessageColumns =

@@ -184,7 +184,47 @@ CREATE TRIGGER message_forgotten AFTER DELETE ON messages BEGIN
 END;
 )sql";
 
-constexpr std::array<std::string_view, 5> kMigrations{kFirst, kLineage, kWallClock, kBounds, kTaskModel};
+// Which question an answer is for (choice_occurrence -1: not known), and the rest of what a device can make
+// the server keep: of its own tasks the specs, the results, and 256 bytes for each run.
+constexpr std::string_view kQuestions = R"sql(
+ALTER TABLE tasks ADD COLUMN choice_runs INTEGER;
+CREATE INDEX tasks_by_choice ON tasks(node_id, choice_directive) WHERE choice_directive <> 0;
+CREATE INDEX runs_open ON runs(task_id, number) WHERE status = 'running';
+
+UPDATE tasks SET device_bytes = device_bytes + (SELECT coalesce(sum(256 + length(CAST(result AS BLOB))), 0) FROM runs
+    WHERE runs.task_id = tasks.id) WHERE created_by = 'device';
+CREATE TRIGGER device_task_changed AFTER UPDATE OF spec ON tasks WHEN NEW.created_by = 'device' BEGIN
+  UPDATE tasks SET device_bytes = max(0, device_bytes + length(CAST(NEW.spec AS BLOB)) - length(CAST(OLD.spec AS BLOB)))
+    WHERE sequence = NEW.sequence;
+END;
+CREATE TRIGGER device_result_counted AFTER UPDATE OF result ON task_payloads BEGIN
+  UPDATE tasks SET device_bytes = max(0, device_bytes + length(CAST(NEW.result AS BLOB)) - length(CAST(OLD.result AS BLOB)))
+    WHERE sequence = NEW.sequence AND created_by = 'device';
+END;
+CREATE TRIGGER device_run_counted AFTER INSERT ON runs BEGIN
+  UPDATE tasks SET device_bytes = device_bytes + 256 + length(CAST(NEW.result AS BLOB))
+    WHERE id = NEW.task_id AND created_by = 'device';
+END;
+CREATE TRIGGER device_run_grown AFTER UPDATE OF result, stdout_bytes, stderr_bytes ON runs BEGIN
+  UPDATE tasks SET device_bytes = max(0, device_bytes + length(CAST(NEW.result AS BLOB)) - length(CAST(OLD.result AS BLOB))
+      + NEW.stdout_bytes - OLD.stdout_bytes + NEW.stderr_bytes - OLD.stderr_bytes)
+    WHERE id = NEW.task_id AND created_by = 'device';
+END;
+CREATE TRIGGER device_run_forgotten AFTER DELETE ON runs BEGIN
+  UPDATE tasks SET device_bytes =
+      max(0, device_bytes - 256 - length(CAST(OLD.result AS BLOB)) - OLD.stdout_bytes - OLD.stderr_bytes)
+    WHERE id = OLD.task_id AND created_by = 'device';
+END;
+)sql";
+
+// What devices can do, as JSON text, and lists of deleted tasks.
+constexpr std::string_view kWorkers = R"sql(
+ALTER TABLE nodes ADD COLUMN workers TEXT NOT NULL DEFAULT '';
+CREATE INDEX tasks_deleted ON tasks(sequence) WHERE deleted_at IS NOT NULL;
+)sql";
+
+constexpr std::array<std::string_view, 7> kMigrations{kFirst,     kLineage,   kWallClock, kBounds,
+                                                      kTaskModel, kQuestions, kWorkers};
 
 }  // namespace
 

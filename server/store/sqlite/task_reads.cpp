@@ -24,8 +24,10 @@ std::vector<std::string> ids(Statement row) {
 std::string list_query(const TaskFilter& filter) {
   std::string sql =
       "SELECT " + std::string(kTaskColumns) +
-      " FROM tasks WHERE sequence < ?1 AND deleted_at IS NULL AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
+      " FROM tasks WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
       "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7";
+  if (filter.deleted == Deleted::hidden) sql += " AND deleted_at IS NULL";
+  if (filter.deleted == Deleted::only) sql += " AND deleted_at IS NOT NULL";
   if (!filter.node_id.empty()) sql += " AND node_id = ?2";
   if (!filter.type.empty()) sql += " AND type = ?3";
   if (filter.status) sql += " AND status = ?4";
@@ -231,6 +233,15 @@ std::optional<std::string> SqliteReads::task_of_directive(std::string_view node_
                                                           std::int64_t directive) const {
   auto row = database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND directive = ?2 AND directive <> 0",
                              {node_id, directive});
+  if (!row.step()) return std::nullopt;
+  return row.text(0);
+}
+
+std::optional<std::string> SqliteReads::task_of_choice(std::string_view node_id,
+                                                       std::int64_t directive) const {
+  auto row = database_.query(
+      "SELECT id FROM tasks WHERE node_id = ?1 AND choice_directive = ?2 AND choice_directive <> 0",
+      {node_id, directive});
   if (!row.step()) return std::nullopt;
   return row.text(0);
 }

@@ -44,7 +44,7 @@ std::int64_t SqliteWrites::insert_task(const TaskRecord& record) {
        state.occurrence,
        choice_text(state.chosen),
        choice_text(state.choice_requested),
-       record.choice_occurrence});
+       record.choice_occurrence.value_or(-1)});
   const std::int64_t sequence = database_.last_insert_id();
   database_.execute("INSERT INTO task_payloads(sequence, data, result) VALUES(?1, ?2, ?3)",
                     {sequence, spec.data, state.result});
@@ -65,7 +65,8 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
       "end_time = ?8, updated_at = ?9, next_run_at = ?10, run_count = ?11, missed_count = ?12, "
       "cancel_requested_at = ?13, "
       "deleted_at = ?14, offered = ?15, decided_alone = ?16, in_doubt = ?17, occurrence = ?18, chosen = ?19, "
-      "choice_requested = ?20, choice_occurrence = ?21, choice_directive = ?22 WHERE sequence = ?1",
+      "choice_requested = ?20, choice_occurrence = ?21, choice_directive = ?22, choice_runs = ?23 WHERE "
+      "sequence = ?1",
       {record.sequence,
        to_string(state.status),
        state.reason,
@@ -86,8 +87,9 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
        state.occurrence,
        choice_text(state.chosen),
        choice_text(state.choice_requested),
-       record.choice_occurrence,
-       record.choice_directive});
+       record.choice_occurrence.value_or(-1),
+       record.choice_directive,
+       record.choice_runs});
   if (!state.result.empty()) {
     database_.execute("UPDATE task_payloads SET result = ?2 WHERE sequence = ?1",
                       {record.sequence, state.result});
@@ -116,7 +118,9 @@ void SqliteWrites::mark_offered(std::string_view task_id, std::int64_t directive
 }
 
 void SqliteWrites::mark_choice_offered(std::string_view task_id, std::int64_t directive) {
-  database_.execute("UPDATE tasks SET choice_directive = ?2 WHERE id = ?1", {task_id, directive});
+  // A question that is over waits for no answer.
+  database_.execute("UPDATE tasks SET choice_directive = ?2 WHERE id = ?1 AND choice_requested <> ''",
+                    {task_id, directive});
 }
 
 void SqliteWrites::mark_all_offered(std::string_view node_id) {
@@ -127,7 +131,7 @@ void SqliteWrites::mark_all_offered(std::string_view node_id) {
 }
 
 void SqliteWrites::forget_choice_numbers(std::string_view node_id) {
-  database_.execute("UPDATE tasks SET choice_directive = 0 WHERE node_id = ?1 AND choice_requested <> ''",
+  database_.execute("UPDATE tasks SET choice_directive = 0 WHERE node_id = ?1 AND choice_directive <> 0",
                     {node_id});
 }
 
@@ -164,6 +168,13 @@ void SqliteWrites::put_run(const Run& run) {
        run.occurrence, run.option});
 }
 
+void SqliteWrites::close_runs(std::string_view task_id, std::int64_t before, UnixMilliseconds now) {
+  database_.execute(
+      "UPDATE runs SET status = 'failed', reason = ?4, end_time = max(?3, start_time) WHERE task_id = ?1 AND "
+      "number < ?2 AND status = 'running'",
+      {task_id, before, now, reason::kInterrupted});
+}
+
 bool SqliteWrites::trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) {
   const auto number = [&](std::string_view sql, std::int64_t first, std::int64_t second) {
     auto row = database_.query(sql, {task_id, first, second});
@@ -187,17 +198,6 @@ bool SqliteWrites::trim_runs(std::string_view task_id, std::int64_t keep, std::s
 
 /// Those up to `last` that have ended, with their output.
 void SqliteWrites::remove_runs(std::string_view task_id, std::int64_t last) {
-  std::int64_t bytes = 0;
-  {
-    auto row = database_.query(
-        "SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM runs WHERE task_id = ?1 AND number <= ?2 "
-        "AND status <> 'running'",
-        {task_id, last});
-    if (row.step()) bytes = row.integer(0);
-  }
-  database_.execute(
-      "UPDATE tasks SET device_bytes = max(device_bytes - ?2, 0) WHERE id = ?1 AND created_by = 'device'",
-      {task_id, bytes});
   database_.execute(
       "DELETE FROM output WHERE task_id = ?1 AND run <= ?2 AND run NOT IN (SELECT number FROM runs WHERE "
       "task_id = ?1 AND number <= ?2 AND status = 'running')",

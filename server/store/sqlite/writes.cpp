@@ -64,7 +64,7 @@ void SqliteWrites::update_node(const NodeRecord& record) {
       "quarantine_reason = ?13, epoch = ?14, forked = ?15, snapshot = ?16, offered_sequence = ?17, "
       "offered_chain = ?18, "
       "acknowledged_sequence = ?19, acknowledged_chain = ?20, report_sequence = ?21, report_chain = ?22, "
-      "released = ?23, ledger_lost = ?24, progressed_at = ?25 "
+      "released = ?23, ledger_lost = ?24, progressed_at = ?25, workers = ?26 "
       "WHERE id = ?1",
       {record.id,
        record.name,
@@ -90,7 +90,8 @@ void SqliteWrites::update_node(const NodeRecord& record) {
        record.reports.chain,
        record.released,
        record.ledger_lost,
-       record.progressed_at});
+       record.progressed_at,
+       record.workers});
 }
 
 void SqliteWrites::set_last_seen(std::string_view id, UnixMilliseconds last_seen,

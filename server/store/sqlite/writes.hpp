@@ -43,6 +43,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 
+  void close_runs(std::string_view task_id, std::int64_t before, UnixMilliseconds now) override;
   bool trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) override;
   bool insert_message(const MessageRecord& record, UnixMilliseconds now) override;
   void trim_messages(std::string_view poster, const MessageBudget& budget) override;

@@ -125,16 +125,18 @@ class ReferenceDevice {
     found->second.state.paused = paused;
     report(ChangedReport{{found->second.spec, found->second.state}});
   }
-  /// A run besides the schedule, from its start to its end.
-  void run_once(const std::string& id) {
+  /// A run besides the schedule, from its start to its end. False: it has run since it was asked for.
+  bool run_once(const std::string& id, std::optional<std::int64_t> runs) {
     const auto found = inbox.find(id);
-    if (found == inbox.end() || found->second.state.status != TaskStatus::sent) return;
+    if (found == inbox.end() || found->second.state.status != TaskStatus::sent) return false;
     Entry& entry = found->second;
+    if (entry.state.run_count > runs.value_or(entry.state.run_count)) return false;
     ++extra_runs[id];
     const auto number = ++entry.state.run_count;
     report(StartedReport{id, number, 5});
     entry.runs.push_back({id, number, RunStatus::complete, {}, 5, 6, R"({"data":{},"success":true})"});
     report(EndedReport{id, entry.runs.back(), entry.state});
+    return true;
   }
 
   /// The agent is killed and comes back.
@@ -201,17 +203,27 @@ class ReferenceDevice {
     } else if (const auto* update = std::get_if<UpdateDirective>(&directive.body)) {
       change(*update, directive.sequence);
     } else if (const auto* answer = std::get_if<ChooseDirective>(&directive.body)) {
-      if (!choose(answer->task_id, answer->made))
+      if (!asks(*answer) || !choose(answer->task_id, answer->made))
         report(RefusedReport{directive.sequence, answer->task_id, "already-chosen", "too late"});
     } else if (const auto* pause = std::get_if<PauseDirective>(&directive.body)) {
       set_paused(pause->task_id, true);
     } else if (const auto* resume = std::get_if<ResumeDirective>(&directive.body)) {
       set_paused(resume->task_id, false);
     } else if (const auto* run = std::get_if<RunDirective>(&directive.body)) {
-      run_once(run->task_id);
+      if (!run_once(run->task_id, run->runs))
+        report(RefusedReport{directive.sequence, run->task_id, "conflict", "it has run since"});
     } else if (const auto* settings = std::get_if<SettingsDirective>(&directive.body)) {
       hold = settings->hold.value_or(hold);
     }
+  }
+
+  /// Whether the open question is the one that the answer is for.
+  [[nodiscard]] bool asks(const ChooseDirective& answer) const {
+    const auto found = inbox.find(answer.task_id);
+    if (found == inbox.end()) return false;
+    const TaskState& state = found->second.state;
+    return answer.occurrence.value_or(state.occurrence) == state.occurrence &&
+           answer.runs.value_or(state.run_count) == state.run_count;
   }
 
   void stop(const std::string& id, bool remove) {

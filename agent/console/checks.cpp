@@ -187,6 +187,9 @@ Check check_policy_file(const os::Folders& folders) {
   if (trusted.error().code == ErrorCode::not_found) {
     return {"policy", Verdict::good, "no policy file at " + file.string() + ": everything may run"};
   }
+  std::error_code hidden;
+  (void)std::filesystem::status(file, hidden);
+  if (hidden == std::errc::permission_denied) return {"policy", Verdict::skipped, trusted.error().message};
   return {"policy", Verdict::failed, trusted.error().message, "until then the agent refuses everything"};
 }
 

@@ -38,4 +38,6 @@ def test_an_example_runs_on_a_device(device, folder, type, data, result, wishes)
     id = device.console("add", type, "--room", "lobby", "--data", json.dumps(data)).stdout.strip()
     show = lambda: json.loads(device.console("show", id, "--json").stdout)   # noqa: E731
     task = until(lambda: show().get("endTime") and show(), "the task has ended")
+    output = task["result"].pop("output")
+    assert output["stdoutBytes"] >= 0 and output["truncated"] is False
     assert task["status"] == "complete" and task["result"] == {"success": True, "data": result}

@@ -117,6 +117,8 @@ class Agent::Body {
  private:
   Result<void> add_workers();
   void note_workers(std::span<const std::string> types);
+  [[nodiscard]] WorkerSummary summarize_workers() const;
+  void make_workers_folder();
   Result<void> enroll_unattended();
   Result<void> open_console();
   void keep_in_step(const std::stop_token& stop);
@@ -149,7 +151,9 @@ Result<void> Agent::Body::start() {
   if (auto wished = enroll_unattended(); !wished) return wished;
   if (auto opened = open_console(); !opened) return opened;
   if (auto started = runner_.start(); !started) return started;
+  make_workers_folder();
   workers_folder_.start();
+  sync_.tell_workers(summarize_workers());
   sync_thread_ = std::jthread([this](const std::stop_token& stop) { keep_in_step(stop); });
   return {};
 }
@@ -169,6 +173,31 @@ void Agent::Body::note_workers(std::span<const std::string> types) {
                {{"error", told.error().message}});
   }
   runner_.wake();
+  sync_.tell_workers(summarize_workers());
+}
+
+WorkerSummary Agent::Body::summarize_workers() const {
+  WorkerSummary summary;
+  summary.types = workers_.types();
+  for (WorkerDescription& worker : workers_folder_.describe()) {
+    if (!worker.problem.empty()) {
+      ++summary.problems;
+      continue;
+    }
+    for (auto& service : worker.services) summary.services.push_back(std::move(service));
+  }
+  return summary;
+}
+
+/// Where nobody chose another folder, ours is there from the start on: then it alone is watched, and not the
+/// state folder in which it would appear.
+void Agent::Body::make_workers_folder() {
+  std::error_code unknown;
+  const auto& folder = workers_folder_.folder();
+  if (!options_.workers_folder.empty() || std::filesystem::exists(folder, unknown) || unknown) return;
+  if (!std::filesystem::is_directory(folders_.config, unknown)) return;
+  if (const auto made = os::create_folder(folder, os::Readable::by_everyone); !made)
+    log_.debug("the workers folder can't be made: it is waited for", {{"error", made.error().message}});
 }
 
 /// With URL and token in the configuration a device enrols by itself; once it is enrolled they count no more.

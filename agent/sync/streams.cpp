@@ -59,6 +59,7 @@ void Streams::leave() {
   poll_open_ = reports_open_ = adopted_ = acknowledged_ = answered_ = reports_failed_ = reports_want_poll_ =
       false;
   reports_waiting_ = true;
+  workers_known_.reset();
   watching_.clear();
   events_.watch(watching_);
   poll_timer_.reset();
@@ -76,6 +77,11 @@ void Streams::poll_anew() {
     poll_open_ = false;
   }
   if (answered_) poll_timer_.reset();
+}
+
+void Streams::tell_workers(WorkerSummary workers) {
+  workers_ = std::move(workers);
+  if (workers_ != workers_known_) poll_anew();
 }
 
 void Streams::retry_now() {
@@ -127,19 +133,24 @@ Result<PollRequest> Streams::poll_request() {
                      .time = clock_.wall(),
                      .hold = cursors->hold,
                      .watching = watching_,
-                     .quarantined = cursors->quarantined};
+                     .quarantined = cursors->quarantined,
+                     .workers = workers_ != workers_known_ ? workers_ : std::nullopt};
 }
 
 void Streams::start_poll() {
   const auto request = poll_request();
   if (!request) return poll_failed(failure_of(request.error()), Trouble::ledger);
   poll_open_ = true;
+  if (request->workers) workers_known_.reset();  // whether it arrives is known by the answer only
   const MonotonicTime started = clock_.monotonic();
   link_.start(ServerCall::poll, *peer_, encode(*request), milliseconds(request->wait) + kAnswerTime,
-              [this, started](const net::HttpResult& result) { poll_done(result, started); });
+              [this, started, told = request->workers](const net::HttpResult& result) {
+                poll_done(result, started, told);
+              });
 }
 
-void Streams::poll_done(const net::HttpResult& result, MonotonicTime started) {
+void Streams::poll_done(const net::HttpResult& result, MonotonicTime started,
+                        const std::optional<WorkerSummary>& told) {
   poll_open_ = false;
   if (const auto failure = failure_of(result, clock_.wall())) {
     if (result) board_.contact(0);
@@ -155,6 +166,12 @@ void Streams::poll_done(const net::HttpResult& result, MonotonicTime started) {
   if (!understands_protocol(answer->protocol))
     return poll_failed(other_protocol(answer->protocol), Trouble::poll);
   if (const auto failure = take(*answer, started)) return poll_failed(*failure, Trouble::ledger);
+  // In quarantine nothing is stored; a server that was put back has forgotten it.
+  if (!answer->quarantined.empty()) {
+    workers_known_.reset();
+  } else if (told || answer->resync) {
+    workers_known_ = told;
+  }
   answered_ = true;
   poll_timer_.succeeded();
   board_.fine(Trouble::poll);
@@ -265,6 +282,7 @@ std::optional<CallFailure> Streams::take(const ReportAnswer& answer, const Curso
   if (!received)
     return failure_of(with_context(received.error(), "cannot store what the server acknowledged"));
   if (received->resynced) {
+    workers_known_.reset();
     poll_anew();
     return std::nullopt;
   }

@@ -37,6 +37,8 @@ class Streams {
   void reports_wait() { reports_waiting_ = true; }
   /// Something that a poll says has changed: the present one is given up for another.
   void poll_anew();
+  /// The next poll says so, unless the server knows it already.
+  void tell_workers(WorkerSummary workers);
   /// Whatever waits for a retry is due now.
   void retry_now();
 
@@ -46,7 +48,8 @@ class Streams {
 
  private:
   void start_poll();
-  void poll_done(const net::HttpResult& result, MonotonicTime started);
+  void poll_done(const net::HttpResult& result, MonotonicTime started,
+                 const std::optional<WorkerSummary>& told);
   [[nodiscard]] std::optional<CallFailure> take(const PollAnswer& answer, MonotonicTime started);
   void schedule_poll(bool had_something, MonotonicTime started);
   void poll_failed(const CallFailure& failure, Trouble which);
@@ -76,6 +79,8 @@ class Streams {
   bool reports_failed_ = false;     ///< and did not succeed since
   bool reports_want_poll_ = false;  ///< nobody answered them: tried again as soon as a poll is answered
   std::vector<std::string> watching_;
+  std::optional<WorkerSummary> workers_;        ///< what the device can do
+  std::optional<WorkerSummary> workers_known_;  ///< what this server heard of it since our start
   RetryTimer poll_timer_;
   RetryTimer reports_timer_;
 };

@@ -81,6 +81,7 @@ class Sync::Body {
     bool reports = false;
     bool hold = false;
     std::optional<PollSettings> poll;
+    std::optional<WorkerSummary> workers;
   };
   std::mutex mutex_;
   Wishes wishes_;
@@ -140,6 +141,7 @@ void Sync::Body::carry_out(const Wishes& wishes) {
   }
   if (wishes.reports) streams_.reports_wait();
   if (wishes.hold) streams_.poll_anew();
+  if (wishes.workers) streams_.tell_workers(*wishes.workers);
   if (wishes.retry) {
     streams_.retry_now();
     membership_.retry_now();
@@ -188,6 +190,10 @@ void Sync::wake() {
 
 void Sync::configure(PollSettings settings) {
   body_->ask([&] { body_->wishes_.poll = settings; });
+}
+
+void Sync::tell_workers(WorkerSummary workers) {
+  body_->ask([&] { body_->wishes_.workers = std::move(workers); });
 }
 
 SyncStatus Sync::status() const {

@@ -59,6 +59,8 @@ class Sync {
   /// Looks again now, without waiting for a retry that is due later.
   void wake();
   void configure(PollSettings settings);
+  /// What the device can do now: told to the server after each start, and again when it has changed.
+  void tell_workers(WorkerSummary workers);
   [[nodiscard]] SyncStatus status() const;
 
   /// Stores the wish to enrol and comes back at once; it is carried out as soon as the server answers. `name`

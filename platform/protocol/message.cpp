@@ -376,6 +376,39 @@ Result<Report> decode_report(std::string_view line) {
   return decode_line<Report>(line, read_report);
 }
 
+namespace {
+
+json workers_to_json(const WorkerSummary& workers) {
+  const auto bounded = [](const std::vector<std::string>& names) {
+    const auto most = std::min(names.size(), WorkerSummary::kMostNames);
+    return json(std::vector<std::string>(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(most)));
+  };
+  return {{"types", bounded(workers.types)},
+          {"services", bounded(workers.services)},
+          {"problems", workers.problems}};
+}
+
+std::optional<WorkerSummary> read_workers(ObjectReader& outer) {
+  const json* value = outer.object("workers");
+  if (value == nullptr) return std::nullopt;
+  ObjectReader reader(*value, Unknown::ignore, outer.path_of("workers"));
+  WorkerSummary workers;
+  for (auto* names : {&workers.types, &workers.services}) {
+    const char* member = names == &workers.types ? "types" : "services";
+    *names = reader.texts(member, WorkerSummary::kMostNames, limits::kTypeBytes, 1)
+                 .value_or(std::vector<std::string>());
+  }
+  workers.problems = reader.integer("problems", 0, INT32_MAX).value_or(0);
+  if (auto error = reader.finish()) outer.refuse(std::move(*error));
+  return workers;
+}
+
+}  // namespace
+
+std::string encode(const WorkerSummary& workers) {
+  return encode_json(workers_to_json(workers));
+}
+
 std::string encode(const PollRequest& request) {
   json value = {{"protocol", request.protocol},
                 {"version", request.version},
@@ -391,6 +424,7 @@ std::string encode(const PollRequest& request) {
                 {"hold", request.hold},
                 {"watching", request.watching}};
   if (request.quarantined) value["quarantined"] = true;
+  if (request.workers) value["workers"] = workers_to_json(*request.workers);
   return encode_json(value);
 }
 
@@ -415,6 +449,7 @@ Result<PollRequest> decode_poll_request(std::string_view text) {
   request.hold = reader.boolean("hold").value_or(false);
   request.watching = reader.texts("watching", kMostWatched, 64).value_or(std::vector<std::string>());
   request.quarantined = reader.boolean("quarantined").value_or(false);
+  request.workers = read_workers(reader);
   if (auto error = reader.finish()) return *error;
   return request;
 }

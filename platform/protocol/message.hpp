@@ -144,6 +144,17 @@ struct Report {
 
 /// What a device sends to ask for directives. It acknowledges all directives up to `directives`, and says
 /// which of its reports it saw acknowledged.
+/// What a device can do.
+struct WorkerSummary {
+  static constexpr std::size_t kMostNames = 1000;  ///< of types, and of services; further ones are left out
+  std::vector<std::string> types;                  ///< task types that have a worker
+  std::vector<std::string> services;               ///< that workers offer to each other
+  std::int64_t problems = 0;                       ///< workers that can't be used
+  bool operator==(const WorkerSummary&) const = default;
+};
+/// JSON text: `types`, `services`, `problems`.
+[[nodiscard]] std::string encode(const WorkerSummary& workers);
+
 struct PollRequest {
   std::string protocol;
   std::string version;   ///< of the agent
@@ -155,10 +166,11 @@ struct PollRequest {
   std::string incarnation;                ///< random, new at each start
   std::vector<std::string> predecessors;  ///< those before it, back to the last that a server acknowledged
   DurationMilliseconds wait = 0;
-  UnixMilliseconds time = 0;          ///< the device's wall clock, for `clockOffset`
-  bool hold = false;                  ///< whether the device starts nothing new
-  std::vector<std::string> watching;  ///< tasks whose live output the device is sending
-  bool quarantined = false;           ///< whether the device knows that it is in quarantine
+  UnixMilliseconds time = 0;                  ///< the device's wall clock, for `clockOffset`
+  bool hold = false;                          ///< whether the device starts nothing new
+  std::vector<std::string> watching;          ///< tasks whose live output the device is sending
+  bool quarantined = false;                   ///< whether the device knows that it is in quarantine
+  std::optional<WorkerSummary> workers = {};  ///< after a start, and when it has changed; none: as before
 };
 [[nodiscard]] std::string encode(const PollRequest& request);
 [[nodiscard]] Result<PollRequest> decode_poll_request(std::string_view text);

@@ -65,6 +65,11 @@ json render_node(const Call& call, NodeRecord node) {
       {"labels", node.labels},
       {"hold", node.hold_reported},
       {"enrolledAt", node.enrolled_at}};
+  if (const auto said = parse_json(node.workers); !node.workers.empty() && said) {
+    value["workers"] = (*said)["types"];
+    value["services"] = (*said)["services"];
+    value["workerProblems"] = (*said)["problems"];
+  }
   if (node.last_seen) value["lastSeen"] = *node.last_seen;
   if (node.clock_offset) value["clockOffset"] = *node.clock_offset;
   if (node.hold_wanted) value["holdRequested"] = *node.hold_wanted;

@@ -53,14 +53,24 @@ std::optional<TaskFilter> read_filter(const Call& call, std::string node_id) {
   return filter;
 }
 
+Result<Deleted> read_deleted(const Call& call) {
+  if (call.parameter("deleted") == "any") return Deleted::shown;
+  const auto only = call.flag("deleted");
+  if (!only) return Error{ErrorCode::invalid, only.error().message + ", or any", "deleted"};
+  return *only ? Deleted::only : Deleted::hidden;
+}
+
 Outcome list(const Call& call, std::string node_id) {
   const auto page = read_page(call);
   if (!page) return refuse(page.error());
+  const auto deleted = read_deleted(call);
+  if (!deleted) return refuse(deleted.error());
   if (call.parameters("tag").size() > limits::kTags) {
     return refuse(Code::limit, "at most " + std::to_string(limits::kTags) + " tags may be asked for", "tag");
   }
-  const auto filter = read_filter(call, std::move(node_id));
+  auto filter = read_filter(call, std::move(node_id));
   if (!filter) return empty_list();
+  filter->deleted = *deleted;
   const auto with_data = page->detail == Detail::full ? WithData::yes : WithData::no;
   // Full tasks may be large: a page holds fewer of them then, and the cursor goes on from there.
   const std::size_t limit = page->detail == Detail::full ? std::min(page->limit, kFullTasks) : page->limit;
@@ -97,7 +107,9 @@ Outcome list_tasks(Call& call) {
   if (found.record) return list(call, found.record->id);
   if (found.refusal.status != 404) return found.refusal;
   const auto page = read_page(call);
-  return page ? empty_list() : refuse(page.error());
+  if (!page) return refuse(page.error());
+  const auto deleted = read_deleted(call);
+  return deleted ? empty_list() : refuse(deleted.error());
 }
 
 Outcome list_node_tasks(Call& call) {

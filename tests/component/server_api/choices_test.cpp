@@ -52,7 +52,8 @@ TEST_F(ChoicesApi, TheFirstOperatorIsAskedOfTheDeviceAndOthersHearOfIt) {
   ASSERT_EQ(lines.size(), 1U);
   EXPECT_EQ(lines[0]["kind"], "choose");
   EXPECT_EQ(lines[0]["choice"], task["choiceRequested"]);
-  EXPECT_FALSE(lines[0].contains("occurrence"));
+  EXPECT_EQ(lines[0]["occurrence"], 0);
+  EXPECT_EQ(lines[0]["runs"], 0);
   acknowledge();
   // Taken, and not yet told: it still is on its way.
   EXPECT_TRUE(this->task(id).contains("choiceRequested"));
@@ -66,7 +67,9 @@ TEST_F(ChoicesApi, TheFirstOperatorIsAskedOfTheDeviceAndOthersHearOfIt) {
   run_once(id, 1, 0, "confirm", TaskStatus::complete);
   EXPECT_EQ(ok("GET", path(id, "/runs"))["runs"][0]["option"], "confirm");
   EXPECT_EQ(this->task(id)["chosen"]["option"], "confirm");
-  problem("POST", path(id, "/choose"), {{"option", "confirm"}}, 409, "already-ended");
+  EXPECT_EQ(problem("POST", path(id, "/choose"), {{"option", "revise"}}, 409, "already-chosen")["chosen"],
+            after_it["chosen"])
+      << "also when it has ended: who won is what they want to know";
 }
 
 TEST_F(ChoicesApi, OfTwentyOperatorsAtOnceOneWins) {

@@ -29,6 +29,29 @@ TEST_F(DevicesApi, APollWaitsUntilThereIsSomethingToSay) {
   EXPECT_TRUE(task(id).contains("sentTime"));
 }
 
+TEST_F(DevicesApi, WhatADeviceCanDoIsShownAsItSaidLast) {
+  const auto node = [&] { return ok("GET", "/v1/nodes/" + device.id); };
+  auto asked = poll_of(device);
+  polled(device, asked);
+  EXPECT_FALSE(node().contains("workers")) << "an agent that does not say";
+  asked.workers = WorkerSummary{{"command", "echo", "GREET"}, {"solana"}, 2};
+  polled(device, asked);
+  asked.workers.reset();
+  polled(device, asked);
+  EXPECT_EQ(node()["workers"], (json{"command", "echo", "GREET"}));
+  EXPECT_EQ(node()["services"], json({"solana"}));
+  EXPECT_EQ(node()["workerProblems"], 2);
+  EXPECT_EQ(ok("GET", "/v1/nodes")["nodes"][0]["workers"].size(), 3U);
+  asked.workers = WorkerSummary{{"echo"}, {}, 0};
+  polled(device, asked);
+  EXPECT_EQ(node()["workers"], json({"echo"}));
+  EXPECT_EQ(node()["services"], json::array());
+  asked.workers.reset();
+  asked.version = "0.0.1";
+  polled(device, asked);
+  EXPECT_FALSE(node().contains("workers")) << "an older agent took its place";
+}
+
 TEST_F(DevicesApi, APollThatOnlyAcknowledgesIsHeld) {
   const auto id = add_task(device.id)["id"].get<std::string>();
   auto asked = poll_of(device, after(polled(device, poll_of(device))));

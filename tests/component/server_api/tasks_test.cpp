@@ -247,6 +247,29 @@ TEST_F(TasksApi, DeleteEndsAndKeepsReadable) {
   problem("DELETE", "/v1/tasks/" + make_uuid(1), nullptr, 404, "unknown-task");
 }
 
+TEST_F(TasksApi, DeletedOnesAreListedWhenTheyAreAskedFor) {
+  const auto kept = add_task(device.id)["id"];
+  const auto task = add_task(device.id);
+  ok("DELETE", path(task));
+  const std::string of_node = "/v1/nodes/" + device.id + "/tasks?";
+  for (const std::string& list : std::vector<std::string>{"/v1/tasks?", of_node, "/v1/tasks?node=alpha&"}) {
+    const auto ids = [&](const std::string& query) {
+      json found = json::array();
+      const json page = ok("GET", list + query);
+      for (const auto& one : page["tasks"]) found.push_back(one["id"]);
+      return found;
+    };
+    EXPECT_EQ(ids("limit=100"), json({kept})) << list;
+    EXPECT_EQ(ids("deleted=false"), json({kept})) << list;
+    EXPECT_EQ(ids("deleted=true"), json({task["id"]})) << list;
+    EXPECT_EQ(ids("deleted=1&type=echo"), json({task["id"]})) << list;
+    EXPECT_EQ(ids("deleted=true&type=other"), json::array()) << list;
+    EXPECT_EQ(ids("deleted=any"), json({task["id"], kept})) << list;
+    EXPECT_EQ(problem("GET", list + "deleted=yes", nullptr, 400, "invalid")["field"], "deleted") << list;
+  }
+  problem("GET", "/v1/tasks?node=nobody&deleted=yes", nullptr, 400, "invalid");
+}
+
 TEST_F(TasksApi, WaitAnswersAtTheEndOrThen) {
   const auto task = add_task(device.id);
   auto asked = request("GET", path(task), "", {.token = admin, .query = {{"wait", "1000"}}});

@@ -45,6 +45,42 @@ TEST_F(StreamsTest, TheFirstPollIsNotHeldAndBringsASnapshot) {
   EXPECT_EQ(poll().epoch, 1);
 }
 
+TEST_F(StreamsTest, WorkersAreToldAfterAStartAndWhenTheyHaveChanged) {
+  const WorkerSummary few{{"echo"}, {}, 0};
+  const WorkerSummary more{{"echo", "GREET"}, {"solana"}, 1};
+  const auto polled = [&] {
+    for (int steps = 0; steps < 5 && !link.has(ServerCall::poll); ++steps) pass(step());
+    return poll();
+  };
+  be_node();
+  sync->tell_workers(few);
+  step();
+  EXPECT_EQ(polled().workers, few);
+  answer_resync();
+  answer_reports();
+  if (polled().wait == 0) answer_poll();
+  EXPECT_FALSE(polled().workers) << "a poll has it where it is news";
+  sync->tell_workers(few);
+  step();
+  EXPECT_EQ(polled().wait, limits::kWaitMost) << "the held poll stays";
+  sync->tell_workers(more);
+  step();
+  EXPECT_EQ(polled().workers, more) << "at once";
+  link.lose(ServerCall::poll);  // perhaps the server heard it
+  sync->tell_workers(few);
+  EXPECT_EQ(polled().workers, few) << "what it knows is not known";
+  answer_poll();
+  EXPECT_FALSE(polled().workers);
+  answer_resync();  // a server that was put back
+  EXPECT_EQ(polled().workers, few);
+  answer_poll();
+  EXPECT_FALSE(polled().workers);
+  start();
+  sync->tell_workers(few);
+  step();
+  EXPECT_EQ(polled().workers, few);
+}
+
 TEST_F(StreamsTest, DirectivesAreKeptAndAcknowledgedByTheNextPoll) {
   be_connected();
   EXPECT_EQ(poll().wait, limits::kWaitMost);

@@ -227,6 +227,21 @@ TEST(Poll, RoundTripsBothWays) {
   EXPECT_EQ(encode(*answered), encode(answer));
 }
 
+TEST(Poll, WorkersAreBounded) {
+  PollRequest request;
+  request.protocol = "1.0";
+  request.incarnation = "i";
+  EXPECT_EQ(encode(request).find("workers"), std::string::npos);
+  EXPECT_FALSE(decode_poll_request(encode(request))->workers);
+  request.workers = WorkerSummary{{"a", "b"}, {"s"}, 1};
+  EXPECT_EQ(decode_poll_request(encode(request))->workers, request.workers);
+  // What is too many is left out, and keeps nobody from polling.
+  request.workers->types.assign(WorkerSummary::kMostNames + 1, std::string(limits::kTypeBytes, 'x'));
+  EXPECT_EQ(decode_poll_request(encode(request))->workers->types.size(), WorkerSummary::kMostNames);
+  request.workers->types = {std::string(limits::kTypeBytes + 1, 'x')};
+  EXPECT_TRUE(decode_poll_request(encode(request)).has_error());
+}
+
 TEST(Poll, RefusesHostileCursors) {
   const auto body = [](const std::string& directives) {
     return R"({"protocol":"1.0","epoch":1,"incarnation":"i","reports":{"sequence":0,"chain":""},"directives":)" +
@@ -256,6 +271,31 @@ TEST(Protocol, UnderstandsItsMajorVersionOnly) {
   EXPECT_TRUE(understands_protocol("1.7"));
   for (const char* version : {"0.9", "2.0", "", "1", "1.", "1.x", "1.0.1", "-1.0", "1.-1"})
     EXPECT_FALSE(understands_protocol(version)) << version;
+}
+
+TEST(EndedReports, LoseTheResultBeforeTheEnd) {
+  const std::size_t most = limits::kDataBytes + 64 * 1024;
+  const std::string frame = R"({"data":"","error":{"code":"c"},"success":false})";
+  const auto ended = [&](const std::string& result) {
+    const std::string line = R"({"kind":"ended","sequence":1,"state":{"status":"failed"},"taskId":")" + kId +
+                             R"(","run":{"run":1,"startTime":3,"status":"failed","taskId":")" + kId +
+                             R"(","result":)" + result + "}}";
+    const auto report = decode_report(line);
+    EXPECT_TRUE(report);
+    const auto* body = std::get_if<EndedReport>(&report->body);
+    EXPECT_NE(body, nullptr);
+    return body == nullptr ? std::string() : body->state.result;
+  };
+  const auto padded = [&](std::size_t size) {
+    return R"({"data":")" + std::string(size - frame.size(), 'x') +
+           R"(","error":{"code":"c"},"success":false})";
+  };
+  EXPECT_EQ(ended(padded(most)).size(), most);
+  EXPECT_EQ(
+      ended(padded(most + 1)),
+      R"({"error":{"code":"c"},"note":"the result was left out: it had 1114113 bytes, and at most 1114112 )"
+      R"(are kept","success":false})");
+  EXPECT_EQ(ended("[1]"), R"({"note":"the result was left out: it was not a JSON object"})");
 }
 
 }  // namespace

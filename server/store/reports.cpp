@@ -354,11 +354,13 @@ class Applier {
     if (has_ended(record->task.state.status)) {
       if (!snapshot_corrects(*record, reported)) return;
     }
+    const bool has_place = may_grow(*record);
     adopt(*record, reported);
     if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
+    if (!has_place) record->task.state.result.clear();  // the one that is stored stays
     adopt_spec(*record, report.task.spec);
     save_state(store_, *record, now_);
-    if (may_grow(*record)) put_runs(*record, report.runs);
+    if (has_place) put_runs(*record, report.runs);
   }
 
   /// A later ledger than this one has started it, or seen its end: it must not run again.

@@ -551,6 +551,29 @@ TEST_F(StoreTest, AChoiceThatWasRefusedIsFoundByItsNumber) {
   });
 }
 
+TEST_F(SmallLimits, ManyRefusalsLookAtNoAnswerButTheirOwn) {
+  std::vector<std::string> ids;
+  write([&](WriteStore& writes) {
+    for (std::int64_t number = 1; number <= 500; ++number) {
+      auto wanted = spec();
+      wanted.choices = {{"confirm", ""}};
+      auto record = create_task(writes, wanted, "d", "tester", clock.wall());
+      (void)choose_task(writes, std::move(record), "confirm", "operator:x", 5);
+      writes.mark_choice_offered(wanted.id, number);
+      ids.push_back(wanted.id);
+    }
+    return 0;
+  });
+  for (std::int64_t number = 1; number <= 1000; ++number)
+    device.report(RefusedReport{number > 500 ? number : 501 - number, "", "unsupported", "no"});
+  const auto began = std::chrono::steady_clock::now();
+  post();
+  RecordProperty("milliseconds", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                    std::chrono::steady_clock::now() - began)
+                                                    .count()));
+  for (const auto& id : ids) EXPECT_FALSE(task(id).task.state.choice_requested);
+}
+
 TEST_F(StoreTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
   auto brief = spec();
   brief.options.expires_at = clock.wall() + 10;

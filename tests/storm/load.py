@@ -116,7 +116,7 @@ class Operator(Actor):
                 if not self.world.restored_between(order.asked, self.world.now()):
                     self.world.violation("repeats", f"asked twice for the same, two tasks: {order.id} and {answer.document['id']}", key=order.key)
             order.id = answer.document["id"]
-            order.acknowledged = order.acknowledged or began
+            order.acknowledged, order.answered = order.acknowledged or began, order.answered or self.world.now()
             self.note("acknowledged", order, answer, id=order.id)
             return True
         self.note("not acknowledged", order, answer)
@@ -200,7 +200,7 @@ class User(Actor):
             self.story.tell("no answer", key=order.key, by=self.name, error=str(lost)[:100])
             return
         if answer.status == 200:
-            order.id, order.acknowledged = answer.document["id"], order.asked
+            order.id, order.acknowledged, order.answered = answer.document["id"], order.asked, self.world.now()
             self.note("acknowledged", order, answer, id=order.id)
         else:
             self.note("not acknowledged", order, answer)

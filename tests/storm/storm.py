@@ -51,9 +51,14 @@ def settle(world, book, story):
     for link in world.links.all:
         link.clear()
     for machine in world.machines:
+        machine.relieve()
         if not machine.start():
             return False
     story.tell("quiet begins")
+    operator = world.operator(direct=True)
+    for device in world.devices:
+        world.lift_quarantine(device, operator)
+    operator.close()
     began = world.now()
     deadline, hurried = began + 120, False
     finish(world, book, story, deadline)
@@ -100,23 +105,28 @@ def main():
     if sys.flags.dont_write_bytecode is False:
         sys.dont_write_bytecode = True
     from checker import Checker
-    from faults import ALL, LINK_FAULTS, MACHINE_FAULTS, Weather
+    from faults import ALL, LINK_FAULTS, MACHINE_FAULTS, ClockJump, FailingSync, FullDisk, Weather
     from load import Book, Operator, User
     from story import Story
+    from trouble import SmallDisk
     from work import KINDS
     from world import World
     if options.list:
         print("faults:", ", ".join(fault.name for fault in ALL))
         print("work:  ", ", ".join(kind.name for kind in KINDS))
         return 0
-    faults, kinds = chosen("fault", ALL, options.faults), chosen("kind of task", KINDS, options.work)
+    faults, kinds = list(chosen("fault", ALL, options.faults)), chosen("kind of task", KINDS, options.work)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     folder = Path(options.folder or tempfile.mkdtemp(prefix="storm-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"storm: seed {seed}, {options.minutes:g} min, {options.agents} agents, in {folder}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     story, book, checker = Story(folder / "story"), Book(), None
-    world = World(folder, story, options.agents)
+    disks = FullDisk in faults and SmallDisk.possible(folder)
+    if FullDisk in faults and not disks:
+        faults.remove(FullDisk)
+        print("storm: without full disks: a file system can't be mounted here, which needs root")
+    world = World(folder, story, options.agents, inside=any(issubclass(fault, (FailingSync, ClockJump)) for fault in faults), disks=disks)
     began = time.monotonic()
     threads = []
     try:
@@ -141,8 +151,9 @@ def main():
         for machine in reversed(world.machines):
             machine.stop()
         for pid, what in world.left_over().items():
-            key = next((marks[0].key for run, marks in checker.truth.of_run.items() if run == what["run"]), None) if checker else None
-            world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+            key = checker and checker.key_of_run(what["run"])
+            if not checker or not checker.is_forgotten(key):
+                world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
     finally:
         world.over.set()
         for thread in threads:

@@ -7,7 +7,6 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from clients import Lost
 from past import Past
 from truth import Truth
 from work import CHILD, ROOM, STEP, Order
@@ -76,16 +75,20 @@ def output_of_run(client, task, run):
 class Checker:
     def __init__(self, world, book):
         self.world, self.book, self.story = world, book, world.story
-        self.truth = Truth(world.marks.file)
+        self.made, self.unsure = Counter(), set()
+        self.client = world.operator(direct=True)
+
+    def look(self):
+        """Takes down what everybody shows: everything must be quiet."""
+        self.truth = Truth(self.world.marks.file)
         self.past = Past(self.story, self.truth)
-        self.made = Counter()
         ids = defaultdict(list)
-        for order in book.all():
+        for order in self.book.all():
             if order.id or "id" in order.body:
                 ids[order.node].append(order.id or order.body["id"])
-        self.server = look_at_server(world, [id for part in ids.values() for id in part])
-        self.devices = [look_at_device(device, ids[device.number]) for device in world.devices]
-        self.client = world.operator(direct=True)
+        self.server = look_at_server(self.world, [id for part in ids.values() for id in part])
+        self.devices = [look_at_device(device, ids[device.number]) for device in self.world.devices]
+        return self
 
     def check(self, rule, holds, text, key=None, **facts):
         self.made[rule] += 1
@@ -93,7 +96,7 @@ class Checker:
             self.world.violation(rule, text() if callable(text) else text, key=key, **facts)
         return holds
 
-    def run(self):
+    def compare(self):
         children = self.children()
         for order in [*self.book.all(), *children]:
             self.check_order(order)
@@ -104,7 +107,7 @@ class Checker:
         self.check_quarantine()
         self.check_keys()
         self.check_messages()
-        self.client.close()
+        self.client.close()     # it connects again when it is needed
 
     # ---- one task
 
@@ -251,7 +254,7 @@ class Checker:
 
     def children(self):
         """The steps of workflows that steps created, as orders of their own; each must have come of a complete step, once."""
-        found, self.unsure = [], set()
+        found = []
         for order in self.book.all():
             if order.kind.name != "workflow":
                 continue
@@ -391,6 +394,3 @@ def brief(task):
 def short(value, most=300):
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= most else text[:most // 2] + " … " + text[-most // 2:]
-
-
-__all__ = ["Checker", "Lost"]

@@ -100,17 +100,66 @@ def unfinished(state, world, device):
     return waits
 
 
+class Storm:
+    """One storm from its start to its comparison. `checker` afterwards, where it came so far."""
+
+    def __init__(self, folder, seed, agents, faults, kinds, calm=2.0, pace=0.15):
+        from faults import ClockJump, FailingSync, FullDisk
+        from load import Book
+        from story import Story
+        from world import World
+        self.seed, self.faults, self.kinds, self.calm, self.pace = seed, faults, kinds, calm, pace
+        self.story, self.book, self.checker = Story(folder / "story"), Book(), None
+        self.world = World(folder, self.story, agents, inside=any(issubclass(fault, (FailingSync, ClockJump)) for fault in faults),
+                           disks=FullDisk in faults)
+
+    def run(self, seconds):
+        from checker import Checker
+        threads = self.actors()
+        for thread in threads:
+            thread.start()
+        try:
+            self.world.over.wait(seconds)
+        finally:
+            self.world.over.set()
+            for thread in threads:
+                thread.join()
+        settled = settle(self.world, self.book, self.story)
+        if settled or all(machine.running() for machine in self.world.machines):
+            self.checker = Checker(self.world, self.book).look()
+            self.checker.compare()
+
+    def actors(self):
+        from faults import LINK_FAULTS, MACHINE_FAULTS, Weather
+        from load import Operator, User
+        world, seed = self.world, self.seed
+        blows, cuts = ([fault for fault in self.faults if fault in kind] for kind in (MACHINE_FAULTS, LINK_FAULTS))
+        return [*(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
+                *(User(world, self.book, seed, device, self.pace * 2, self.kinds) for device in world.devices),
+                *(Weather(world, seed, machine.name, machine, blows, self.calm) for machine in world.machines),
+                *(Weather(world, seed, f"link {device.number}", device.link, cuts, self.calm * 2) for device in world.devices),
+                Weather(world, seed, "front", world.front, cuts, self.calm * 3)]
+
+    def stop(self):
+        """Everything ends, as an administrator would end it; nothing of the work may be left."""
+        for machine in reversed(self.world.machines):
+            machine.stop()
+        for pid, what in self.world.left_over().items():
+            key = self.checker and self.checker.key_of_run(what["run"])
+            if not self.checker or not self.checker.is_forgotten(key):
+                self.world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+
+    def close(self):
+        """Also after a failure."""
+        self.world.close()
+        self.story.close()
+
+
 def main():
     options = arguments()
-    if sys.flags.dont_write_bytecode is False:
-        sys.dont_write_bytecode = True
-    from checker import Checker
-    from faults import ALL, LINK_FAULTS, MACHINE_FAULTS, ClockJump, FailingSync, FullDisk, Weather
-    from load import Book, Operator, User
-    from story import Story
+    from faults import ALL, FullDisk
     from trouble import SmallDisk
     from work import KINDS
-    from world import World
     if options.list:
         print("faults:", ", ".join(fault.name for fault in ALL))
         print("work:  ", ", ".join(kind.name for kind in KINDS))
@@ -121,54 +170,25 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     print(f"storm: seed {seed}, {options.minutes:g} min, {options.agents} agents, in {folder}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    story, book, checker = Story(folder / "story"), Book(), None
-    disks = FullDisk in faults and SmallDisk.possible(folder)
-    if FullDisk in faults and not disks:
+    if FullDisk in faults and not SmallDisk.possible(folder):
         faults.remove(FullDisk)
         print("storm: without full disks: a file system can't be mounted here, which needs root")
-    world = World(folder, story, options.agents, inside=any(issubclass(fault, (FailingSync, ClockJump)) for fault in faults), disks=disks)
     began = time.monotonic()
-    threads = []
+    storm = Storm(folder, seed, options.agents, faults, kinds, options.calm, options.pace)
     try:
-        world.start()
-        threads = [Operator(world, book, seed, number, options.pace, kinds) for number in range(2)]
-        threads += [User(world, book, seed, device, options.pace * 2, kinds) for device in world.devices]
-        blows = [fault for fault in faults if fault in MACHINE_FAULTS]
-        threads += [Weather(world, seed, machine.name, machine, blows, options.calm) for machine in world.machines]
-        cuts = [fault for fault in faults if fault in LINK_FAULTS]
-        threads += [Weather(world, seed, f"link {device.number}", device.link, cuts, options.calm * 2) for device in world.devices]
-        threads += [Weather(world, seed, "front", world.front, cuts, options.calm * 3)]
-        for thread in threads:
-            thread.start()
-        world.over.wait(options.minutes * 60)
-        world.over.set()
-        for thread in threads:
-            thread.join()
-        settled = settle(world, book, story)
-        if settled or all(machine.running() for machine in world.machines):
-            checker = Checker(world, book)
-            checker.run()
-        for machine in reversed(world.machines):
-            machine.stop()
-        for pid, what in world.left_over().items():
-            key = checker and checker.key_of_run(what["run"])
-            if not checker or not checker.is_forgotten(key):
-                world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+        storm.world.start()
+        storm.run(options.minutes * 60)
+        storm.stop()
     finally:
-        world.over.set()
-        for thread in threads:
-            if thread.is_alive():
-                thread.join()
-        world.close()
-        story.close()
-    return report(options, seed, folder, world, book, checker, time.monotonic() - began)
+        storm.close()
+    return report(options, seed, folder, storm, time.monotonic() - began)
 
 
-def report(options, seed, folder, world, book, checker, took):
-    story = world.story
+def report(options, seed, folder, storm, took):
+    world, story, checker = storm.world, storm.story, storm.checker
     print(f"storm: {took:.0f} s; kills: server {story.count('killed', 'server')}, agents {story.count('killed', 'agent')}")
     print("faults: " + (", ".join(f"{name} {count}" for name, count in sorted(Counter(e["fault"] for e in story.of("fault")).items())) or "none"))
-    orders = book.all()
+    orders = storm.book.all()
     print(f"asked for {len(orders)} tasks: {sum(bool(o.acknowledged) for o in orders)} acknowledged, {sum(bool(o.refused) for o in orders)} refused; "
           f"repeated {sum(o.attempts > 1 for o in orders)}")
     if checker:

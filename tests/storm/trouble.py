@@ -1,4 +1,5 @@
 """What a program is made to suffer from inside (trouble.c) and from its disk."""
+import ctypes
 import mmap
 import os
 import shutil
@@ -6,6 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+CLONE_NEWNS = 0x20000
 SOURCE = Path(__file__).with_name("trouble.c")
 
 
@@ -68,10 +70,14 @@ class SmallDisk:
 
     @staticmethod
     def possible(folder):
-        """Whether a file system can be mounted here."""
+        """Whether a file system can be mounted here. From then on, mounts of this thread and of those that it starts are its own: they
+        go with the process, however it ends."""
         trial = folder / "trial"
         trial.mkdir()
         try:
+            if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+                return False
+            subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
             disk = SmallDisk(trial)
             disk.remove(keep=False)
             return True

@@ -101,9 +101,10 @@ class FailingSync(Fault):
             try:
                 yield
             finally:
+                until = self.world.now()
                 machine.relieve()
                 machine.may_fail_to_start = False
-                self.story.tell("trouble over", at=machine.name, trouble=what, since=begun["time"])
+                self.story.tell("trouble over", at=machine.name, trouble=what, since=begun["time"], until=until)
             machine.start()
 
 

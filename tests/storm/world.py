@@ -79,7 +79,8 @@ class Machine:
                 self.owner.program.process.kill()
             code = self.ended()
             self.world.story.tell("stopped", at=self.name, code=code)
-            if code != 0:
+            # Whoever is asked to stop before it listens to that is ended by the signal.
+            if code != 0 and not (code == -signal.SIGTERM and self.world.now() - self.lives[-1][1] < 2):
                 self.world.died(self, code)
 
     def begin_only(self):

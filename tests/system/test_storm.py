@@ -202,7 +202,7 @@ def test_a_burst_is_noticed(checker):
 
 
 def test_work_that_began_while_nothing_could_be_written_is_noticed(checker):
-    checker.story.tell("trouble over", at="agent 0", trouble="failing fsync", since=checker.story.began)
+    checker.story.tell("trouble over", at="agent 0", trouble="failing fsync", since=checker.story.began, until=checker.world.now())
     assert "nothing without a commit" in broken(checker)
 
 

@@ -216,7 +216,7 @@ class OldLedger(Fault):
     def quarantine(self, *machines_and_event):
         """Waits until the node is in quarantine and its agents know; nothing starts there until it is released."""
         *machines, event = machines_and_event
-        node, client = machines[0].node, self.world.operator(direct=True)
+        client = self.world.operator(direct=True)
         known = released = None
         end, hurry = self.world.now() + 60, self.world.now() + 8
         while not self.world.over.is_set():
@@ -239,10 +239,9 @@ class OldLedger(Fault):
             released = self.world.now()
         for machine in machines[1:]:
             machine.kill()
-        self.world.lift_quarantine(machines[0], client)
+        self.world.release(machines[0], client)
         client.close()
         self.story.tell("released", at=machines[0].name, since=event["since"], known=known, released=released or self.world.now())
-        return node
 
 
 class Clone(OldLedger):

@@ -55,12 +55,8 @@ def settle(world, book, story):
         if not machine.start():
             return False
     story.tell("quiet begins")
-    operator = world.operator(direct=True)
-    for device in world.devices:
-        world.lift_quarantine(device, operator)
-    operator.close()
     began = world.now()
-    deadline, hurried = began + 120, False
+    deadline, hurry = began + 120, began + 8
     finish(world, book, story, deadline)
     while world.now() < deadline:
         open_ones = close_open_ones(world, book)
@@ -68,20 +64,21 @@ def settle(world, book, story):
         waiting = [unfinished(state, world, device) for state, device in zip(states, world.devices)]
         client = world.operator(direct=True)
         try:
+            free = all([world.lift_quarantine(device, client) for device in world.devices])
             left = sum(task["status"] not in ("complete", "failed", "cancelled") and not (task["type"] == "NOBODY" and task["status"] == "sent")
                        for task in client.pages("/v1/tasks", "tasks"))
         except Lost:
-            left = 1
+            free, left = False, 1
         finally:
             client.close()
-        if not open_ones and not any(waiting) and not left:
+        if free and not open_ones and not any(waiting) and not left:
             story.tell("quiet", after=round(world.now() - began, 1))
             return True
-        if not hurried and world.now() > began + 8:
+        if world.now() > hurry:
             # An agent that was cut off for long tries again in minutes, as it should; we do not wait for that.
-            hurried = True
+            hurry = world.now() + 30
             for device, state in zip(world.devices, states):
-                if state and state["server"].get("state") != "connected":
+                if not state or state["server"].get("state") != "connected":
                     device.stop()
                     device.start()
         time.sleep(0.3)

@@ -223,25 +223,30 @@ class World:
         return int(time.time() * 1000)
 
     def lift_quarantine(self, device, client):
-        """Releases the node until it is released and its agent knows; whether that came about."""
+        """Asks for its release where it is in quarantine; whether it is free, and knows."""
+        try:
+            node = client.call("GET", f"/v1/nodes/{device.node}")
+            if node.status == 200 and node.document.get("quarantinedAt"):
+                client.call("POST", f"/v1/nodes/{device.node}/release")
+                return False
+            status = device.status()
+            return node.status == 200 and bool(status) and not status.get("quarantine")
+        except Lost:
+            return False
+
+    def release(self, device, client):
+        """Releases it, until it is free and knows."""
         end, hurry = self.now() + 90, self.now() + 8
         while self.now() < end:
+            if self.lift_quarantine(device, client):
+                return
             if self.now() > hurry:
                 # As its links are troubled it may wait for minutes before it tries again; a start tries at once.
                 hurry = self.now() + 8
                 device.kill()
                 device.start()
-            try:
-                node = client.call("GET", f"/v1/nodes/{device.node}")
-                if node.status == 200 and not node.document.get("quarantinedAt") and not (device.status() or {"quarantine": 1}).get("quarantine"):
-                    return True
-                if node.status == 200 and node.document.get("quarantinedAt"):
-                    client.call("POST", f"/v1/nodes/{device.node}/release")
-            except Lost:
-                pass
             time.sleep(0.1)
         self.violation("quarantine", f"{device.name} is still in quarantine 90 s after its release", at=device.name)
-        return False
 
     def restored_between(self, begin, end):
         """Whether the server's database was put back in that time."""

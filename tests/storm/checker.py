@@ -279,7 +279,7 @@ class Checker:
             for over in self.story.of("trouble over", at=machine.name):
                 if over["trouble"] != "failing fsync":
                     continue
-                begin, end = over["since"] + 1, over["until"]
+                begin, end = over["since"] + 1, over["until"] - 0.02    # marks tell hundredths
                 started = [m.key for m in self.truth.marks if m.what == "start" and begin < m.time < end and self.world.who(m.agent, m.time) == machine.name]
                 self.check("nothing without a commit", not started, lambda: f"{machine.name} started {started} while fsync failed")
                 place = "op" if machine.name == "server" else f"user{machine.number}-"

@@ -152,6 +152,13 @@ class Storm:
         self.story.close()
 
 
+def leave(*_):
+    """Once: what is then put away is not to be disturbed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def main():
     options = arguments()
     from faults import ALL, FullDisk
@@ -166,18 +173,25 @@ def main():
     folder = Path(options.folder or tempfile.mkdtemp(prefix="storm-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"storm: seed {seed}, {options.minutes:g} min, {options.agents} agents, in {folder}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
     if FullDisk in faults and not SmallDisk.possible(folder):
         faults.remove(FullDisk)
         print("storm: without full disks: a file system can't be mounted here, which needs root")
     began = time.monotonic()
     storm = Storm(folder, seed, options.agents, faults, kinds, options.calm, options.pace)
+    options.interrupted = False
     try:
         storm.world.start()
         storm.run(options.minutes * 60)
         storm.stop()
+    except SystemExit:
+        options.interrupted = True
+        raise
     finally:
         storm.close()
+        if options.interrupted and not options.keep:
+            shutil.rmtree(folder)
     return report(options, seed, folder, storm, time.monotonic() - began)
 
 

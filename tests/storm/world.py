@@ -119,6 +119,7 @@ class ServerMachine(Machine):
     def __init__(self, world):
         super().__init__(world, "server")
         self.owner = Server(world.folder / "server")
+        self.owner.authority = Path(shutil.copy(self.owner.authority, world.folder))     # for everybody, whatever becomes of its disk
 
     def arguments(self):
         return [*self.wrapper(), BIN / "agenttask-server", "run", "--state-dir", self.owner.state, "--listen",

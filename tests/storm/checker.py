@@ -135,6 +135,7 @@ class Checker:
         self.check_end(order, server)
         self.check_starts(order, server)
         self.check_seen(order, server)
+        self.check_changes(order, server)
         if order.kind.marks and server["status"] in ENDED and server["runCount"]:
             self.check_runs(order, server)
 
@@ -224,6 +225,18 @@ class Checker:
             if task["status"] in ENDED and not undone:
                 same = all(task.get(name) == server.get(name) for name in ("status", "reason"))
                 self.check("an end is an end", same, lambda: f"the {who} had shown {state(task)}, now it is {state(server)}", order.key)
+
+    def check_changes(self, order, server):
+        """What was answered as done was done, and nothing else was."""
+        key, n = order.key, server["metadata"].get("n")
+        forgotten = any(self.past.server_forgot(time) for time in (order.updated, order.deleted))
+        self.check("changes are true", n in order.updates or n is None and (not order.updated or forgotten),
+                   lambda: f"metadata.n is {n}; asked for {order.updates}, one of them was answered as done: {bool(order.updated)}", key)
+        self.check("changes are true", not order.deleted or server.get("deletedAt") or forgotten, "its delete was accepted, and it is not deleted", key)
+        if "choices" in order.body and server["runCount"]:
+            option = server.get("chosen", {}).get("option")
+            self.check("changes are true", option in [*order.choices, order.body.get("defaultChoice")], lambda: f"{option} was chosen, and nobody said so", key)
+            self.check("changes are true", all(run.get("option") == option for run in server["runs"]), lambda: f"it ran with another choice than {option}", key)
 
     def check_runs(self, order, server):
         """Each run against the marks that it left."""

@@ -157,6 +157,33 @@ def test_an_end_that_changes_is_noticed(checker):
         order.seen.pop()
 
 
+def test_a_change_that_never_came_is_noticed(checker):
+    order = checker.book.orders[of_kind(checker, "quick", "echo")]
+    order.updated, updates = 1.0, order.updates
+    order.updates = [7]
+    for task in both(checker, order.key):
+        task["metadata"] = {}
+    try:
+        assert broken(checker) == {"changes are true"}
+    finally:
+        order.updated, order.updates = 0.0, updates
+
+
+def test_a_delete_that_never_came_is_noticed(checker):
+    order = checker.book.orders[of_kind(checker, "quick")]
+    order.deleted = 1.0
+    try:
+        assert broken(checker) == {"changes are true"}
+    finally:
+        order.deleted = 0.0
+
+
+def test_a_choice_that_nobody_made_is_noticed(checker):
+    for task in both(checker, of_kind(checker, "asked")):
+        task["chosen"] = {**task["chosen"], "option": "perhaps"}
+    assert broken(checker) == {"changes are true"}
+
+
 def test_a_doubled_and_a_lost_message_are_noticed(checker):
     checker.server.messages.append(checker.server.messages[0])
     checker.devices[0].messages.pop()

@@ -387,6 +387,48 @@ TEST_F(StoreTest, ADevicesTruthStandsInASnapshotOfANewEpoch) {
   EXPECT_EQ(device.starts[id], 1);
 }
 
+TEST_F(StoreTest, ADeletionThatOnlyASnapshotTellsOfIsKept) {
+  const auto id = add();
+  ReferenceDevice device(node);
+  device.epoch = 1;
+  const auto poll = [&] {
+    const auto row = node_row();
+    device.take(write(
+        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
+  };
+  const auto post = [&] {
+    const auto row = node_row();
+    device.take(write([&](WriteStore& writes) {
+      return apply_reports(writes, row, device.post(), clock.wall(), logger).value();
+    }));
+  };
+  poll();
+  poll();
+  device.start(id);
+  device.finish(TaskStatus::complete);
+  post();
+  EXPECT_EQ(task(id).task.state.status, TaskStatus::complete);
+  close();
+  std::filesystem::copy_file(file(), folder.path() / "copy.db");
+  open();
+  // The device deletes it, and what it says of that is lost with what else the server hears before it is put
+  // back.
+  device.inbox.at(id).state.deleted_at = 7;
+  add();
+  poll();
+  poll();
+  close();
+  std::filesystem::copy_file(folder.path() / "copy.db", file(),
+                             std::filesystem::copy_options::overwrite_existing);
+  open();
+  poll();
+  EXPECT_EQ(device.epoch, 2);
+  post();
+  EXPECT_FALSE(node_row().snapshot);
+  EXPECT_EQ(task(id).task.state.status, TaskStatus::complete);
+  EXPECT_EQ(task(id).task.state.deleted_at, 7);
+}
+
 TEST_F(StoreTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
   auto brief = spec();
   brief.options.expires_at = clock.wall() + 10;

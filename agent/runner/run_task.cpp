@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <exception>
+#include <fstream>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,6 +21,16 @@ constexpr std::array<DurationMilliseconds, 4> kAskAgain{1'000, 5'000, 30'000, 60
 constexpr std::size_t kMostRefusedChecks = 10'000;
 constexpr std::chrono::seconds kBetweenProgress{1};
 constexpr int kEndAttemptsAtShutdown = 5;
+
+/// Empties the record of the processes of a run, and leaves room on the disk for what they note down there
+/// before their first instruction: a line that says nothing, in a block that is theirs.
+Result<void> prepare_record(const std::filesystem::path& record) {
+  std::ofstream file(record, std::ios::trunc);
+  file << '\n';
+  file.close();
+  if (!file) return io_error("cannot write " + record.string() + " for a run's processes", errno);
+  return {};
+}
 
 /// The tasks and messages of this device, as they are.
 class LedgerReader final : public TaskReader {
@@ -214,12 +226,9 @@ void Runner::Body::attempt(ActiveRun& active) {
     note_problem(standard_output ? standard_error.error() : standard_output.error());
     return;
   }
-  // What an earlier run of the task noted down must not be taken for this one's.
-  std::error_code not_removed;
-  std::filesystem::remove(process_record(id), not_removed);
-  if (not_removed) {
-    note_problem(
-        {ErrorCode::io, "cannot remove " + process_record(id).string() + ": " + not_removed.message()});
+  if (auto prepared = prepare_record(process_record(id)); !prepared) {
+    remove_spool(id);
+    note_problem(prepared.error());
     return;
   }
   reached(commit_point::kBeforeStart);

@@ -42,6 +42,12 @@ UnixMilliseconds begin_of_life(UnixMilliseconds now, DurationMilliseconds lifeti
   return now - std::min<UnixMilliseconds>(kHour, lifetime / 4);
 }
 
+/// The wall clock; where it stands before the authority began it is wrong, and that beginning is as near as
+/// one can say.
+UnixMilliseconds believed_time(const Clock& clock, const net::Certificate& authority) {
+  return std::max(clock.wall(), authority.not_before());
+}
+
 constexpr auto kReadableByAnyoneElse =
     std::filesystem::perms::group_read | std::filesystem::perms::others_read;
 
@@ -148,7 +154,7 @@ Result<Authority::Server> Authority::load_or_issue() const {
   if (pem) {
     const auto key = net::PrivateKey::from_pem(*pem);
     const auto certificate = net::Certificate::from_pem(*pem);
-    const UnixMilliseconds now = clock_.wall();
+    const UnixMilliseconds now = believed_time(clock_, certificate_);
     const auto& names = settings_.server_names;
     if (key && certificate && certificate->matches(*key) && !certificate->renewal_due(now) &&
         net::verify(*certificate, {}, std::span(&certificate_, 1), net::CertificatePurpose::server, now) &&
@@ -166,7 +172,7 @@ Result<Authority::Server> Authority::issue_server() const {
     return Error{ErrorCode::invalid, "the server's certificate needs at least one host name or IP address",
                  "server-name"};
   }
-  const UnixMilliseconds now = clock_.wall();
+  const UnixMilliseconds now = believed_time(clock_, certificate_);
   const net::PrivateKey key = net::PrivateKey::generate();
   const std::string common_name =
       names.front().size() <= kCommonNameBytes ? names.front() : "agenttask-server";
@@ -217,7 +223,7 @@ Result<IssuedCertificate> Authority::issue_device(std::string_view node_id,
                                                   std::string_view request_pem) const {
   const auto request = net::CertificateRequest::from_pem(request_pem);
   if (!request) return Error{ErrorCode::invalid, request.error().message, "request"};
-  const UnixMilliseconds now = clock_.wall();
+  const UnixMilliseconds now = believed_time(clock_, certificate_);
   const auto certificate = net::issue(certificate_, key_, *request,
                                       {std::string(node_id),
                                        {},

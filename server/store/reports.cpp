@@ -316,16 +316,19 @@ class Applier {
     if (!record) return;
     TaskState& state = record->task.state;
     const TaskState& reported = report.task.state;
-    if (has_ended(state.status)) {
-      if (!reported.deleted_at || state.deleted_at) return;
-      state.deleted_at = reported.deleted_at;
-      return save_state(store_, *record, now_);
-    }
+    if (has_ended(state.status)) return take_deletion(*record, reported);
     const TaskStatus from = state.status == TaskStatus::pending ? TaskStatus::sent : state.status;
     if (reported.status != from && !may_become(from, reported.status)) return ignore(report.task.spec.id);
     adopt(*record, reported);
     adopt_spec(*record, report.task.spec);
     save_state(store_, *record, now_);
+  }
+
+  /// The one thing that changes after the end.
+  void take_deletion(TaskRecord& record, const TaskState& reported) {
+    if (!reported.deleted_at || record.task.state.deleted_at) return;
+    record.task.state.deleted_at = reported.deleted_at;
+    save_state(store_, record, now_);
   }
 
   /// What an update may change; the rest is the server's since the task was made.
@@ -352,7 +355,7 @@ class Applier {
       return end_elsewhere(*record);
     }
     if (has_ended(record->task.state.status)) {
-      if (!snapshot_corrects(*record, reported)) return;
+      if (!snapshot_corrects(*record, reported)) return take_deletion(*record, reported);
     }
     const bool has_place = may_grow(*record);
     adopt(*record, reported);

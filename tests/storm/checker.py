@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from clients import Lost
+from past import Past
 from truth import Truth
 from work import CHILD, ROOM, STEP, Order
 
@@ -75,15 +75,20 @@ def output_of_run(client, task, run):
 class Checker:
     def __init__(self, world, book):
         self.world, self.book, self.story = world, book, world.story
-        self.truth = Truth(world.marks.file)
-        self.made = Counter()
+        self.made, self.unsure = Counter(), set()
+        self.client = world.operator(direct=True)
+
+    def look(self):
+        """Takes down what everybody shows: everything must be quiet."""
+        self.truth = Truth(self.world.marks.file)
+        self.past = Past(self.story, self.truth)
         ids = defaultdict(list)
-        for order in book.all():
+        for order in self.book.all():
             if order.id or "id" in order.body:
                 ids[order.node].append(order.id or order.body["id"])
-        self.server = look_at_server(world, [id for part in ids.values() for id in part])
-        self.devices = [look_at_device(device, ids[device.number]) for device in world.devices]
-        self.client = world.operator(direct=True)
+        self.server = look_at_server(self.world, [id for part in ids.values() for id in part])
+        self.devices = [look_at_device(device, ids[device.number]) for device in self.world.devices]
+        return self
 
     def check(self, rule, holds, text, key=None, **facts):
         self.made[rule] += 1
@@ -91,15 +96,18 @@ class Checker:
             self.world.violation(rule, text() if callable(text) else text, key=key, **facts)
         return holds
 
-    def run(self):
+    def compare(self):
         children = self.children()
         for order in [*self.book.all(), *children]:
             self.check_order(order)
-        self.check_strangers({order.key for order in [*self.book.all(), *children]})
+        self.check_strangers({order.key for order in [*self.book.all(), *children]} | {f"{name}.{step}" for name in self.unsure for step in (1, 2, 3)})
         self.check_marks()
+        self.check_troubled()
+        self.check_bursts()
+        self.check_quarantine()
         self.check_keys()
         self.check_messages()
-        self.client.close()
+        self.client.close()     # it connects again when it is needed
 
     # ---- one task
 
@@ -107,33 +115,54 @@ class Checker:
         key, ledger = order.key, self.devices[order.node]
         shown, kept = self.server.by_key[key], ledger.by_key[key]
         found = {task["id"] for task in shown + kept}
-        most = 1 + (len(self.story.of("database put back")) if order.idempotency and "id" not in order.body else 0)
+        # A database that was put back has forgotten which key it had answered.
+        most = 1 + (len(self.past.databases) if order.idempotency and "id" not in order.body else 0)
         self.check("repeats", len(found) <= most, lambda: f"there are {len(found)} tasks for one request: {sorted(found)}", key)
         if order.refused:
             self.check("refused is nothing", not found and not self.truth.starts[key], f"refused ({order.refused}), yet it exists or ran", key)
             return
-        server, device = self.server.tasks.get(order.id) if order.id else next(iter(shown), None), next(iter(kept), None)
-        if order.acknowledged:
-            if not self.check("not lost", server or order.gone, "acknowledged, and the server does not show it", key):
-                return
-            if order.by.startswith("user"):
-                self.check("not lost", device or order.gone, "acknowledged by the device, and not in its ledger", key)
-        if not server:
-            self.check("not lost", not device, "in the ledger, and the server does not show it", key)
-            self.check("not lost", device or not self.truth.starts[key], "it ran, and nobody knows it", key)
+        if len(found) > 1:
             return
+        server, device = next(iter(shown), None), next(iter(kept), None)
+        if not server:
+            self.check_absent(order, device)
+            return
+        if self.past.loose(order):
+            self.check_loose(order, server)
+            return
+        self.check("not lost", device or not order.acknowledged or not order.by.startswith("user"), "acknowledged by the device, and not in its ledger", key)
         self.check_agreement(order, server, device)
         self.check_end(order, server)
         self.check_starts(order, server)
-        self.check_seen(order, server, device)
+        self.check_seen(order, server)
+        self.check_changes(order, server)
         if order.kind.marks and server["status"] in ENDED and server["runCount"]:
             self.check_runs(order, server)
+
+    def check_absent(self, order, device):
+        """The server does not show it."""
+        key = order.key
+        forgotten = not device and (self.past.database_lost(order) or self.past.ledger_lost(order))
+        self.check("not lost", not order.acknowledged or forgotten, "acknowledged, and the server does not show it", key)
+        self.check("not lost", not device, "in the ledger, and the server does not show it", key)
+        self.check("not lost", not self.truth.starts[key] or self.past.ledger_lost(order), "it ran, and nobody knows it", key)
+
+    def check_loose(self, order, server):
+        """Its device's ledger is not the one that began it: it came to an end, and ran at most once for each of the ledgers."""
+        key, runs = order.key, [mark.run for mark in self.truth.starts[order.key]]
+        waits = order.kind.name == "nobody" and server["status"] == "sent"
+        self.check("not stuck", server["status"] in ENDED or waits, f"still {state(server)}", key)
+        self.check("starts once", len(runs) == len(set(runs)), lambda: f"one run began twice: {runs}", key)
+        ledgers = 1 + sum(event["at"] == f"agent {order.node}" for event in self.past.ledgers)
+        most = ledgers * most_runs(server)
+        self.check("starts once", order.kind.recurring or len(runs) <= most, lambda: f"{len(runs)} runs began, where at most {most} may", key)
+        self.check_seen(order, server)
 
     def check_agreement(self, order, server, device):
         if not device:
             # Only what was never offered is unknown to the device.
             alone = server["status"] in ("cancelled", "failed") and not server["runCount"] and not self.truth.starts[order.key]
-            self.check("server and device agree", alone or order.gone, f"the server shows {state(server)}, the ledger does not have it", order.key)
+            self.check("server and device agree", alone, f"the server shows {state(server)}, the ledger does not have it", order.key)
             return
         for name in SHARED:
             # The default of expiresAt and the like are the same on both sides; what is absent is absent on both.
@@ -144,7 +173,7 @@ class Checker:
 
     def check_end(self, order, server):
         key, end = order.key, (server["status"], server.get("reason") or "")
-        if order.kind.name == "nobody" and not order.taken and not (order.cancels and end[0] == "cancelled"):
+        if order.kind.name == "nobody" and (not order.taken or self.past.databases) and not (order.cancels and end[0] == "cancelled"):
             self.check("waits for a reason", end == ("sent", "no-worker"), f"wanted sent, no-worker; it is {state(server)}", key)
             return
         if not self.check("not stuck", server["status"] in ENDED, f"still {state(server)}", key):
@@ -154,6 +183,9 @@ class Checker:
             self.check("ends truly", order.cancels, "cancelled, and nobody asked for it", key)
         elif end == ("failed", "interrupted"):
             self.check("ends truly", self.could_be_interrupted(order, server), "interrupted, and its agent was not ended meanwhile", key)
+        elif end == ("failed", "worker-error") and "No space left" in server.get("detail", ""):
+            full = self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk")
+            self.check("ends truly", full, "failed for want of room, and there was room", key)
         else:
             self.check("ends truly", end in order.kind.ends, f"{state(server)} is no end of such a task: {order.kind.ends}", key)
         if end == ("failed", "timeout"):
@@ -163,10 +195,11 @@ class Checker:
             self.check("results are true", server["result"]["data"] == order.body["data"], "an echo that is not what was said", key)
 
     def could_be_interrupted(self, order, server):
-        """Its agent was ended after the last run began."""
+        """Its agent was ended, or could not write, after the last run began."""
         starts = self.truth.starts[order.key]
         began = starts[-1].time - 0.1 if starts else order.asked
-        return self.world.down_between(self.world.devices[order.node], began, self.world.now())
+        device = self.world.devices[order.node]
+        return self.world.down_between(device, began, self.world.now()) or self.world.troubled_between(device, began - 1, self.world.now())
 
     def check_starts(self, order, server):
         key = order.key
@@ -175,8 +208,7 @@ class Checker:
         if not order.kind.marks:
             return
         self.check("starts once", len(set(runs)) <= server["runCount"], f"{len(set(runs))} runs began, {server['runCount']} are known", key)
-        options = server["options"]
-        most = options.get("retry", {}).get("maxAttempts", 1) + (3 if options.get("onInterrupt") == "rerun" else 0)
+        options, most = server["options"], most_runs(server)
         if not order.kind.recurring:
             self.check("starts once", len(runs) <= most, lambda: f"{len(runs)} runs began, where at most {most} may", key)
         else:
@@ -186,12 +218,25 @@ class Checker:
             after = [run for run in server["runs"] if run.get("reason") == "interrupted" and run["run"] < server["runCount"]]
             self.check("starts once", not after, "it ran again after an interruption, which nobody allowed", key)
 
-    def check_seen(self, order, server, device):
+    def check_seen(self, order, server):
         """What had ended stays as it was."""
         for time, who, task in order.seen:
-            if task["status"] in ENDED and not order.gone:
+            undone = not task["runCount"] and who == "server" and self.past.server_forgot(time) or who != "server" and self.past.loose(order)
+            if task["status"] in ENDED and not undone:
                 same = all(task.get(name) == server.get(name) for name in ("status", "reason"))
                 self.check("an end is an end", same, lambda: f"the {who} had shown {state(task)}, now it is {state(server)}", order.key)
+
+    def check_changes(self, order, server):
+        """What was answered as done was done, and nothing else was."""
+        key, n = order.key, server["metadata"].get("n")
+        forgotten = any(self.past.server_forgot(time) for time in (order.updated, order.deleted))
+        self.check("changes are true", n in order.updates or n is None and (not order.updated or forgotten),
+                   lambda: f"metadata.n is {n}; asked for {order.updates}, one of them was answered as done: {bool(order.updated)}", key)
+        self.check("changes are true", not order.deleted or server.get("deletedAt") or forgotten, "its delete was accepted, and it is not deleted", key)
+        if "choices" in order.body and server["runCount"]:
+            option = server.get("chosen", {}).get("option")
+            self.check("changes are true", option in [*order.choices, order.body.get("defaultChoice")], lambda: f"{option} was chosen, and nobody said so", key)
+            self.check("changes are true", all(run.get("option") == option for run in server["runs"]), lambda: f"it ran with another choice than {option}", key)
 
     def check_runs(self, order, server):
         """Each run against the marks that it left."""
@@ -207,6 +252,10 @@ class Checker:
             if run["status"] == "complete":
                 wanted = order.kind.output(order.key, mark) if order.kind.output else None
                 self.check("results are true", mark and ends and ends[0].code == 0, f"run {run['run']} is complete, and left no mark of its end", order.key)
+                facts = run["result"]["data"]
+                if facts["truncated"] and wanted and self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk"):
+                    self.check("results are true", facts["stdoutBytes"] == len(wanted), f"run {run['run']} printed {len(wanted)} bytes and counts {facts}", order.key)
+                    continue
                 self.check("results are true", wanted is None or printed == wanted, lambda: f"run {run['run']} is complete and printed {short(printed)}", order.key)
             elif run.get("reason") == "exit-status":
                 code = run["result"]["data"].get("exitCode")
@@ -223,7 +272,9 @@ class Checker:
             if order.kind.name != "workflow":
                 continue
             name = order.key.removesuffix(".1")
-            for step in (1, 2):
+            if self.past.loose(order):
+                self.unsure.add(name)
+            for step in () if name in self.unsure else (1, 2):
                 parents = [task for task in self.server.by_key[f"{name}.{step}"] if task["status"] == "complete"]
                 children = self.server.by_key[f"{name}.{step + 1}"]
                 self.check("each step once", len(children) == len(parents), f"{len(parents)} complete steps {step} made {len(children)} steps {step + 1}",
@@ -234,6 +285,37 @@ class Checker:
                     # Cancels and deletes of a child are asked for by its id only where somebody found it: nobody does.
                     found.append(child)
         return found
+
+    def check_troubled(self):
+        """While nothing can be made durable, nothing is accepted and nothing starts."""
+        for machine in self.world.machines:
+            for over in self.story.of("trouble over", at=machine.name):
+                if over["trouble"] != "failing fsync":
+                    continue
+                begin, end = over["since"] + 1, over["until"] - 0.02    # marks tell hundredths
+                started = [m.key for m in self.truth.marks if m.what == "start" and begin < m.time < end and self.world.who(m.agent, m.time) == machine.name]
+                self.check("nothing without a commit", not started, lambda: f"{machine.name} started {started} while fsync failed")
+                place = "op" if machine.name == "server" else f"user{machine.number}-"
+                accepted = [o.key for o in self.book.all() if o.key.startswith(place) and o.attempts == 1 and begin < o.acknowledged and o.answered < end]
+                self.check("nothing without a commit", not accepted, lambda: f"{machine.name} accepted {accepted} while fsync failed")
+
+    def check_quarantine(self):
+        """From when a device knows that it is in quarantine until its release it starts nothing."""
+        for event in self.past.ledgers:
+            if event["known"]:
+                begun = [m.key for m in self.truth.marks if m.what == "start" and event["known"] + 0.5 < m.time < event["released"]
+                         and (self.world.who(m.agent, m.time) or "").endswith(event["at"])]
+                self.check("quarantined starts nothing", not begun, lambda: f"{event['at']} started {begun} in quarantine")
+
+    def check_bursts(self):
+        """What repeats does not run more often than its interval and those who asked for a run allow."""
+        for order in self.book.all():
+            starts = self.truth.starts[order.key]
+            if not order.kind.recurring or len(starts) < 2 or self.past.loose(order):
+                continue
+            asked = sum(e["what"] == "run" for e in self.story.about(order.key))
+            most = (starts[-1].time - order.asked) * 1000 / order.body["schedule"]["updateInterval"] + 1.2 + asked
+            self.check("no burst", len(starts) <= most, lambda: f"{len(starts)} runs, where at most {most:.1f} were due", order.key)
 
     def check_strangers(self, known):
         for view in (self.server, *self.devices):
@@ -251,6 +333,8 @@ class Checker:
         for order in self.book.all():
             lane = order.body["options"].get("concurrencyKey")
             for start in self.truth.starts[order.key] if lane else ():
+                if (self.world.who(start.agent, start.time) or "").startswith("clone"):
+                    continue
                 end = next((m.time for m in self.truth.ends[order.key] if m.run == start.run), None)
                 lanes[order.node, lane].append((start.time, end, order.key))
         for lane in lanes.values():
@@ -266,10 +350,17 @@ class Checker:
                 continue
             posted = Counter(message["content"]["text"] for message in messages)
             for task in tasks:
-                if task["type"] == STEP and task["status"] in ENDED:
+                if task["type"] == STEP and task["status"] in ENDED and task["description"].rsplit(".", 1)[0] not in self.unsure:
                     key = task["description"]
                     wanted = int(task["status"] == "complete")
                     self.check("messages once", posted[key] == wanted, f"the {name} has {posted[key]} messages of it, its status is {task['status']}", key)
+
+    def key_of_run(self, run):
+        return next((marks[0].key for id, marks in self.truth.of_run.items() if id == run), None)
+
+    def is_forgotten(self, key):
+        """Its run was lost with the ledger that knew it, so nobody could stop what was left of it."""
+        return key in self.book.orders and self.past.loose(self.book.orders[key]) or bool(key) and key.rsplit(".", 1)[0] in self.unsure
 
     # ---- telling
 
@@ -283,7 +374,7 @@ class Checker:
         told = [(e["time"], self.story.line(e)[11:]) for e in events] + marks
         if told:
             begin, end = min(t for t, _ in told) - 0.1, max(t for t, _ in told) + 3
-            around = [e for e in self.story.of("killed", "stopped", "started", "answers", "fault", "database put back", "ledger put back", "quarantine", "released")
+            around = [e for e in self.story.of("killed", "stopped", "started", "answers", "fault", "trouble", "trouble over", "clock", "database put back", "ledger put back", "quarantine", "released")
                       if begin <= e["time"] <= end and e.get("at") in ("server", f"agent {node}", f"link {node}")]
             told += [(e["time"], self.story.line(e)[11:]) for e in around[:60]]
         yield from (f"  {time - self.story.began:9.3f}  {text}" for time, text in sorted(told))
@@ -300,6 +391,10 @@ def state(task):
     return ", ".join(str(task[name]) for name in ("status", "reason", "detail") if task.get(name))
 
 
+def most_runs(task):
+    return task["options"].get("retry", {}).get("maxAttempts", 1) + (3 if task["options"].get("onInterrupt") == "rerun" else 0)
+
+
 def brief(task):
     """A task without what the story says anyway."""
     if not task:
@@ -312,6 +407,3 @@ def brief(task):
 def short(value, most=300):
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= most else text[:most // 2] + " … " + text[-most // 2:]
-
-
-__all__ = ["Checker", "Lost"]

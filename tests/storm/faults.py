@@ -2,14 +2,20 @@
 
 A subject (the server, an agent, a link) meets one fault at a time, drawn from its own random numbers; subjects meet theirs side by side.
 """
+import contextlib
+import errno
 import random
+import shutil
+import sqlite3
 import threading
+import time
 
 
 class Fault:
     """`weight`: how often it is drawn beside the others of its subject."""
     name = ""
     weight = 1
+    only_by_name = False      # strikes only where it is asked for
 
     def __init__(self, world, rng):
         self.world, self.rng, self.story = world, rng, world.story
@@ -71,6 +77,206 @@ class Stop(Fault):
         machine.start()
 
 
+class FailingSync(Fault):
+    """fsync fails for a while; then it works again. Sometimes the program is killed meanwhile."""
+    name, weight = "failing fsync", 2
+
+    def strike(self, machine):
+        with self.trouble(machine, "failing fsync"):
+            machine.trouble.fail_syncs(errno.EIO)
+            self.suffer(machine)
+
+    def suffer(self, machine):
+        self.hold(self.rng.uniform(0.5, 4))
+        if self.rng.random() < 0.25:
+            machine.kill()
+            machine.start()
+            self.hold(self.rng.uniform(0, 1))
+
+    @contextlib.contextmanager
+    def trouble(self, machine, what):
+        """Says when it began and when it was over; afterwards the program has to run."""
+        with machine.busy:
+            machine.may_fail_to_start = True
+            begun = self.story.tell("trouble", at=machine.name, trouble=what)
+            try:
+                yield
+            finally:
+                until = self.world.now()
+                machine.relieve()
+                machine.may_fail_to_start = False
+                self.story.tell("trouble over", at=machine.name, trouble=what, since=begun["time"], until=until)
+            machine.start()
+
+
+class FullDisk(FailingSync):
+    """No room, or next to none, where the program keeps its things."""
+    name, weight = "full disk", 2
+
+    def strike(self, machine):
+        if not machine.disk:
+            return
+        with self.trouble(machine, "full disk"):
+            machine.disk.fill(self.rng.choice((0, 0, self.rng.randint(0, 1 << 17))))
+            self.suffer(machine)
+
+
+HOUR = 3_600_000
+
+
+class ClockJump(Fault):
+    """Somebody sets the wall clock, perhaps again, and then right."""
+    name, weight = "clock jump", 2
+    jumps = (5_000, 90_000, 2 * HOUR, 2 * HOUR)
+
+    def strike(self, machine):
+        for _ in range(self.rng.randint(1, 2)):
+            ahead = self.rng.choice((1, -1)) * self.rng.choice(self.jumps)
+            machine.trouble.move_clock(ahead)
+            self.story.tell("clock", at=machine.name, ahead=ahead)
+            self.hold(self.rng.uniform(0.3, 4))
+            if self.rng.random() < 0.2:
+                # It may make itself a certificate that is not valid yet for those whose clocks are right: nobody waits for its answer.
+                machine.kill()
+                machine.begin_only()
+                self.hold(self.rng.uniform(0, 1))
+        machine.trouble.move_clock(0)
+        self.story.tell("clock", at=machine.name, ahead=0)
+        if machine is self.world.server:
+            machine.stop()
+        machine.start()
+
+
+class ClockJumpOfYears(ClockJump):
+    """What is recorded while a clock is years back is purged when it is right again (test_clocks.py), so every storm would find just that."""
+    name, weight, only_by_name = "clock jump of years", 1, True
+    jumps = (10 * 365 * 24 * HOUR,)
+
+
+class OldDatabase(Fault):
+    """The server's database is put back from a copy that was made while it ran: a new epoch, and everything comes back from the devices."""
+    name, weight = "old database", 0.3
+
+    def strike(self, machine):
+        if machine is not self.world.server:
+            return
+        file, copy = machine.owner.state / "server.db", self.world.folder / "server.db.copy"
+        with machine.busy:
+            if not machine.start():
+                return
+            taken = self.world.now()
+            copy_database(file, copy)
+        for _ in range(self.rng.randint(0, 2)):
+            self.hold(self.rng.uniform(0.5, 3))
+            machine.kill()
+            machine.start()
+        self.hold(self.rng.uniform(0.5, 3))
+        with machine.busy:
+            machine.kill()
+            put_back(copy, file)
+            self.story.tell("database put back", at=machine.name, since=taken)
+            machine.start()
+
+
+class OldLedger(Fault):
+    """A device's ledger is put back from a copy: it is quarantined at its first contact, until an operator releases it."""
+    name, weight = "old ledger", 0.3
+
+    def strike(self, machine):
+        if machine is self.world.server:
+            return
+        with machine.busy:
+            machine.kill()
+            copy = self.world.folder / f"{machine.name}.copy"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(machine.owner.state, copy, ignore=shutil.ignore_patterns("*.sock"))
+            taken = self.world.now()
+            machine.start()
+            if not self.met(machine):
+                return machine.start()
+        self.hold(self.rng.uniform(0.5, 5))
+        with machine.busy:
+            machine.kill()
+            for name in ("ledger.db", "ledger.db-wal"):
+                (machine.owner.state / name).unlink(missing_ok=True)
+                if (copy / name).exists():
+                    shutil.copy2(copy / name, machine.owner.state / name)
+            event = self.story.tell("ledger put back", at=machine.name, since=taken)
+            machine.start()
+            self.quarantine(machine, event)
+
+    def met(self, machine):
+        """Whether the server took a poll of this start of the agent, in time."""
+        end = self.world.now() + 20
+        while self.world.now() < end and not self.world.over.is_set():
+            status = machine.status()
+            if status and status["server"].get("state") == "connected":
+                return True
+            time.sleep(0.05)
+        return False
+
+    def quarantine(self, *machines_and_event):
+        """Waits until the node is in quarantine and its agents know; nothing starts there until it is released."""
+        *machines, event = machines_and_event
+        client = self.world.operator(direct=True)
+        known = released = None
+        end, hurry = self.world.now() + 60, self.world.now() + 8
+        while not self.world.over.is_set():
+            if self.world.now() > hurry:
+                # Cut off often enough it waits for minutes before the next attempt, as it should; a start attempts at once.
+                hurry = self.world.now() + 8
+                for machine in machines:
+                    machine.kill()
+                    machine.start()
+            if all((machine.status() or {}).get("quarantine") for machine in machines):
+                known = self.world.now()
+                break
+            if self.world.now() > end:
+                self.world.violation("quarantine", f"{machines[0].name}: not in quarantine 60 s after its ledger was put back or copied", at=machines[0].name)
+                break
+            time.sleep(0.05)
+        if known:
+            self.story.tell("quarantine", at=machines[0].name)
+            self.hold(self.rng.uniform(0.3, 2.5))
+            released = self.world.now()
+        for machine in machines[1:]:
+            machine.kill()
+        self.world.release(machines[0], client)
+        client.close()
+        self.story.tell("released", at=machines[0].name, since=event["since"], known=known, released=released or self.world.now())
+
+
+class Clone(OldLedger):
+    """A device is copied with all it has, and both start: both are quarantined. The copy goes, the node is released."""
+    name, weight = "clone", 0.3
+
+    def strike(self, machine):
+        if machine is self.world.server:
+            return
+        with machine.busy:
+            machine.kill()
+            clone = machine.clone()
+            event = self.story.tell("copied", at=machine.name, since=self.world.now())
+            machine.start()
+            clone.start()
+            self.quarantine(machine, clone, event)
+            shutil.rmtree(clone.owner.folder)
+
+
+def copy_database(file, copy):
+    """As it is at one moment, while the program writes to it."""
+    copy.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+def put_back(copy, file):
+    for old in file.parent.glob(file.name + "*"):
+        old.unlink()
+    shutil.copy2(copy, file)
+    file.chmod(0o600)
+
+
 # ---- links
 
 class Cut(Fault):
@@ -122,7 +328,7 @@ class HalfOpen(Fault):
             link.cut_swallowing()
 
 
-MACHINE_FAULTS = [Kill, KillTwice, Stop]
+MACHINE_FAULTS = [Kill, KillTwice, Stop, FailingSync, FullDisk, ClockJump, ClockJumpOfYears, OldDatabase, OldLedger, Clone]
 LINK_FAULTS = [Cut, CutAll, Delay, Refuse, HalfOpen]
 ALL = MACHINE_FAULTS + LINK_FAULTS
 

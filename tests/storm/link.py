@@ -15,7 +15,7 @@ class Links:
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="links")
+        self.thread = threading.Thread(target=self.loop.run_forever, name="links", daemon=True)
         self.thread.start()
         self.all = []
 

@@ -67,6 +67,10 @@ class Actor(threading.Thread):
         """Writes down an answer about an order, and what it shows of the task."""
         task = answer.document if answer.status < 300 else answer.document.get("task")
         order.taken = order.taken or (what in ("cancel", "delete") and answer.status < 300)
+        if what == "delete" and answer.status < 300:
+            order.deleted = self.world.now()
+        if what == "update" and answer.status == 200:
+            order.updated = self.world.now()
         shown = {name: task[name] for name in ("status", "reason") if task.get(name)} if isinstance(task, dict) else {}
         self.story.tell(what, key=order.key, by=self.name, answer=answer.status, **({"code": answer.code} if answer.code else {}), **shown, **more)
         if isinstance(task, dict) and task.get("id") == order.id:
@@ -116,7 +120,7 @@ class Operator(Actor):
                 if not self.world.restored_between(order.asked, self.world.now()):
                     self.world.violation("repeats", f"asked twice for the same, two tasks: {order.id} and {answer.document['id']}", key=order.key)
             order.id = answer.document["id"]
-            order.acknowledged = order.acknowledged or began
+            order.acknowledged, order.answered = order.acknowledged or began, order.answered or self.world.now()
             self.note("acknowledged", order, answer, id=order.id)
             return True
         self.note("not acknowledged", order, answer)
@@ -200,7 +204,7 @@ class User(Actor):
             self.story.tell("no answer", key=order.key, by=self.name, error=str(lost)[:100])
             return
         if answer.status == 200:
-            order.id, order.acknowledged = answer.document["id"], order.asked
+            order.id, order.acknowledged, order.answered = answer.document["id"], order.asked, self.world.now()
             self.note("acknowledged", order, answer, id=order.id)
         else:
             self.note("not acknowledged", order, answer)

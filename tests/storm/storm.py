@@ -25,7 +25,7 @@ def arguments():
     parser.add_argument("--agents", type=int, default=3, help="devices (default 3)")
     parser.add_argument("--calm", type=float, default=2.0, help="seconds between two faults of one machine or link, on average (default 2)")
     parser.add_argument("--pace", type=float, default=0.15, help="seconds between two actions of one operator or user, on average (default 0.15)")
-    parser.add_argument("--faults", metavar="NAMES", default="", help="only these, separated by commas; `none` for none")
+    parser.add_argument("--faults", metavar="NAMES", default="", help="only these, separated by commas; `none` for none (default: all that --list shows but those by name only)")
     parser.add_argument("--work", metavar="NAMES", default="", help="only these kinds of tasks, separated by commas")
     parser.add_argument("--stories", type=int, default=5, help="how many tasks' stories to tell when something broke (default 5)")
     parser.add_argument("--folder", help="where to work, made and removed afterwards (default: a new one in the folder for temporary files)")
@@ -36,7 +36,7 @@ def arguments():
 
 def chosen(what, all_of_them, names):
     if not names:
-        return all_of_them
+        return [one for one in all_of_them if not getattr(one, "only_by_name", False)]
     wanted = set() if names == "none" else set(names.split(","))
     unknown = wanted - {one.name for one in all_of_them}
     if unknown:
@@ -51,11 +51,12 @@ def settle(world, book, story):
     for link in world.links.all:
         link.clear()
     for machine in world.machines:
+        machine.relieve()
         if not machine.start():
             return False
     story.tell("quiet begins")
     began = world.now()
-    deadline, hurried = began + 120, False
+    deadline, hurry = began + 120, began + 8
     finish(world, book, story, deadline)
     while world.now() < deadline:
         open_ones = close_open_ones(world, book)
@@ -63,20 +64,21 @@ def settle(world, book, story):
         waiting = [unfinished(state, world, device) for state, device in zip(states, world.devices)]
         client = world.operator(direct=True)
         try:
+            free = all([world.lift_quarantine(device, client) for device in world.devices])
             left = sum(task["status"] not in ("complete", "failed", "cancelled") and not (task["type"] == "NOBODY" and task["status"] == "sent")
                        for task in client.pages("/v1/tasks", "tasks"))
         except Lost:
-            left = 1
+            free, left = False, 1
         finally:
             client.close()
-        if not open_ones and not any(waiting) and not left:
+        if free and not open_ones and not any(waiting) and not left:
             story.tell("quiet", after=round(world.now() - began, 1))
             return True
-        if not hurried and world.now() > began + 8:
+        if world.now() > hurry:
             # An agent that was cut off for long tries again in minutes, as it should; we do not wait for that.
-            hurried = True
+            hurry = world.now() + 30
             for device, state in zip(world.devices, states):
-                if state and state["server"].get("state") != "connected":
+                if not state or state["server"].get("state") != "connected":
                     device.stop()
                     device.start()
         time.sleep(0.3)
@@ -95,69 +97,109 @@ def unfinished(state, world, device):
     return waits
 
 
+class Storm:
+    """One storm from its start to its comparison. `checker` afterwards, where it came so far."""
+
+    def __init__(self, folder, seed, agents, faults, kinds, calm=2.0, pace=0.15):
+        from faults import ClockJump, FailingSync, FullDisk
+        from load import Book
+        from story import Story
+        from world import World
+        self.seed, self.faults, self.kinds, self.calm, self.pace = seed, faults, kinds, calm, pace
+        self.story, self.book, self.checker = Story(folder / "story"), Book(), None
+        self.world = World(folder, self.story, agents, inside=any(issubclass(fault, (FailingSync, ClockJump)) for fault in faults),
+                           disks=FullDisk in faults)
+
+    def run(self, seconds):
+        from checker import Checker
+        threads = self.actors()
+        for thread in threads:
+            thread.start()
+        try:
+            self.world.over.wait(seconds)
+        finally:
+            self.world.over.set()
+            for thread in threads:
+                thread.join()
+        settled = settle(self.world, self.book, self.story)
+        if settled or all(machine.running() for machine in self.world.machines):
+            self.checker = Checker(self.world, self.book).look()
+            self.checker.compare()
+
+    def actors(self):
+        from faults import LINK_FAULTS, MACHINE_FAULTS, Weather
+        from load import Operator, User
+        world, seed = self.world, self.seed
+        blows, cuts = ([fault for fault in self.faults if fault in kind] for kind in (MACHINE_FAULTS, LINK_FAULTS))
+        return [*(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
+                *(User(world, self.book, seed, device, self.pace * 2, self.kinds) for device in world.devices),
+                *(Weather(world, seed, machine.name, machine, blows, self.calm) for machine in world.machines),
+                *(Weather(world, seed, f"link {device.number}", device.link, cuts, self.calm * 2) for device in world.devices),
+                Weather(world, seed, "front", world.front, cuts, self.calm * 3)]
+
+    def stop(self):
+        """Everything ends, as an administrator would end it; nothing of the work may be left."""
+        for machine in reversed(self.world.machines):
+            machine.stop()
+        for pid, what in self.world.left_over().items():
+            key = self.checker and self.checker.key_of_run(what["run"])
+            if not self.checker or not self.checker.is_forgotten(key):
+                self.world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+
+    def close(self):
+        """Also after a failure."""
+        self.world.close()
+        self.story.close()
+
+
+def leave(*_):
+    """Once: what is then put away is not to be disturbed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def main():
     options = arguments()
-    if sys.flags.dont_write_bytecode is False:
-        sys.dont_write_bytecode = True
-    from checker import Checker
-    from faults import ALL, LINK_FAULTS, MACHINE_FAULTS, Weather
-    from load import Book, Operator, User
-    from story import Story
+    from faults import ALL, FullDisk
+    from trouble import SmallDisk
     from work import KINDS
-    from world import World
     if options.list:
-        print("faults:", ", ".join(fault.name for fault in ALL))
+        print("faults:", ", ".join(fault.name + (" (by name only)" if fault.only_by_name else "") for fault in ALL))
         print("work:  ", ", ".join(kind.name for kind in KINDS))
         return 0
-    faults, kinds = chosen("fault", ALL, options.faults), chosen("kind of task", KINDS, options.work)
+    faults, kinds = list(chosen("fault", ALL, options.faults)), chosen("kind of task", KINDS, options.work)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     folder = Path(options.folder or tempfile.mkdtemp(prefix="storm-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"storm: seed {seed}, {options.minutes:g} min, {options.agents} agents, in {folder}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    story, book, checker = Story(folder / "story"), Book(), None
-    world = World(folder, story, options.agents)
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    if FullDisk in faults and not SmallDisk.possible(folder):
+        faults.remove(FullDisk)
+        print("storm: without full disks: a file system can't be mounted here, which needs root")
     began = time.monotonic()
-    threads = []
+    storm = Storm(folder, seed, options.agents, faults, kinds, options.calm, options.pace)
+    options.interrupted = False
     try:
-        world.start()
-        threads = [Operator(world, book, seed, number, options.pace, kinds) for number in range(2)]
-        threads += [User(world, book, seed, device, options.pace * 2, kinds) for device in world.devices]
-        blows = [fault for fault in faults if fault in MACHINE_FAULTS]
-        threads += [Weather(world, seed, machine.name, machine, blows, options.calm) for machine in world.machines]
-        cuts = [fault for fault in faults if fault in LINK_FAULTS]
-        threads += [Weather(world, seed, f"link {device.number}", device.link, cuts, options.calm * 2) for device in world.devices]
-        threads += [Weather(world, seed, "front", world.front, cuts, options.calm * 3)]
-        for thread in threads:
-            thread.start()
-        world.over.wait(options.minutes * 60)
-        world.over.set()
-        for thread in threads:
-            thread.join()
-        settled = settle(world, book, story)
-        if settled or all(machine.running() for machine in world.machines):
-            checker = Checker(world, book)
-            checker.run()
-        for machine in reversed(world.machines):
-            machine.stop()
-        for pid, what in world.left_over().items():
-            key = next((marks[0].key for run, marks in checker.truth.of_run.items() if run == what["run"]), None) if checker else None
-            world.violation("leaves nothing running", f"process {pid} of run {what['run']} is still there: {what['command']}", key=key)
+        storm.world.start()
+        storm.run(options.minutes * 60)
+        storm.stop()
+    except SystemExit:
+        options.interrupted = True
+        raise
     finally:
-        world.over.set()
-        for thread in threads:
-            if thread.is_alive():
-                thread.join()
-        world.close()
-        story.close()
-    return report(options, seed, folder, world, book, checker, time.monotonic() - began)
+        storm.close()
+        if options.interrupted and not options.keep:
+            shutil.rmtree(folder)
+    return report(options, seed, folder, storm, time.monotonic() - began)
 
 
-def report(options, seed, folder, world, book, checker, took):
-    story = world.story
+def report(options, seed, folder, storm, took):
+    world, story, checker = storm.world, storm.story, storm.checker
     print(f"storm: {took:.0f} s; kills: server {story.count('killed', 'server')}, agents {story.count('killed', 'agent')}")
     print("faults: " + (", ".join(f"{name} {count}" for name, count in sorted(Counter(e["fault"] for e in story.of("fault")).items())) or "none"))
-    orders = book.all()
+    orders = storm.book.all()
     print(f"asked for {len(orders)} tasks: {sum(bool(o.acknowledged) for o in orders)} acknowledged, {sum(bool(o.refused) for o in orders)} refused; "
           f"repeated {sum(o.attempts > 1 for o in orders)}")
     if checker:

@@ -37,11 +37,13 @@ class Order:
     id: str = ""
     asked: float = 0.0
     acknowledged: float = 0.0      # when an answer said that it exists
+    answered: float = 0.0          # when that answer came
     refused: str = ""              # the code, when an answer said that it does not
     attempts: int = 0
-    gone: str = ""                 # why nobody may expect it to exist any more
     cancels: list = field(default_factory=list)     # when a cancel or delete was asked for
     taken: bool = False                             # one of them was answered with yes
+    deleted: float = 0.0                            # when a delete was answered with yes
+    updated: float = 0.0                            # when an update was answered as done
     choices: list = field(default_factory=list)
     updates: list = field(default_factory=list)     # values of metadata.n that were asked for
     seen: list = field(default_factory=list)        # (time, who said it, task)

@@ -1,6 +1,7 @@
 """The machines of the storm: one server and several agents, real programs, each agent with a link of its own to the server."""
-import json
+import copy
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 from clients import LocalClient, Lost, OperatorClient
 from link import Links
 from programs import BIN, Agent, Program, Server
+from story import now
+from trouble import SmallDisk, Trouble, compile_trouble
 from work import Marks, install_worker
 
 
@@ -21,11 +24,23 @@ class Machine:
         self.world, self.name = world, name
         self.busy = threading.RLock()
         self.lives = []           # (pid, began, ended or None)
+        self.trouble = Trouble(world.library, world.folder / f"trouble of {name}") if world.library else None
+        self.disk = None
 
     def begin(self, program):
         self.owner.program = program
         self.lives.append([program.pid, self.world.now(), None])
         self.world.story.tell("started", at=self.name, pid=program.pid)
+
+    def relieve(self):
+        """Nothing in the program or on its disk troubles it any more."""
+        if self.trouble:
+            self.trouble.clear()
+        if self.disk:
+            self.disk.clear()
+
+    def wrapper(self):
+        return self.trouble.wrapper() if self.trouble else []
 
     def running(self):
         return bool(self.owner.program and self.owner.program.alive())
@@ -64,7 +79,8 @@ class Machine:
                 self.owner.program.process.kill()
             code = self.ended()
             self.world.story.tell("stopped", at=self.name, code=code)
-            if code != 0:
+            # Whoever is asked to stop before it listens to that is ended by the signal.
+            if code != 0 and not (code == -signal.SIGTERM and self.world.now() - self.lives[-1][1] < 2):
                 self.world.died(self, code)
 
     def begin_only(self):
@@ -103,9 +119,10 @@ class ServerMachine(Machine):
     def __init__(self, world):
         super().__init__(world, "server")
         self.owner = Server(world.folder / "server")
+        self.owner.authority = Path(shutil.copy(self.owner.authority, world.folder))     # for everybody, whatever becomes of its disk
 
     def arguments(self):
-        return [*self.world.wrapper(self), BIN / "agenttask-server", "run", "--state-dir", self.owner.state, "--listen",
+        return [*self.wrapper(), BIN / "agenttask-server", "run", "--state-dir", self.owner.state, "--listen",
                 f"127.0.0.1:{self.owner.port}", "--keep-runs", "10000"]
 
     def answers(self):
@@ -128,8 +145,18 @@ class Device(Machine):
     def node(self):
         return self.owner.node
 
+    def clone(self):
+        """Another machine with a copy of all that this one keeps; it is not running."""
+        other = copy.copy(self)
+        other.name, other.busy, other.lives, other.disk = f"clone of {self.name}", threading.RLock(), [], None
+        other.owner = Agent(self.world.folder / f"clone{self.number}-{len(self.world.clones)}", name=self.owner.name)
+        shutil.copytree(self.owner.state, other.owner.state, ignore=shutil.ignore_patterns("*.sock"))
+        other.owner.node = self.owner.node
+        self.world.clones.append(other)
+        return other
+
     def arguments(self):
-        return [*self.world.wrapper(self), BIN / "agenttaskd", "--state-dir", self.owner.state, "--name", self.owner.name, "--poll-wait", "5s",
+        return [*self.wrapper(), BIN / "agenttaskd", "--state-dir", self.owner.state, "--name", self.owner.name, "--poll-wait", "5s",
                 "--slots", "6"]
 
     def local(self):
@@ -160,31 +187,33 @@ class Device(Machine):
 
 
 class World:
-    def __init__(self, folder, story, agents):
-        from story import now
+    """`inside`: programs can be troubled from inside; `disks`: each program's folder is a small disk."""
+
+    def __init__(self, folder, story, agents, inside=True, disks=True):
         self.folder, self.story, self.now = Path(folder), story, now
         self.violations = []
-        self.troubles = {}                  # of a machine: what is put before its program
+        self.library = compile_trouble(self.folder) if inside else None
         self.starter = ThreadPoolExecutor(max_workers=1)     # a program dies with the thread that started it
         self.marks = Marks(self.folder)
         self.links = Links()
         self.server = ServerMachine(self)
+        self.clones = []
         self.devices = [Device(self, number) for number in range(agents)]
         self.front = self.links.add(self.server.owner.port)     # the operators' way to the server
         self.over = threading.Event()       # no more load, no more faults
+        self.disks = disks
 
     @property
     def machines(self):
         return [self.server, *self.devices]
 
     def start(self):
+        for machine in self.machines if self.disks else ():
+            machine.disk = SmallDisk(machine.owner.state)
         for machine in self.machines:
             assert machine.start(), f"{machine.name} does not start; see {machine.owner.folder}/log"
         for device in self.devices:
             device.enroll()
-
-    def wrapper(self, machine):
-        return self.troubles.get(machine.name, [])
 
     def operator(self, direct=False):
         port = self.server.owner.port if direct else self.front.port
@@ -193,6 +222,32 @@ class World:
     def wall(self):
         """The wall clock in milliseconds."""
         return int(time.time() * 1000)
+
+    def lift_quarantine(self, device, client):
+        """Asks for its release where it is in quarantine; whether it is free, and knows."""
+        try:
+            node = client.call("GET", f"/v1/nodes/{device.node}")
+            if node.status == 200 and node.document.get("quarantinedAt"):
+                client.call("POST", f"/v1/nodes/{device.node}/release")
+                return False
+            status = device.status()
+            return node.status == 200 and bool(status) and not status.get("quarantine")
+        except Lost:
+            return False
+
+    def release(self, device, client):
+        """Releases it, until it is free and knows."""
+        end, hurry = self.now() + 90, self.now() + 8
+        while self.now() < end:
+            if self.lift_quarantine(device, client):
+                return
+            if self.now() > hurry:
+                # As its links are troubled it may wait for minutes before it tries again; a start tries at once.
+                hurry = self.now() + 8
+                device.kill()
+                device.start()
+            time.sleep(0.1)
+        self.violation("quarantine", f"{device.name} is still in quarantine 90 s after its release", at=device.name)
 
     def restored_between(self, begin, end):
         """Whether the server's database was put back in that time."""
@@ -209,9 +264,13 @@ class World:
 
     def who(self, pid, time):
         """The machine whose program had this pid then."""
-        for machine in self.machines:
+        for machine in [*self.machines, *self.clones]:
             if any(life[0] == pid and life[1] - 1 <= time for life in machine.lives):
                 return machine.name
+
+    def troubled_between(self, machine, begin, end, what=None):
+        """Whether its disk or its syncs failed in that time."""
+        return any(e["since"] <= end and begin <= e["time"] for e in self.story.of("trouble over", at=machine.name) if what in (None, e["trouble"]))
 
     def down_between(self, machine, begin, end):
         """Whether the machine was ended in that time."""
@@ -220,11 +279,16 @@ class World:
     def close(self):
         """Ends everything, also after a failure, and says which processes of the work were left."""
         self.over.set()
-        for machine in self.machines:
+        for machine in [*self.machines, *self.clones]:
             if machine.owner.program:
                 machine.owner.program.process.kill()
                 machine.ended()
         self.links.stop()
+        for machine in self.machines:
+            if machine.disk:
+                machine.disk.remove(keep=bool(self.violations))
+            if machine.trouble:
+                machine.trouble.close()
         left = self.left_over()
         for pid in left:
             try:

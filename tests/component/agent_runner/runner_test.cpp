@@ -57,6 +57,18 @@ TEST_F(RunnerTest, TheStartIsOnDiskBeforeTheWorkBegins) {
   EXPECT_TRUE(std::filesystem::is_empty(options_.spool_folder));
 }
 
+TEST_F(RunnerTest, NothingStartsWithoutRoomForTheRecordOfItsProcesses) {
+  const auto id = create(spec("echo"));
+  const auto record = options_.spool_folder / (id + ".processes");
+  std::filesystem::create_directories(record / "in the way");
+  run();
+  ASSERT_TRUE(eventually([&] { return runner_->explain(id)->reason == reason::kLedgerUnwritable; }));
+  EXPECT_EQ(0, get(id).state.run_count);
+  std::filesystem::remove_all(record);
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(1, get(id).state.run_count);
+}
+
 TEST_F(RunnerTest, OneThatHangsDelaysNobodyWhileASlotIsFree) {
   Gate gate;
   add_worker("hang", [&](RunContext& context, const TaskSpec&) {

@@ -97,6 +97,21 @@ TEST_F(AuthorityTest, ServersCertificateIsRenewedAtHalfItsLife) {
   EXPECT_FALSE(authority->renew_if_due().value());
 }
 
+TEST_F(AuthorityTest, AClockBeforeItsBeginningKeepsTheServersCertificate) {
+  ASSERT_TRUE(Authority::create(settings.folder, clock));
+  const auto before = shown(*open()).to_pem();
+  clock.set_wall(test::ManualClock::kStart - 3650 * kDay);
+  auto authority = open();
+  ASSERT_TRUE(authority);
+  EXPECT_EQ(shown(*authority).to_pem(), before);
+  EXPECT_FALSE(authority->renew_if_due().value());
+  std::filesystem::remove(settings.folder / "server.pem");
+  authority = open();
+  ASSERT_TRUE(authority);
+  clock.set_wall(test::ManualClock::kStart);
+  EXPECT_FALSE(authority->renew_if_due().value()) << "what was made meanwhile serves when the clock is right";
+}
+
 TEST_F(AuthorityTest, ADamagedServersCertificateIsNoLoss) {
   ASSERT_TRUE(Authority::create(settings.folder, clock));
   const auto before = shown(*open()).fingerprint();

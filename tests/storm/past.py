@@ -1,0 +1,36 @@
+"""What was lost on purpose, when old copies were put back, and so can't be held against anybody.
+
+A database from a backup has lost what the server accepted since, unless a device has it. An old or copied ledger has lost what its
+device did since, so that what had not ended when the copy was made may run once more before the first contact with the server.
+"""
+
+
+class Past:
+    def __init__(self, story, truth):
+        self.truth = truth
+        self.databases = story.of("database put back")
+        self.ledgers = story.of("released")
+
+    def database_lost(self, order):
+        """Accepted by the server after the copy that was put back later."""
+        return any(event["since"] - 1 <= order.answered and order.asked <= event["time"] for event in self.databases)
+
+    def server_forgot(self, time):
+        """What the server alone decided then may be undone."""
+        return any(event["since"] - 1 <= time <= event["time"] for event in self.databases)
+
+    def loose(self, order):
+        """It had not ended for sure when its device's ledger was copied, and was asked for before that was found out."""
+        return any(order.asked <= event["released"] and not self.ended_before(order, event["since"]) for event in self.ledgers
+                   if event["at"] == f"agent {order.node}")
+
+    def ended_before(self, order, time):
+        if any(seen < time - 1 and task["status"] in ("complete", "failed", "cancelled") for seen, _, task in order.seen):
+            return True
+        marks = self.truth.starts[order.key] + self.truth.ends[order.key]
+        return order.kind.once and bool(self.truth.ends[order.key]) and all(mark.time < time - 3 for mark in marks)
+
+    def ledger_lost(self, order):
+        """Acknowledged on the device alone, after its ledger was copied."""
+        return order.by.startswith("user") and any(event["since"] - 1 <= order.answered and order.asked <= event["released"]
+                                                   for event in self.ledgers if event["at"] == f"agent {order.node}")

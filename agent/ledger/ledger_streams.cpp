@@ -183,7 +183,8 @@ void Receiver::run(std::int64_t sequence, const RunDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
   const auto row = load(id);
   if (row && directive.runs && row->task.state.run_count > *directive.runs) {
-    refuse(sequence, id, "conflict", "it has run since this run was asked for; ask again if it shall run once more");
+    refuse(sequence, id, "conflict",
+           "it has run since this run was asked for; ask again if it shall run once more");
     return;
   }
   change(sequence, id, run_now);

@@ -26,8 +26,8 @@ std::string workers_of(const NodeRecord& node, const PollRequest& request) {
 }
 
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {
-  return node.workers != workers_of(node, request) || node.version != request.version || node.platform != request.platform ||
-         node.hold_reported != request.hold ||
+  return node.workers != workers_of(node, request) || node.version != request.version ||
+         node.platform != request.platform || node.hold_reported != request.hold ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
 }
 

@@ -22,10 +22,9 @@ std::vector<std::string> ids(Statement row) {
 
 /// One statement for each set of conditions that is used. All values are always bound, by number.
 std::string list_query(const TaskFilter& filter) {
-  std::string sql =
-      "SELECT " + std::string(kTaskColumns) +
-      " FROM tasks WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
-      "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7";
+  std::string sql = "SELECT " + std::string(kTaskColumns) +
+                    " FROM tasks WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
+                    "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7";
   if (filter.deleted == Deleted::hidden) sql += " AND deleted_at IS NULL";
   if (filter.deleted == Deleted::only) sql += " AND deleted_at IS NOT NULL";
   if (!filter.node_id.empty()) sql += " AND node_id = ?2";

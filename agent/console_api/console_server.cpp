@@ -27,6 +27,7 @@ struct ConsoleServer::State {
   struct Connection {
     std::atomic<bool> done{false};
     bool only_chooses = false;
+    std::string chooser;  ///< the id of such a person; empty: somebody with more rights
     std::jthread thread;
   };
 
@@ -81,18 +82,26 @@ void ConsoleServer::State::admit(os::LocalStream stream) {
     return;
   }
   const bool only_chooses = right == Right::choose;
-  const auto choosers = static_cast<std::size_t>(std::count_if(
-      connections.begin(), connections.end(), [](const auto& one) { return one.only_chooses; }));
-  if (connections.size() >= kConsoleConnections || (only_chooses && choosers >= kConsoleChoosers)) {
-    const std::size_t most = only_chooses ? kConsoleChoosers : kConsoleConnections;
-    (void)stream.write_all(
-        problem_line({ErrorCode::unavailable, "the agent serves " + std::to_string(most) +
-                                                  " consoles already; end one, or try again later"}),
-        kAtOnce);
+  const std::string chooser = only_chooses ? stream.peer().user_id : std::string();
+  const auto count = [&](auto which) {
+    return static_cast<std::size_t>(std::count_if(connections.begin(), connections.end(), which));
+  };
+  const bool is_too_many =
+      connections.size() >= kConsoleConnections ||
+      (only_chooses && (count([](const auto& one) { return one.only_chooses; }) >= kConsoleChoosers ||
+                        count([&](const auto& one) { return one.chooser == chooser; }) >= kConsoleOfChooser));
+  if (is_too_many) {
+    const std::size_t most = only_chooses ? kConsoleOfChooser : kConsoleConnections;
+    (void)stream.write_all(problem_line({ErrorCode::unavailable,
+                                         "the agent serves " + std::to_string(most) + " consoles already" +
+                                             (only_chooses ? " for you or for others who choose" : "") +
+                                             "; end one, or try again later"}),
+                           kAtOnce);
     return;
   }
   Connection& connection = connections.emplace_back();
   connection.only_chooses = only_chooses;
+  connection.chooser = chooser;
   auto shared = std::make_shared<os::LocalStream>(std::move(stream));
   connection.thread = std::jthread([this, &connection, shared](const std::stop_token& stop) {
     try {

@@ -90,11 +90,9 @@ class ChangeSignal {
 }  // namespace
 
 Result<Task> ConsoleCalls::task_for_chooser(std::string_view text) const {
-  if (const auto id = ledger_.resolve(text)) {
-    auto task = ledger_.get(*id);
-    if (task && is_for_choosers(task->spec)) return without_output(std::move(*task));
-    // @last is of all tasks, which are not theirs to know.
-    if (task && text.starts_with('@')) return unknown_to_chooser(text);
+  // A whole id costs one look; the ends of all ids, and @last, are not theirs to search.
+  if (auto task = ledger_.get(text); task && is_for_choosers(task->spec)) {
+    return without_output(std::move(*task));
   }
   if (text.size() < kShortestEnd) return unknown_to_chooser(text);
   // The end of an id that is unique among what they see, whatever else there is.

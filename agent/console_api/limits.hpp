@@ -8,6 +8,8 @@ namespace agenttask::agent {
 constexpr std::size_t kConsoleConnections = 32;  ///< served at once
 /// Of these, those whose only right is to choose: they can't take the places of who runs the device.
 constexpr std::size_t kConsoleChoosers = 8;
+/// Of one person who may only choose, so that nobody keeps the others out.
+constexpr std::size_t kConsoleOfChooser = 2;
 constexpr std::size_t kConsoleRequestBytes = 2 * 1024 * 1024;  ///< one request line
 constexpr std::size_t kConsoleAnswerBytes =
     256 * 1024 * 1024;                                ///< one answer line, as far as the client reads it

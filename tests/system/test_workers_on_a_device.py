@@ -1,6 +1,8 @@
 """The examples where they belong: tried with `agenttask worker test`, and run by a real agent without a server."""
+import itertools
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -41,3 +43,48 @@ def test_an_example_runs_on_a_device(device, folder, type, data, result, wishes)
     output = task["result"].pop("output")
     assert output["stdoutBytes"] >= 0 and output["truncated"] is False
     assert task["status"] == "complete" and task["result"] == {"success": True, "data": result}
+
+
+def workflow_tasks(device):
+    """All its tasks by type: those that deleted themselves, and those that go on."""
+    found = []
+    for words in (["--deleted"], []):
+        found += json.loads(device.console("list", *words, "--tag", "workflow", "--limit", "500", "--json").stdout)["tasks"]
+    return {type: [task for task in found if task["type"] == type] for type in ("GATHER_REQUIREMENTS", "CONFIRM_REQUIREMENTS", "GENERATE_SOLUTION")}
+
+
+def test_F1_each_step_of_a_workflow_exists_once_whenever_the_agent_is_killed(device):
+    workflows, revisions = 3, 2
+    delays = itertools.cycle([0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.13])
+
+    def kill():
+        time.sleep(next(delays))  # somewhere in the steps that have just begun
+        device.kill()
+        device.start()
+
+    def awaiting(seen, count):
+        """Questions of this round: one for each workflow."""
+        def look():
+            waits = [task for task in workflow_tasks(device)["CONFIRM_REQUIREMENTS"] if task["status"] == "awaiting_choice" and task["id"] not in seen]
+            return waits if len(waits) == count else None
+        return until(look, f"{count} workflows ask")
+
+    for number in range(workflows):
+        done = device.console("add", "GATHER_REQUIREMENTS", "--room", "plans", "--tag", "workflow", "--on-interrupt", "rerun",
+                              "--data", json.dumps({"requirements": [f"number {number}"]}))
+        assert done.returncode == 0, done
+        kill()
+    seen = set()
+    for option in ["revise"] * revisions + ["confirm"]:
+        questions = awaiting(seen, workflows)
+        for question in questions:
+            seen.add(question["id"])
+            assert device.console("choose", question["id"], option).returncode == 0
+            kill()
+    tasks = until(lambda: (all_of := workflow_tasks(device)) and len([task for task in all_of["GENERATE_SOLUTION"] if task["status"] == "complete"]) == workflows and all_of,
+                  "all workflows end")
+    assert {type: len(list) for type, list in tasks.items()} == {"GATHER_REQUIREMENTS": workflows * (revisions + 1), "CONFIRM_REQUIREMENTS": workflows * (revisions + 1),
+                                                               "GENERATE_SOLUTION": workflows}
+    assert {task["status"] for list in tasks.values() for task in list} == {"complete"}
+    messages = json.loads(device.console("messages", "--room", "plans", "--json").stdout)["messages"]
+    assert sorted(message["content"]["text"] for message in messages) == [f"A solution that is number {number}" for number in range(workflows)]

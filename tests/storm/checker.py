@@ -145,7 +145,9 @@ class Checker:
         forgotten = not device and (self.past.database_lost(order) or self.past.ledger_lost(order))
         self.check("not lost", not order.acknowledged or forgotten, "acknowledged, and the server does not show it", key)
         self.check("not lost", not device, "in the ledger, and the server does not show it", key)
-        self.check("not lost", not self.truth.starts[key] or self.past.ledger_lost(order), "it ran, and nobody knows it", key)
+        # Both pasts were put back: then nobody can know.
+        forgotten = self.past.ledger_lost(order) or (self.past.database_lost(order) and self.past.device_forgot(order))
+        self.check("not lost", not self.truth.starts[key] or forgotten, "it ran, and nobody knows it", key)
 
     def check_loose(self, order, server):
         """Its device's ledger is not the one that began it: it came to an end, and ran at most once for each of the ledgers."""

@@ -30,6 +30,11 @@ class Past:
         marks = self.truth.starts[order.key] + self.truth.ends[order.key]
         return order.kind.once and bool(self.truth.ends[order.key]) and all(mark.time < time - 3 for mark in marks)
 
+    def device_forgot(self, order):
+        """All that its device did with it came after its ledger was copied."""
+        return any(all(event["since"] - 1 <= mark.time <= event["released"] for mark in self.truth.starts[order.key]) for event in self.ledgers
+                   if event["at"] == f"agent {order.node}")
+
     def ledger_lost(self, order):
         """Acknowledged on the device alone, after its ledger was copied."""
         return order.by.startswith("user") and any(event["since"] - 1 <= order.answered and order.asked <= event["released"]

@@ -23,11 +23,30 @@ std::string describe(const WorkerFailure& failure) {
   return failure.code.empty() ? failure.message : failure.code + ": " + failure.message;
 }
 
+/// A process that has no run of its own: it may fail, and can make no calls.
+class WithoutRun : public WorkerProcess {
+ protected:
+  using WorkerProcess::WorkerProcess;
+
+  bool heard_without_a_run(const WorkerLine& message) {
+    if (const auto* failure = std::get_if<WorkerFailure>(&message); failure != nullptr && !failure_) {
+      failure_ = *failure;
+      return true;
+    }
+    if (const auto* call = std::get_if<WorkerCall>(&message)) {
+      answer(call->id, no_calls_here());
+      return true;
+    }
+    return false;
+  }
+
+  std::optional<WorkerFailure> failure_;
+};
+
 /// Asks one question about a task.
-class Question final : public WorkerProcess {
+class Question final : public WithoutRun {
  public:
-  Question(const WorkerManifest& manifest, const Task& task)
-      : WorkerProcess(manifest, encode_validate(task)) {}
+  Question(const WorkerManifest& manifest, const Task& task) : WithoutRun(manifest, encode_validate(task)) {}
 
   [[nodiscard]] Validation judge(const Result<os::ProcessOutcome>& outcome,
                                  std::chrono::milliseconds within) const {
@@ -51,15 +70,7 @@ class Question final : public WorkerProcess {
       close_input();
       return true;
     }
-    if (const auto* failure = std::get_if<WorkerFailure>(&message); failure != nullptr && !failure_) {
-      failure_ = *failure;
-      return true;
-    }
-    if (const auto* call = std::get_if<WorkerCall>(&message)) {
-      answer(call->id, no_calls_here());
-      return true;
-    }
-    return false;
+    return heard_without_a_run(message);
   }
   void printed(OutputStream stream, std::string_view bytes) override {
     if (stream != OutputStream::standard_error) return;
@@ -77,15 +88,14 @@ class Question final : public WorkerProcess {
   }
 
   std::optional<WorkerValid> answer_;
-  std::optional<WorkerFailure> failure_;
   std::string printed_;
 };
 
 /// Has a service do one thing.
-class Service final : public WorkerProcess {
+class Service final : public WithoutRun {
  public:
   Service(const ServiceCall& call, const nlohmann::json& arguments, RunContext& context)
-      : WorkerProcess(*call.worker, encode_serve(call.name, call.method, arguments)),
+      : WithoutRun(*call.worker, encode_serve(call.name, call.method, arguments)),
         name_(call.name),
         context_(context) {}
 
@@ -118,15 +128,7 @@ class Service final : public WorkerProcess {
       result_ = result->value;
       return true;
     }
-    if (const auto* failure = std::get_if<WorkerFailure>(&message); failure != nullptr && !failure_) {
-      failure_ = *failure;
-      return true;
-    }
-    if (const auto* call = std::get_if<WorkerCall>(&message)) {
-      answer(call->id, no_calls_here());
-      return true;
-    }
-    return false;
+    return heard_without_a_run(message);
   }
   void printed(OutputStream stream, std::string_view bytes) override { context_.output(stream, bytes); }
   [[nodiscard]] StopCause stop_cause() const override { return context_.stop_cause(); }
@@ -134,7 +136,6 @@ class Service final : public WorkerProcess {
   const std::string name_;
   RunContext& context_;
   std::optional<std::string> result_;
-  std::optional<WorkerFailure> failure_;
 };
 
 }  // namespace

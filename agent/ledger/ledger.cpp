@@ -72,7 +72,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, 
                                              ": another program holds it; is the agent running already?"};
   }
   auto body = std::make_unique<Body>(std::move(*database), clock, std::move(options));
-  auto began = body->write([&](LedgerWrite& write) -> Result<void> {
+  auto began = body->write(commit_point::kIncarnationBegun, [&](LedgerWrite& write) -> Result<void> {
     write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2)",
                            {body->incarnation(), write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
@@ -99,7 +99,7 @@ std::shared_ptr<void> Ledger::subscribe(Listener listener) {
 }
 
 Result<Created> Ledger::create(TaskSpec spec) {
-  return body_->write([&](LedgerWrite& write) -> Result<Created> {
+  return body_->write(commit_point::kTaskCreated, [&](LedgerWrite& write) -> Result<Created> {
     spec.id = spec.id.empty() ? make_uuid(write.now) : normalize_uuid(spec.id);
     if (!is_uuid(spec.id)) return Error{ErrorCode::invalid, "the id of a task is a UUID", "id"};
     const std::string digest = request_digest_of(spec);
@@ -122,7 +122,7 @@ Result<Created> Ledger::create(TaskSpec spec) {
 }
 
 Result<Task> Ledger::update(std::string_view id, std::string_view changes) {
-  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+  return body_->write(commit_point::kTaskUpdated, [&](LedgerWrite& write) -> Result<Task> {
     auto row = load_task(write.database, normalize_uuid(id));
     if (!row) return unknown_task(id);
     if (auto applied = write.update(*row, changes); !applied) return applied.error();
@@ -139,18 +139,19 @@ Result<Cancelled> Ledger::remove(std::string_view id) {
 }
 
 Result<Cancelled> Ledger::Body::cancel(std::string_view id, bool deleted) {
-  return write([&](LedgerWrite& write) -> Result<Cancelled> {
-    auto row = load_task(write.database, normalize_uuid(id));
-    if (!row) return unknown_task(id);
-    const bool stopping = write.cancel(*row, deleted);
-    row->task.spec.data = load_data(write.database, row->sequence);
-    return Cancelled{std::move(row->task), stopping};
-  });
+  return write(deleted ? commit_point::kTaskDeleted : commit_point::kTaskCancelled,
+               [&](LedgerWrite& write) -> Result<Cancelled> {
+                 auto row = load_task(write.database, normalize_uuid(id));
+                 if (!row) return unknown_task(id);
+                 const bool stopping = write.cancel(*row, deleted);
+                 row->task.spec.data = load_data(write.database, row->sequence);
+                 return Cancelled{std::move(row->task), stopping};
+               });
 }
 
-Result<Task> Ledger::Body::change_task(std::string_view id,
+Result<Task> Ledger::Body::change_task(CommitPoint point, std::string_view id,
                                        const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action) {
-  return write([&](LedgerWrite& write) -> Result<Task> {
+  return write(point, [&](LedgerWrite& write) -> Result<Task> {
     auto row = load_task(write.database, normalize_uuid(id));
     if (!row) return unknown_task(id);
     if (auto changed = change_row(write, *row, action); !changed) return changed.error();
@@ -160,17 +161,17 @@ Result<Task> Ledger::Body::change_task(std::string_view id,
 }
 
 Result<Task> Ledger::pause(std::string_view id) {
-  return body_->change_task(id, agent::pause);
+  return body_->change_task(commit_point::kTaskPaused, id, agent::pause);
 }
 Result<Task> Ledger::resume(std::string_view id) {
-  return body_->change_task(id, agent::resume);
+  return body_->change_task(commit_point::kTaskResumed, id, agent::resume);
 }
 Result<Task> Ledger::run_now(std::string_view id) {
-  return body_->change_task(id, agent::run_now);
+  return body_->change_task(commit_point::kRunRequested, id, agent::run_now);
 }
 
 Result<Task> Ledger::choose(std::string_view id, std::string_view option, std::string_view by) {
-  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+  return body_->write(commit_point::kChoiceMade, [&](LedgerWrite& write) -> Result<Task> {
     auto row = load_task(write.database, normalize_uuid(id));
     if (!row) return unknown_task(id);
     ChoiceMade made{std::string(option), std::string(by), write.now};
@@ -181,7 +182,7 @@ Result<Task> Ledger::choose(std::string_view id, std::string_view option, std::s
 }
 
 Result<RoomMessage> Ledger::post(RoomMessage message) {
-  return body_->write([&](LedgerWrite& write) -> Result<RoomMessage> {
+  return body_->write(commit_point::kMessagePosted, [&](LedgerWrite& write) -> Result<RoomMessage> {
     message.id = make_uuid(write.now);
     message.node_id = write.stream.node_id;
     message.time = write.now;
@@ -191,7 +192,7 @@ Result<RoomMessage> Ledger::post(RoomMessage message) {
 }
 
 Result<HeldBy> Ledger::set_hold(bool hold) {
-  return body_->write([&](LedgerWrite& write) -> Result<HeldBy> {
+  return body_->write(commit_point::kHoldChanged, [&](LedgerWrite& write) -> Result<HeldBy> {
     const HeldBy before = write.stream.held_by;
     if (write.stream.hold() == hold) return before;
     write.stream.held_by = hold ? HeldBy::device : HeldBy::nobody;
@@ -201,7 +202,7 @@ Result<HeldBy> Ledger::set_hold(bool hold) {
 }
 
 Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
-  return body_->write([&](LedgerWrite& write) -> Result<AdoptedNode> {
+  return body_->write(commit_point::kNodeAdopted, [&](LedgerWrite& write) -> Result<AdoptedNode> {
     StreamRow& stream = write.stream;
     AdoptedNode adopted;
     if (stream.node_id == node_id) return adopted;
@@ -238,7 +239,7 @@ Result<void> Ledger::leave_server() {
       [](storage::Database& database) -> Result<std::string> { return load_quarantine(database); });
   if (!quarantine) return quarantine.error();
   if (quarantine->empty()) return {};
-  return body_->write([](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kServerLeft, [](LedgerWrite& write) -> Result<void> {
     (void)leave_tasks(write, write.stream.node_id,
                       "this device left its server while it was in quarantine there");
     end_quarantine(write);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/ledger/commit_points.hpp"
 #include "agent/ledger/ledger.hpp"
 #include "agent/ledger/ledger_write.hpp"
 #include "platform/base/ids.hpp"
@@ -29,13 +30,15 @@ class Ledger::Body {
   Body(storage::Database database, const Clock& clock, LedgerOptions options);
 
   /// Runs `action(LedgerWrite&)`, which returns a Result, as one transaction; tells of its change afterwards.
+  /// `point` is its name; an action that does more adds others (storage::Database::commits).
   template <class Action>
-  auto write(Action action) -> decltype(action(std::declval<LedgerWrite&>())) {
+  auto write(CommitPoint point, Action action) -> decltype(action(std::declval<LedgerWrite&>())) {
     LedgerChange change;
     auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
       const std::scoped_lock lock(mutex_);
       note_sleep();
       storage::Transaction transaction(database_);
+      database_.commits(point);
       LedgerWrite write(database_, clock_, awake_since_, options_.outbox_budget);
       auto answer = action(write);
       // A failure of the storage explains why something seemed not to be there.
@@ -61,7 +64,7 @@ class Ledger::Body {
 
   Result<Cancelled> cancel(std::string_view id, bool deleted);
   /// One of pause, resume, run_now.
-  Result<Task> change_task(std::string_view id,
+  Result<Task> change_task(CommitPoint point, std::string_view id,
                            const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action);
   std::shared_ptr<LedgerSubscription> subscribe(Listener listener);
   [[nodiscard]] const LedgerOptions& options() const { return options_; }

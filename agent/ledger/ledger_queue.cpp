@@ -168,7 +168,7 @@ Result<bool> Ledger::advance_time(UnixMilliseconds now) {
   });
   if (something && !*something) body_->just_awoke() = false;
   if (!something || !*something) return something;
-  return body_->write([&](LedgerWrite& write) -> Result<bool> {
+  return body_->write(commit_point::kTimeAdvanced, [&](LedgerWrite& write) -> Result<bool> {
     if (wall_change != 0) {
       wait_since_now(write);
       move_grids(write, wall_change);
@@ -203,7 +203,7 @@ Result<std::vector<ReadyTask>> Ledger::ready(const std::optional<ReadyTask>& aft
 Result<void> Ledger::park(std::span<const std::string> ids, std::string_view reason,
                           std::string_view detail) {
   if (ids.empty()) return {};
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kTasksParked, [&](LedgerWrite& write) -> Result<void> {
     for (const std::string& id : ids) {
       auto row = load_task(write.database, id);
       if (!row || row->queue != Queue::ready) continue;
@@ -230,7 +230,7 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
 }
 
 Result<std::int64_t> Ledger::report_waits(std::string_view reason, UnixMilliseconds now, std::size_t most) {
-  auto told = body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+  auto told = body_->write(commit_point::kWaitsReported, [&](LedgerWrite& write) -> Result<std::int64_t> {
     const auto limit = static_cast<std::int64_t>(most);
     std::int64_t count = 0;
     for (const std::string_view before : kTold) {
@@ -292,7 +292,7 @@ Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key
 
 Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
   const UnixMilliseconds before = now - body_->options().retention;
-  return body_->write([&](LedgerWrite& write) -> Result<std::int64_t> {
+  return body_->write(commit_point::kTasksPurged, [&](LedgerWrite& write) -> Result<std::int64_t> {
     const bool believed =
         clocks_allow_purge(write, body_->options().boot_id, now, body_->options().retention);
     if (!believed) return std::int64_t{0};

@@ -209,7 +209,7 @@ std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t ru
 }  // namespace
 
 Result<StartAnswer> Ledger::start(std::string_view id) {
-  return body_->write([&](LedgerWrite& write) -> Result<StartAnswer> {
+  return body_->write(commit_point::kRunStarted, [&](LedgerWrite& write) -> Result<StartAnswer> {
     auto row = load_task(write.database, id);
     if (!row || row->queue != Queue::ready) return StartAnswer{};
     const auto expires = row->task.spec.options.expires_at;
@@ -244,16 +244,18 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
 
 Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const RunOutcome& outcome,
                          const ChunkSource& output) {
-  return body_->write([&](LedgerWrite& write) -> Result<Task> {
+  return body_->write(commit_point::kRunEnded, [&](LedgerWrite& write) -> Result<Task> {
     auto row = load_task(write.database, id);
     if (!row) return unknown_task(id);
     if (row->task.state.status != TaskStatus::running || row->task.state.run_count != run_number) {
       return Error{ErrorCode::conflict, "run " + std::to_string(run_number) + " of task " + std::string(id) +
                                             " has ended already"};
     }
+    if (outcome.reason == reason::kInterrupted) write.database.commits(commit_point::kRunInterrupted);
     const std::int64_t dropped = keep_output(write, *row, run_number, output);
     std::string result = dropped > 0 ? with_dropped(outcome.result, dropped) : outcome.result;
     if (outcome.status == RunStatus::complete && !outcome.wishes.empty()) {
+      write.database.commits(commit_point::kWishesGranted);
       const auto notes = WishGranter(write, *row).grant(outcome.wishes);
       if (!notes.empty()) result = with_notes(result, notes);
     }
@@ -281,7 +283,7 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
 }
 
 Result<void> Ledger::fail(std::string_view id, std::string_view reason, std::string_view detail) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kTaskFailed, [&](LedgerWrite& write) -> Result<void> {
     auto row = load_task(write.database, id);
     if (!row || row->queue == Queue::none) return {};
     write.end_without_run(*row, TaskStatus::failed, reason, detail);
@@ -291,7 +293,7 @@ Result<void> Ledger::fail(std::string_view id, std::string_view reason, std::str
 
 Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::string_view detail,
                            DurationMilliseconds wait) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kTaskDeferred, [&](LedgerWrite& write) -> Result<void> {
     auto row = load_task(write.database, id);
     if (!row || row->queue != Queue::ready) return {};
     TaskState& state = row->task.state;
@@ -311,7 +313,7 @@ Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::st
 }
 
 Result<void> Ledger::progress(std::string_view id, std::int64_t run, std::string_view text) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kProgressNoted, [&](LedgerWrite& write) -> Result<void> {
     auto row = load_task(write.database, id);
     if (!row || row->task.state.status != TaskStatus::running || row->task.state.run_count != run) return {};
     row->task.state.detail = to_detail(text);
@@ -328,7 +330,7 @@ Result<void> Ledger::progress(std::string_view id, std::int64_t run, std::string
 }
 
 Result<void> Ledger::workers_changed(std::span<const std::string> types) {
-  return body_->write([&](LedgerWrite& write) -> Result<void> {
+  return body_->write(commit_point::kWorkersChanged, [&](LedgerWrite& write) -> Result<void> {
     for (const std::string& type : types) {
       const auto woken =
           write.database.execute("UPDATE tasks SET queue = 1 WHERE queue = 2 AND type = ?1", {type});

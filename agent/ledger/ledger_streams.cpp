@@ -211,6 +211,7 @@ void Receiver::refuse(std::int64_t sequence, std::string task_id, std::string_vi
 /// What the answer says of a quarantine holds until another says otherwise, also after a restart.
 void take_quarantine(LedgerWrite& write, const std::string& reason) {
   if (reason == load_quarantine(write.database)) return;
+  write.database.commits(commit_point::kQuarantineNoted);
   write.database.execute("DELETE FROM quarantine");
   if (!reason.empty())
     write.database.execute("INSERT INTO quarantine (only_row, reason) VALUES (1, ?1)", {reason});
@@ -224,6 +225,7 @@ Received resync(LedgerWrite& write, std::int64_t epoch) {
     received.ignored = "the answer asks for an epoch that is past";
     return received;
   }
+  write.database.commits(commit_point::kEpochAdopted);
   write.resync(epoch);
   received.resynced = true;
   return received;
@@ -244,7 +246,7 @@ Result<Received> Ledger::receive(const PollAnswer& answer) {
     if (!quarantine) return quarantine.error();
     if (*quarantine == answer.quarantined) return Received{};
   }
-  return body_->write([&](LedgerWrite& write) -> Result<Received> {
+  return body_->write(commit_point::kDirectivesReceived, [&](LedgerWrite& write) -> Result<Received> {
     take_quarantine(write, answer.quarantined);
     if (!answer.resync && answer.lines.empty()) return Received{};
     if (answer.resync) return resync(write, answer.epoch);
@@ -294,7 +296,7 @@ Result<ReportBatch> Ledger::pending_reports(std::size_t most_reports, std::size_
 }
 
 Result<Received> Ledger::acknowledge(const ReportAnswer& answer) {
-  return body_->write([&](LedgerWrite& write) -> Result<Received> {
+  return body_->write(commit_point::kReportsAcknowledged, [&](LedgerWrite& write) -> Result<Received> {
     if (answer.resync) return resync(write, answer.epoch);
     Received received;
     StreamRow& stream = write.stream;
@@ -332,10 +334,11 @@ Result<Received> Ledger::acknowledge(const ReportAnswer& answer) {
 
 Result<void> Ledger::incarnation_acknowledged() {
   if (body_->incarnation_known()) return {};
-  auto forgotten = body_->write([&](LedgerWrite& write) -> Result<void> {
-    write.database.execute("DELETE FROM incarnations WHERE id <> ?1", {body_->incarnation()});
-    return {};
-  });
+  auto forgotten =
+      body_->write(commit_point::kIncarnationAcknowledged, [&](LedgerWrite& write) -> Result<void> {
+        write.database.execute("DELETE FROM incarnations WHERE id <> ?1", {body_->incarnation()});
+        return {};
+      });
   if (forgotten) body_->incarnation_known() = true;
   return forgotten;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "agent/ledger/commit_points.hpp"
 #include "platform/base/encoding.hpp"
 #include "platform/protocol/limits.hpp"
 
@@ -21,7 +22,9 @@ Spool& LiveRun::spool(OutputStream stream) const {
 
 void LiveRun::write(OutputStream stream, std::string_view bytes) {
   std::unique_lock lock(mutex_);
+  at_commit_point(commit_point::kOutputKept, CommitMoment::before);
   spool(stream).append(bytes);
+  at_commit_point(commit_point::kOutputKept, CommitMoment::after);
   ++changes_;
   changed_.notify_all();
   hold_back(lock, stream);

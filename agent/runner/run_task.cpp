@@ -231,7 +231,6 @@ void Runner::Body::attempt(ActiveRun& active) {
     note_problem(prepared.error());
     return;
   }
-  reached(commit_point::kBeforeStart);
   auto started = ledger_.start(id);
   if (!started || !started->run) {
     remove_spool(id);
@@ -253,7 +252,6 @@ void Runner::Body::attempt(ActiveRun& active) {
     wake_.notify_all();
   }
   announce_change();
-  reached(commit_point::kStartCommitted);
   execute(active, *started->run, *worker);
 }
 
@@ -266,7 +264,6 @@ void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const T
     const std::scoped_lock lock(mutex_);
     active.deadline.reset();
   }
-  reached(commit_point::kWorkEnded);
   const RunOutcome outcome = to_outcome(std::move(result), active.cause.load(), context.wishes());
   record_end(active, started, outcome);
   active.live->end();
@@ -282,7 +279,6 @@ void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started
                               {"run", started.number},
                               {"status", to_string(outcome.status)},
                               {"reason", outcome.reason}});
-      reached(commit_point::kEndCommitted);
       remove_spool(id);
       return;
     }

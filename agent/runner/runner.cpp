@@ -276,8 +276,4 @@ void Runner::Body::remove_spool(std::string_view task_id) {
   std::filesystem::remove(process_record(task_id), ignored);
 }
 
-void Runner::Body::reached(std::string_view point) const {
-  if (options_.at_commit_point) options_.at_commit_point(point);
-}
-
 }  // namespace agenttask::agent

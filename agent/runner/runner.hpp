@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,14 +21,6 @@ class ProcessSupervisor;
 
 namespace agenttask::agent {
 
-/// Places in a run's life between which a crash makes a difference.
-namespace commit_point {
-constexpr std::string_view kBeforeStart = "before-start";        ///< nothing is on disk yet
-constexpr std::string_view kStartCommitted = "start-committed";  ///< before the work's first instruction
-constexpr std::string_view kWorkEnded = "work-ended";            ///< its end is not on disk yet
-constexpr std::string_view kEndCommitted = "end-committed";      ///< before the spool is removed
-}  // namespace commit_point
-
 struct RunnerOptions {
   unsigned slots = 8;                  ///< runs at once
   std::filesystem::path spool_folder;  ///< where output is kept while a run lasts; made if missing
@@ -37,8 +28,6 @@ struct RunnerOptions {
   std::chrono::milliseconds drain{0};
   /// Between the polite stop of what a crash left and its kill.
   std::chrono::milliseconds grace{5000};
-  /// Called at each commit point, on the run's thread; empty: nothing. Tests of crashes end the program here.
-  std::function<void(std::string_view point)> at_commit_point;
 };
 
 /// Why a task is where it is, for `agenttask explain`.

@@ -84,7 +84,6 @@ class Runner::Body {
   [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
   void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
   void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
-  void reached(std::string_view point) const;
 
   // recovery.cpp
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/ledger/commit_points.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
@@ -66,7 +67,9 @@ Result<void> IdentityFolder::keep(const Identity& identity) const {
                                 {"certificate", identity.certificate_pem},
                                 {"authority", identity.authority_pem},
                                 {"tokenDigest", identity.token_digest}};
-  return os::write_file(identity_file_, encode_json(value), os::Readable::by_owner);
+  return commit_at(commit_point::kIdentityKept, [&] {
+    return os::write_file(identity_file_, encode_json(value), os::Readable::by_owner);
+  });
 }
 
 Result<std::optional<PendingEnrollment>> IdentityFolder::pending() const {
@@ -85,14 +88,15 @@ Result<void> IdentityFolder::keep(const PendingEnrollment& pending) const {
                                 {"token", pending.token},
                                 {"name", pending.name},
                                 {"key", pending.key_pem}};
-  return os::write_file(pending_file_, encode_json(value), os::Readable::by_owner);
+  return commit_at(commit_point::kEnrollmentWished,
+                   [&] { return os::write_file(pending_file_, encode_json(value), os::Readable::by_owner); });
 }
 
 Result<void> IdentityFolder::forget_identity() const {
-  return os::remove_file(identity_file_);
+  return commit_at(commit_point::kIdentityForgotten, [&] { return os::remove_file(identity_file_); });
 }
 Result<void> IdentityFolder::forget_pending() const {
-  return os::remove_file(pending_file_);
+  return commit_at(commit_point::kEnrollmentForgotten, [&] { return os::remove_file(pending_file_); });
 }
 
 }  // namespace agenttask::agent

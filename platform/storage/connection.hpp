@@ -1,12 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "platform/base/commit_point.hpp"
 #include "platform/base/error.hpp"
 
 struct sqlite3;
@@ -41,10 +43,14 @@ class Connection {
   [[nodiscard]] Result<void> take_failure();
   [[nodiscard]] bool in_transaction() const;
 
+  /// What the open transaction makes durable, by name.
+  [[nodiscard]] std::vector<CommitPoint>& commit_points() { return commit_points_; }
+
  private:
   sqlite3* handle_;
   std::filesystem::path file_;
   std::optional<Error> failure_;
+  std::vector<CommitPoint> commit_points_;
   std::map<std::string, std::vector<sqlite3_stmt*>, std::less<>> cache_;
 };
 

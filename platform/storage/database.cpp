@@ -1,5 +1,6 @@
 #include "platform/storage/database.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <sqlite3.h>
@@ -26,6 +27,10 @@ int bind(sqlite3_stmt* statement, int position, const Value& value) {
                                  value.bytes().size(), SQLITE_TRANSIENT);
   }
   return SQLITE_MISUSE;
+}
+
+void tell(Connection& connection, CommitMoment moment) {
+  for (const CommitPoint point : connection.commit_points()) at_commit_point(point, moment);
 }
 
 }  // namespace
@@ -130,6 +135,10 @@ bool Database::failed() const {
 void Database::fail(Error error) {
   connection_->fail(std::move(error));
 }
+void Database::commits(CommitPoint point) {
+  auto& points = connection_->commit_points();
+  if (std::find(points.begin(), points.end(), point) == points.end()) points.push_back(point);
+}
 const std::filesystem::path& Database::file() const {
   return connection_->file();
 }
@@ -155,21 +164,26 @@ Transaction::~Transaction() {
   Connection& connection = *database_.connection_;
   // SQLite may have rolled back by itself, on a full disk for example.
   if (open_ && connection.in_transaction()) connection.run("ROLLBACK");
+  connection.commit_points().clear();
   (void)connection.take_failure();
 }
 
 Result<void> Transaction::commit() {
   Connection& connection = *database_.connection_;
   if (open_ && !connection.failed()) {
+    tell(connection, CommitMoment::before);
     const int code = connection.run("COMMIT");
     if (code != SQLITE_OK) connection.fail(code, "cannot commit to " + connection.file().string());
+    if (code == SQLITE_OK) tell(connection, CommitMoment::after);
   }
   if (open_ && connection.in_transaction()) connection.run("ROLLBACK");
+  connection.commit_points().clear();
   finished_ = true;
   return connection.take_failure();
 }
 
-Savepoint::Savepoint(Database& database) : database_(database) {
+Savepoint::Savepoint(Database& database)
+    : database_(database), names_before_(database.connection_->commit_points().size()) {
   if (database_.failed()) return;
   Connection& connection = *database_.connection_;
   const int code = connection.run("SAVEPOINT part");
@@ -190,6 +204,9 @@ void Savepoint::roll_back() {
   open_ = false;
   Connection& connection = *database_.connection_;
   if (connection.in_transaction()) connection.run("ROLLBACK TO part; RELEASE part");
+  auto& points = connection.commit_points();
+  points.erase(points.begin() + static_cast<std::ptrdiff_t>(std::min(names_before_, points.size())),
+               points.end());
 }
 
 Result<void> Savepoint::release() {

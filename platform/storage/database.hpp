@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "platform/base/commit_point.hpp"
 #include "platform/base/error.hpp"
 
 /// SQLite behind RAII: open and check, statements, transactions, migrations.
@@ -138,6 +139,9 @@ class Database {
   [[nodiscard]] bool failed() const;
   /// Makes the connection fail with `error` as if a statement had: what a scope does is then undone.
   void fail(Error error);
+  /// Names what the open transaction makes durable. A name counts once; one that is given within a savepoint
+  /// is undone with it.
+  void commits(CommitPoint point);
 
   /// The size of the file in bytes by SQLite's count of pages.
   [[nodiscard]] std::int64_t size_bytes();
@@ -188,6 +192,7 @@ class Savepoint {
  private:
   void roll_back();
   Database& database_;
+  std::size_t names_before_;
   bool open_ = false;
 };
 

@@ -67,6 +67,7 @@ Result<void> migrate(Database& database, const Schema& schema) {
   for (auto version = static_cast<std::size_t>(single_integer(database, "PRAGMA user_version"));
        version < schema.migrations.size(); ++version) {
     Transaction transaction(database);
+    database.commits(kSchemaMigrated);
     database.execute_script(schema.migrations[version]);
     database.execute_script("PRAGMA application_id = " + std::to_string(schema.application_id));
     database.execute_script("PRAGMA user_version = " + std::to_string(version + 1));

@@ -8,6 +8,7 @@
 #include "server/api/auth.hpp"
 #include "server/api/handlers.hpp"
 #include "server/api/problems.hpp"
+#include "server/store/commit_points.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -16,41 +17,53 @@ constexpr std::array<RouteInfo, 35> kRoutes{{
     {"GET", "/healthz", Access::open, Effect::reads, ""},
     {"GET", "/readyz", Access::open, Effect::reads, ""},
     {"GET", "/openapi.json", Access::open, Effect::reads, ""},
-    {"POST", "/v1/nodes/{node}/tasks", Access::operator_, Effect::may_write, ""},
+    {"POST", "/v1/nodes/{node}/tasks", Access::operator_, Effect::may_write, "", commit_point::kTaskCreated},
     {"GET", "/v1/nodes/{node}/tasks", Access::viewer, Effect::reads,
      "type status tag* roomId worldId deleted cursor limit full"},
     {"GET", "/v1/tasks", Access::viewer, Effect::reads,
      "type status tag* roomId worldId deleted node cursor limit full"},
     {"GET", "/v1/tasks/{id}", Access::viewer, Effect::reads, "wait"},
-    {"PATCH", "/v1/tasks/{id}", Access::operator_, Effect::may_write, ""},
-    {"DELETE", "/v1/tasks/{id}", Access::operator_, Effect::may_write, ""},
-    {"POST", "/v1/tasks/{id}/cancel", Access::operator_, Effect::may_write, "wait"},
-    {"POST", "/v1/tasks/{id}/choose", Access::operator_, Effect::may_write, ""},
-    {"POST", "/v1/tasks/{id}/pause", Access::operator_, Effect::may_write, ""},
-    {"POST", "/v1/tasks/{id}/resume", Access::operator_, Effect::may_write, ""},
-    {"POST", "/v1/tasks/{id}/run", Access::operator_, Effect::may_write, ""},
+    {"PATCH", "/v1/tasks/{id}", Access::operator_, Effect::may_write, "", commit_point::kTaskUpdated},
+    {"DELETE", "/v1/tasks/{id}", Access::operator_, Effect::may_write, "", commit_point::kTaskDeleted},
+    {"POST", "/v1/tasks/{id}/cancel", Access::operator_, Effect::may_write, "wait",
+     commit_point::kCancelAsked},
+    {"POST", "/v1/tasks/{id}/choose", Access::operator_, Effect::may_write, "", commit_point::kChoiceAsked},
+    {"POST", "/v1/tasks/{id}/pause", Access::operator_, Effect::may_write, "", commit_point::kPauseAsked},
+    {"POST", "/v1/tasks/{id}/resume", Access::operator_, Effect::may_write, "", commit_point::kResumeAsked},
+    {"POST", "/v1/tasks/{id}/run", Access::operator_, Effect::may_write, "", commit_point::kRunAsked},
     {"GET", "/v1/tasks/{id}/runs", Access::viewer, Effect::reads, "cursor limit full"},
     {"GET", "/v1/tasks/{id}/output", Access::viewer, Effect::reads, "follow from run"},
-    {"GET", "/v1/messages", Access::viewer, Effect::reads, "roomId node taskId cursor limit"},
-    {"POST", "/v1/messages", Access::operator_, Effect::may_write, ""},
+    {"GET", "/v1/messages", Access::viewer, Effect::reads, "roomId worldId node taskId cursor limit"},
+    {"POST", "/v1/messages", Access::operator_, Effect::may_write, "", commit_point::kMessagePosted},
     {"GET", "/v1/nodes", Access::viewer, Effect::reads, "name label* presence cursor limit"},
     {"GET", "/v1/nodes/{node}", Access::viewer, Effect::reads, ""},
-    {"PATCH", "/v1/nodes/{node}", Access::operator_, Effect::may_write, ""},
-    {"DELETE", "/v1/nodes/{node}", Access::admin, Effect::may_write, ""},
-    {"POST", "/v1/nodes/{node}/release", Access::operator_, Effect::may_write, ""},
-    {"POST", "/v1/enrollment-tokens", Access::admin, Effect::may_write, ""},
+    {"PATCH", "/v1/nodes/{node}", Access::operator_, Effect::may_write, "", commit_point::kNodeChanged},
+    {"DELETE", "/v1/nodes/{node}", Access::admin, Effect::may_write, "", commit_point::kNodeRevoked},
+    {"POST", "/v1/nodes/{node}/release", Access::operator_, Effect::may_write, "",
+     commit_point::kNodeReleased},
+    {"POST", "/v1/enrollment-tokens", Access::admin, Effect::may_write, "", commit_point::kTokenCreated},
     {"GET", "/v1/enrollment-tokens", Access::admin, Effect::reads, ""},
-    {"DELETE", "/v1/enrollment-tokens/{id}", Access::admin, Effect::may_write, ""},
-    {"POST", "/v1/operators", Access::admin, Effect::may_write, ""},
+    {"DELETE", "/v1/enrollment-tokens/{id}", Access::admin, Effect::may_write, "",
+     commit_point::kTokenRemoved},
+    {"POST", "/v1/operators", Access::admin, Effect::may_write, "", commit_point::kOperatorCreated},
     {"GET", "/v1/operators", Access::admin, Effect::reads, ""},
-    {"DELETE", "/v1/operators/{id}", Access::admin, Effect::may_write, ""},
+    {"DELETE", "/v1/operators/{id}", Access::admin, Effect::may_write, "", commit_point::kOperatorRevoked},
     {"GET", "/v1/authority", Access::open, Effect::reads, ""},
-    {"POST", "/v1/enroll", Access::open, Effect::may_write, ""},
-    {"POST", "/v1/device/renew", Access::expired_device, Effect::may_write, ""},
-    {"POST", "/v1/device/poll", Access::device, Effect::may_write, ""},
-    {"POST", "/v1/device/reports", Access::device, Effect::may_write, ""},
+    {"POST", "/v1/enroll", Access::open, Effect::may_write, "", commit_point::kDeviceEnrolled},
+    {"POST", "/v1/device/renew", Access::expired_device, Effect::may_write, "",
+     commit_point::kCertificateRenewed},
+    {"POST", "/v1/device/poll", Access::device, Effect::may_write, "", commit_point::kPollApplied},
+    {"POST", "/v1/device/reports", Access::device, Effect::may_write, "", commit_point::kReportsApplied},
     {"POST", "/v1/device/output", Access::device, Effect::reads, ""},
 }};
+
+/// A route that writes has the name of what it makes durable, and no other has one.
+constexpr bool routes_have_names() {
+  return std::all_of(kRoutes.begin(), kRoutes.end(), [](const RouteInfo& route) {
+    return (route.effect == Effect::may_write) != route.commit_point.name.empty();
+  });
+}
+static_assert(routes_have_names());
 
 /// In the order of kRoutes.
 constexpr std::array<Handler, kRoutes.size()> kHandlers{get_health,
@@ -173,6 +186,7 @@ Outcome evaluate(const ApiContext& context, const Request& request, const ReadSt
   Call call{context, request, store, writes, std::move(match.bound), {}, {}, context.clock.wall()};
   if (auto refusal = authenticate(call, route.access)) return *refusal;
   if (auto refusal = check_query(request, route.query)) return *refusal;
+  if (writes != nullptr) writes->commits(route.commit_point);
   return kHandlers[*match.route](call);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "platform/base/clock.hpp"
+#include "platform/base/commit_point.hpp"
 #include "platform/base/log.hpp"
 #include "server/api/live_output.hpp"
 #include "server/api/outcome.hpp"
@@ -41,6 +42,7 @@ struct RouteInfo {
   Access access = Access::open;
   Effect effect = Effect::reads;
   std::string_view query;  ///< names of its parameters, apart by a space; `*` after one that may be repeated
+  CommitPoint commit_point = {};  ///< of its transaction (server/store/commit_points.hpp), where it writes
 };
 
 /// What the handlers work on. Everything outlives the router.

@@ -10,6 +10,7 @@
 #include "platform/os/secure_file.hpp"
 #include "platform/settings/values.hpp"
 #include "server/api/credentials.hpp"
+#include "server/store/commit_points.hpp"
 #include "server/store/writer.hpp"
 
 namespace agenttask::server {
@@ -26,7 +27,10 @@ Result<void> write_once(const StateFolder& state, Logger& logger,
   if (!session) return session.error();
   Writer writer(
       std::move(*session), [](const auto&) {}, logger);
-  return writer.run(job);
+  return writer.run([&](WriteStore& writes) -> Result<void> {
+    writes.commits(commit_point::kAdministered);
+    return job(writes);
+  });
 }
 
 Result<std::string> add_admin(const StateFolder& state, const std::string& label, const Clock& clock,

@@ -8,6 +8,7 @@
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 #include "server/store/changes.hpp"
+#include "server/store/commit_points.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -138,6 +139,7 @@ void Housekeeper::expire_due() {
   std::size_t count = kBatch;
   while (count == kBatch) {
     const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      store.commits(commit_point::kTasksExpired);
       count = expire_tasks(store, now, kBatch);
       return {};
     });
@@ -201,6 +203,7 @@ void Housekeeper::trim_runs_due() {
   }
   for (bool more = true; more;) {
     const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+      store.commits(commit_point::kRunsTrimmed);
       more = trim_runs(store, settings_.runs);
       return {};
     });
@@ -223,6 +226,7 @@ void Housekeeper::flush_presence() {
   const auto changed = presence_.take_changed();
   if (changed.empty()) return;
   const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
+    store.commits(commit_point::kPresenceStored);
     for (const auto& seen : changed) store.set_last_seen(seen.node_id, seen.last_seen, seen.clock_offset);
     return {};
   });

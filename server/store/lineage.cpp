@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/store/commit_points.hpp"
+
 namespace agenttask::server {
 namespace {
 
@@ -43,6 +45,7 @@ Lineage lineage(const ReadStore& store, const NodeRecord& node, const PollReques
 
 void follow(WriteStore& store, NodeRecord& node, const PollRequest& request, UnixMilliseconds now) {
   if (node.incarnation == request.incarnation) return;
+  store.commits(commit_point::kIncarnationFollowed);
   // Those that never reached the server may still do so, late.
   for (const auto& predecessor : looked_at(request.predecessors))
     store.insert_past_incarnation(node.id, predecessor, now);
@@ -52,8 +55,11 @@ void follow(WriteStore& store, NodeRecord& node, const PollRequest& request, Uni
 
 void quarantine(WriteStore& store, NodeRecord& node, std::string reason, UnixMilliseconds now,
                 Logger& logger) {
-  logger.warning("a device is in quarantine until an operator releases it or it enrols again",
-                 {{"node", node.id}, {"why", reason}});
+  store.after_commit([&logger, id = node.id, reason] {
+    logger.warning("a device is in quarantine until an operator releases it or it enrols again",
+                   {{"node", id}, {"why", reason}});
+  });
+  store.commits(commit_point::kDeviceQuarantined);
   node.quarantined_at = now;
   node.quarantine_reason = std::move(reason);
   node.released = false;

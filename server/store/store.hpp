@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "platform/base/clock.hpp"
+#include "platform/base/commit_point.hpp"
 #include "platform/base/error.hpp"
 #include "platform/protocol/task.hpp"
 #include "server/store/records.hpp"
@@ -237,6 +238,11 @@ class WriteStore : public virtual ReadStore {
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
   /// `operator:<id>`.
   virtual void touch(std::string key) = 0;
+  /// Does `action` on the writer's thread once this is on disk, before anybody is woken; never where the job
+  /// or its group was undone. For the log, which must not tell of what did not happen. It must be short.
+  virtual void after_commit(std::function<void()> action) = 0;
+  /// Names what the job makes durable (commit_points.hpp).
+  virtual void commits(CommitPoint point) = 0;
 };
 
 /// The writing connection's transactions. Only the Writer calls it, from its thread.

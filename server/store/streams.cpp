@@ -9,6 +9,7 @@
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 #include "server/store/changes.hpp"
+#include "server/store/commit_points.hpp"
 #include "server/store/lineage.hpp"
 
 namespace agenttask::server {
@@ -86,6 +87,7 @@ void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, Unix
     record->task.state.sent_time = now;
     save_state(store, *record, now);
   }
+  store.commits(commit_point::kDirectivesAcknowledged);
   store.remove_acknowledged(node.id, cursor.sequence);
   node.acknowledged = cursor;
   node.progressed_at = now;
@@ -113,6 +115,7 @@ void offer(WriteStore& store, NodeRecord& node, PollAnswer& answer) {
     std::string line = directive_line(store, directive);
     bytes += line.size() + 1;
     if (bytes > kAnswerBytes && !answer.lines.empty()) return;
+    store.commits(commit_point::kDirectivesOffered);
     node.offered = agenttask::advance(node.offered, line);
     store.offer_directive(directive.position, node.offered);
     if (directive.kind == DirectiveKind::task) store.mark_offered(directive.task_id, directive.sequence);
@@ -307,6 +310,7 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
 }
 
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt) {
+  store.commits(commit_point::kEpochOpened);
   const auto requests = unanswered_requests(store, node);
   store.remove_directives(node.id);
   if (doubt != Doubt::none) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);

@@ -63,6 +63,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void set_clock_record(const ClockRecord& record) override;
 
   void touch(std::string key) override { touched_.push_back(std::move(key)); }
+  void commits(CommitPoint point) override { database_.commits(point); }
   [[nodiscard]] std::vector<std::string>& touched() { return touched_; }
 
  private:

@@ -1,0 +1,10 @@
+#include "agent/ledger/commit_points.hpp"
+#include "tests/under_test/kill_at_commit_point.hpp"
+
+namespace agenttask::test {
+
+std::span<const CommitPoint> known_commit_points() {
+  return agent::commit_point::kAll;
+}
+
+}  // namespace agenttask::test

@@ -238,9 +238,6 @@ class WriteStore : public virtual ReadStore {
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
   /// `operator:<id>`.
   virtual void touch(std::string key) = 0;
-  /// Does `action` on the writer's thread once this is on disk, before anybody is woken; never where the job
-  /// or its group was undone. For the log, which must not tell of what did not happen. It must be short.
-  virtual void after_commit(std::function<void()> action) = 0;
   /// Names what the job makes durable (commit_points.hpp).
   virtual void commits(CommitPoint point) = 0;
 };

@@ -23,7 +23,7 @@ enum class CommitMoment : std::uint8_t {
 void at_commit_point(CommitPoint point, CommitMoment moment) noexcept;
 
 /// A database is brought to another version of its tables, or gets its first.
-constexpr CommitPoint kSchemaMigrated{"schema-migrated"};
+inline constexpr CommitPoint kSchemaMigrated{"schema-migrated"};
 
 /// Runs `action`, which returns a Result, between the two moments of `point`; a failure has no second one.
 template <class Action>

@@ -108,6 +108,17 @@ class ProcessObserver {
   virtual void output(OutputStream stream, std::string_view bytes) = 0;
 };
 
+/// How the processes of a run are held together.
+enum class Containment : std::uint8_t {
+  marks,   ///< they are found by marks, descent, group and session
+  groups,  ///< besides, the system holds them in a group that they can't leave (Linux: control groups)
+};
+
+struct ContainmentStatus {
+  Containment in_force = Containment::marks;
+  std::string detail = {};  ///< where the groups are, or why there are none
+};
+
 /// What `stop_marked` found and what it could not stop.
 struct StopReport {
   std::vector<ProcessInfo> found = {};
@@ -118,7 +129,10 @@ struct StopReport {
 /// children by other means (it should not), and passed by reference to whoever runs something.
 ///
 /// A run's mark is the variable above and, where the system has such a thing, a limit that no program
-/// has a use for and that everything started by the run inherits whatever else it sheds.
+/// has a use for and that everything started by the run inherits whatever else it sheds. Where the system has
+/// groups for it that we may make, a run with a `run_id` begins in one of its own, before its first
+/// instruction, and everything that it starts is in there; killing that is one step, whatever is being forked
+/// meanwhile. Only who may change such groups (root) can leave, or has another service start something.
 ///
 /// Children get: a session and process group of their own, no descriptor of ours but the three streams,
 /// default signals and an empty signal mask, umask 022, and exactly the environment of the spec with the run
@@ -128,16 +142,17 @@ struct StopReport {
 /// normal end, processes that the command left in the background on purpose are left alone. At the timeout
 /// and on a stop the whole tree is asked to end (SIGTERM), and killed when `grace` is over, until nothing is
 /// left or two seconds have passed; what is left then is reported as survivors. The tree is: the process
-/// group and session, the descendants, everything that carries the run mark, whoever was one of these
-/// when seen before, and orphans without any sign where no other run can have left them.
+/// group and session, the descendants, everything that carries the run mark or is in the run's group of the
+/// system, whoever was one of these when seen before, and orphans without any sign where no other run can
+/// have left them.
 ///
 /// Threads: any; one call of `run` for each thread that runs something.
 /// Crash: children live on when we are killed; `stop_marked` finds them afterwards.
 class ProcessSupervisor {
  public:
   /// Makes this process the one that orphans of its children fall to (where the system can do that), so that
-  /// no descendant escapes by double fork.
-  ProcessSupervisor();
+  /// no descendant escapes by double fork. `at_most`: marks alone, also where groups could be made.
+  explicit ProcessSupervisor(Containment at_most = Containment::groups);
   ~ProcessSupervisor();
   ProcessSupervisor(const ProcessSupervisor&) = delete;
   ProcessSupervisor& operator=(const ProcessSupervisor&) = delete;
@@ -151,10 +166,15 @@ class ProcessSupervisor {
   [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, const std::stop_token& stop,
                                            ProcessObserver& observer);
 
+  /// Whether the system has what one more child takes: descriptors, memory, a process. `unavailable` says
+  /// what is short. It may be otherwise a moment later, so `run` can still say so.
+  [[nodiscard]] Result<void> check_room();
+
   /// Finds what is left of runs that an earlier start of the agent began, asks it to end, and kills it after
   /// `grace`. Returns at once when there is nothing. Blocks at most `grace` and two seconds.
   ///
-  /// What belongs to them: whoever carries their mark; the processes in `records` (files of `ProcessSpec`,
+  /// What belongs to them: whoever carries their mark, or is in a group of the system with their name; the
+  /// processes in `records` (files of `ProcessSpec`,
   /// written in the present boot), whose number and start both agree, and their group and session while
   /// they are there; and the descendants of all these. Others in a group or session that has the number
   /// of a recorded process that is gone are survivors, left alone: the number may be somebody else's now.
@@ -164,6 +184,10 @@ class ProcessSupervisor {
   /// Collects background processes that were left by ended runs and have ended since. `run` does it at its
   /// start and end; a program that lives long calls it now and then (each poll is enough). Cheap.
   void reap_orphans();
+
+  /// What holds the runs together now. Where groups are usable, but the last run could not have one, this
+  /// says so; such a run begins all the same.
+  [[nodiscard]] ContainmentStatus containment() const;
 
  private:
   struct State;

@@ -25,7 +25,7 @@ bool has_no_child() {
 
 }  // namespace
 
-Result<pid_t> ChildRegistry::launch(const LaunchRequest& request) {
+Result<Launched> ChildRegistry::launch(const LaunchRequest& request) {
   const std::shared_lock launching(launching_);
   bool alone = false;
   std::uint64_t number = 0;
@@ -40,8 +40,13 @@ Result<pid_t> ChildRegistry::launch(const LaunchRequest& request) {
   auto child = os::launch(request);
   const std::lock_guard lock(mutex_);
   --launches_under_way_;
-  if (child) mains_.emplace(*child, alone && number == launches_);
+  if (child) mains_.emplace(child->pid, alone && number == launches_);
   return child;
+}
+
+Result<void> ChildRegistry::check_room() {
+  const std::shared_lock launching(launching_);
+  return check_launch();
 }
 
 bool ChildRegistry::is_alone(pid_t child) {

@@ -19,8 +19,10 @@ struct ProcessEnd {
 /// its run releases it. Private to platform/os. Threads: any.
 class ChildRegistry {
  public:
+  /// As `check_launch`, beside launches under way.
+  Result<void> check_room();
   /// Launches and enters the child.
-  Result<pid_t> launch(const LaunchRequest& request);
+  Result<Launched> launch(const LaunchRequest& request);
   /// Whether every child that fell to us since this one was launched must be a descendant of it: we had no
   /// child at all before, and launched no other since.
   [[nodiscard]] bool is_alone(pid_t child);

@@ -14,6 +14,7 @@
 
 #include "platform/os/linux/child_registry.hpp"
 #include "platform/os/linux/process_tree.hpp"
+#include "platform/os/linux/run_groups.hpp"
 #include "platform/os/linux/running_process.hpp"
 #include "platform/os/posix/launch.hpp"
 #include "platform/os/posix/program.hpp"
@@ -164,10 +165,27 @@ void sleep_for(milliseconds time) {
 }  // namespace
 
 struct ProcessSupervisor::State {
+  explicit State(Containment at_most)
+      : groups(at_most == Containment::groups ? RunGroups::of_this_process()
+                                              : std::make_unique<RunGroups>("", "")) {}
+  /// Launches it in the group, if there is one; where it can't enter, it begins all the same.
+  Result<pid_t> launch(LaunchRequest& request, const std::optional<RunGroup>& group);
+
   ChildRegistry children;
+  const std::unique_ptr<RunGroups> groups;
 };
 
-ProcessSupervisor::ProcessSupervisor() : state_(std::make_unique<State>()) {
+Result<pid_t> ProcessSupervisor::State::launch(LaunchRequest& request, const std::optional<RunGroup>& group) {
+  const Descriptor entry = group ? group->open_entry() : Descriptor();
+  const int closed = entry.is_open() ? 0 : errno;
+  request.group = entry.get();
+  const auto child = children.launch(request);
+  if (!child) return child.error();
+  if (group) groups->note_entry(closed != 0 ? closed : child->group_error);
+  return child->pid;
+}
+
+ProcessSupervisor::ProcessSupervisor(Containment at_most) : state_(std::make_unique<State>(at_most)) {
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   // Whoever started us may have had SIGCHLD ignored, which we would inherit: exit codes would be lost.
   ::signal(SIGCHLD, SIG_DFL);
@@ -210,7 +228,8 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   }
 
   state_->children.reap_orphans();
-  const auto child = state_->children.launch(*request);
+  const auto group = state_->groups->make(spec.run_id);
+  const auto child = state_->launch(*request, group);
   if (!child) return child.error();
   input->childs.close();
   record->close();
@@ -219,7 +238,8 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   ProcessOutcome outcome;
   {
     RunningProcess process(*child, std::move(input->ours), std::move(output->ours),
-                           std::move(error_output->ours), spec, state_->children, stop, observer);
+                           std::move(error_output->ours), spec, state_->children, group ? &*group : nullptr,
+                           stop, observer);
     outcome = process.follow();
   }
   state_->children.reap_orphans();
@@ -236,7 +256,8 @@ StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, 
     for (auto& leader : read_records(record)) leaders.push_back(leader);
   }
   if (marks.empty() && leaders.empty()) return report;
-  ProcessTree tree(std::move(marks), std::move(leaders));
+  const auto groups = state_->groups->find(run_ids);
+  ProcessTree tree(std::move(marks), std::move(leaders), groups);
   for (const auto& entry : tree.living()) report.found.push_back(describe_process(entry.pid));
   if (report.found.empty()) {
     for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
@@ -250,15 +271,24 @@ StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, 
   const auto asked = steady_clock::now();
   while (steady_clock::now() < asked + grace && !tree.living().empty()) sleep_for(kLook);
   const auto killing = steady_clock::now();
-  while (tree.signal(SIGKILL) > 0 && steady_clock::now() < killing + kKillLimit) sleep_for(kLook);
+  while (tree.kill() > 0 && steady_clock::now() < killing + kKillLimit) sleep_for(kLook);
   for (const auto& entry : tree.living()) report.survivors.push_back(describe_process(entry.pid));
   for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
   reap_orphans();
   return report;
 }
 
+Result<void> ProcessSupervisor::check_room() {
+  return state_->children.check_room();
+}
+
 void ProcessSupervisor::reap_orphans() {
   state_->children.reap_orphans();
+  state_->groups->remove_empty();
+}
+
+ContainmentStatus ProcessSupervisor::containment() const {
+  return state_->groups->status();
 }
 
 }  // namespace agenttask::os

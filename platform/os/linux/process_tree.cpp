@@ -1,6 +1,7 @@
 #include "platform/os/linux/process_tree.hpp"
 
 #include <algorithm>
+#include <signal.h>
 #include <unistd.h>
 
 namespace agenttask::os {
@@ -18,7 +19,8 @@ std::set<int> own_line() {
 
 }  // namespace
 
-ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans)
+ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans,
+                         const RunGroup* group)
     : main_(main), owns_orphans_(std::move(owns_orphans)), ourselves_(own_line()) {
   if (!mark.empty()) {
     inherited_marks_.insert(inherited_mark(mark));
@@ -28,11 +30,14 @@ ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_
     earliest_ = entry->start;
     members_.insert({main, entry->start});
   }
+  if (group != nullptr) groups_.push_back(group);
 }
 
-ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders)
+ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders,
+                         std::span<const RunGroup> groups)
     : marks_(std::move(marks)), leaders_(std::move(leaders)), ourselves_(own_line()) {
   for (const auto& mark : marks_) inherited_marks_.insert(inherited_mark(mark));
+  for (const auto& group : groups) groups_.push_back(&group);
 }
 
 bool ProcessTree::carries_mark(const ProcessEntry& entry) {
@@ -79,6 +84,12 @@ std::vector<ProcessEntry> ProcessTree::living() {
   std::vector<ProcessEntry> candidates;
   std::set<int> member_pids;
   const auto entries = read_processes();
+  // After the table: a number that passed to a member in between comes with the start of its former owner,
+  // whom no signal of ours reaches.
+  std::set<int> grouped;
+  for (const auto* group : groups_) {
+    for (const int pid : group->members()) grouped.insert(pid);
+  }
   starts_.clear();
   for (const auto& entry : entries) starts_[entry.pid] = entry.start;
   const bool owns_orphans = owns_orphans_ && owns_orphans_();
@@ -86,7 +97,8 @@ std::vector<ProcessEntry> ProcessTree::living() {
     if (entry.start < earliest_ || ourselves_.contains(entry.pid)) continue;
     candidates.push_back(entry);
     if (members_.contains({entry.pid, entry.start}) || belongs_to_main(entry, owns_orphans) ||
-        belongs_to_leader(entry) || (!entry.is_zombie() && carries_mark(entry))) {
+        grouped.contains(entry.pid) || belongs_to_leader(entry) ||
+        (!entry.is_zombie() && carries_mark(entry))) {
       member_pids.insert(entry.pid);
     }
   }
@@ -110,6 +122,11 @@ std::size_t ProcessTree::signal(int signal_number) {
   const auto members = living();
   for (const auto& entry : members) signal_process(entry.pid, entry.start, signal_number);
   return members.size();
+}
+
+std::size_t ProcessTree::kill() {
+  for (const auto* group : groups_) group->kill();
+  return signal(SIGKILL);
 }
 
 }  // namespace agenttask::os

@@ -3,24 +3,29 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "platform/os/linux/process_table.hpp"
+#include "platform/os/linux/run_groups.hpp"
 
 namespace agenttask::os {
 
 /// All processes of one run, or of several runs found by their marks. Members are the main process, its group
-/// and session, whoever carries a mark, the descendants of members, and whoever was a member before: an
-/// orphan whose parent died stays one. Private to platform/os. Threads: one.
+/// and session, whoever carries a mark or is in a control group of theirs, the descendants of members, and
+/// whoever was a member before: an orphan whose parent died stays one. Private to platform/os. Threads: one.
 class ProcessTree {
  public:
   /// `main` is a child of ours that nobody reaps while this object is used. When `owns_orphans`, asked
-  /// after each look, says so, every orphan that fell to us belongs to it, too.
-  ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans);
-  /// Of runs whose main processes are not ours; `leaders` are those, as they were when they began.
-  ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders);
+  /// after each look, says so, every orphan that fell to us belongs to it, too. `group`: its control group,
+  /// if it has one; outlives this.
+  ProcessTree(int main, std::string mark, std::function<bool()> owns_orphans, const RunGroup* group);
+  /// Of runs whose main processes are not ours; `leaders` are those, as they were when they began. `groups`
+  /// outlive this.
+  ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders,
+              std::span<const RunGroup> groups);
 
   /// Looks again: the members that live now. Zombies are not among them.
   std::vector<ProcessEntry> living();
@@ -29,6 +34,8 @@ class ProcessTree {
   [[nodiscard]] const std::vector<ProcessEntry>& doubtful() const { return doubtful_; }
   /// Looks again, and signals each of them. Returns how many there were.
   std::size_t signal(int signal_number);
+  /// The same with SIGKILL; control groups first, as that leaves nobody who could fork.
+  std::size_t kill();
 
  private:
   using Identity = std::pair<int, std::uint64_t>;
@@ -43,6 +50,7 @@ class ProcessTree {
   std::set<std::string> marks_;
   std::set<std::uint64_t> inherited_marks_;
   std::vector<ProcessEntry> leaders_;
+  std::vector<const RunGroup*> groups_;
   std::map<int, std::uint64_t> starts_;  // of all processes at this look
   std::vector<ProcessEntry> doubtful_;
   std::set<Identity> members_;

@@ -71,10 +71,11 @@ void InputPipe::flush() {
 
 RunningProcess::RunningProcess(pid_t main, Descriptor standard_input, Descriptor standard_output,
                                Descriptor standard_error, const ProcessSpec& spec, ChildRegistry& children,
-                               const std::stop_token& stop, ProcessObserver& observer)
+                               const RunGroup* group, const std::stop_token& stop, ProcessObserver& observer)
     : main_(main),
       spec_(spec),
       children_(children),
+      group_(group),
       observer_(observer),
       began_(steady_clock::now()),
       input_(std::move(standard_input),
@@ -124,7 +125,8 @@ void RunningProcess::watch_main() {
 }
 
 void RunningProcess::make_tree() {
-  tree_.emplace(main_, spec_.run_id, [this] { return children_.is_alone(main_); });
+  tree_.emplace(
+      main_, spec_.run_id, [this] { return children_.is_alone(main_); }, group_);
 }
 
 void RunningProcess::ask_to_stop() {
@@ -156,7 +158,7 @@ void RunningProcess::kill_tree() {
   auto look = kFirstLook;
   for (;;) {
     ::kill(-main_, SIGKILL);  // the group at once; its number is ours while the main process is not collected
-    const auto sent = tree_->signal(SIGKILL);
+    const auto sent = tree_->kill();
     children_.reap_orphans();
     look_for_end();
     if (sent == 0 && end_) return;

@@ -37,8 +37,8 @@ class InputPipe final : public ProcessInput {
 class RunningProcess {
  public:
   RunningProcess(pid_t main, Descriptor standard_input, Descriptor standard_output, Descriptor standard_error,
-                 const ProcessSpec& spec, ChildRegistry& children, const std::stop_token& stop,
-                 ProcessObserver& observer);
+                 const ProcessSpec& spec, ChildRegistry& children, const RunGroup* group,
+                 const std::stop_token& stop, ProcessObserver& observer);
   /// Kills what is left when an observer threw in spite of its contract, and collects the main process.
   ~RunningProcess();
   RunningProcess(const RunningProcess&) = delete;
@@ -70,6 +70,7 @@ class RunningProcess {
   const pid_t main_;
   const ProcessSpec& spec_;
   ChildRegistry& children_;
+  const RunGroup* const group_;  // none: the system holds its processes in no group
   ProcessObserver& observer_;
   const MonotonicTime began_;
   InputPipe input_;

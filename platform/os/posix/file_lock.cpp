@@ -60,6 +60,14 @@ FileLock::~FileLock() = default;
 Result<FileLock> FileLock::acquire(const std::filesystem::path& file) {
   const auto name = file.string();
   Descriptor descriptor(::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  bool writable = true;
+  if (!descriptor.is_open() && (errno == EROFS || errno == EACCES)) {
+    // A file that is there can be locked where nothing can be written: on a file system that failed.
+    const int problem = errno;
+    writable = false;
+    descriptor = Descriptor(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!descriptor.is_open()) errno = problem;
+  }
   if (!descriptor.is_open()) {
     auto error = io_error("cannot open the lock " + name, errno);
     if (errno == EACCES || errno == EPERM) error.code = ErrorCode::denied;
@@ -73,11 +81,12 @@ Result<FileLock> FileLock::acquire(const std::filesystem::path& file) {
                  "the folder " + file.parent_path().string() + " is in use by another process" +
                      (holder.empty() ? "" : ", pid " + holder) + " (it holds " + name + ")"};
   }
-  // The pid is for the message above only; the lock is what counts.
+  if (!writable) return FileLock(std::make_unique<State>(State{std::move(descriptor)}));
+  // The pid is for the message above only; the lock is what counts, also on a full disk.
   const auto pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(descriptor.get(), 0) != 0 || ::pwrite(descriptor.get(), pid.data(), pid.size(), 0) < 0) {
-    return io_error("cannot write " + name, errno);
-  }
+  const bool written = ::pwrite(descriptor.get(), pid.data(), pid.size(), 0) >= 0 &&
+                       ::ftruncate(descriptor.get(), static_cast<off_t>(pid.size())) == 0;
+  if (!written && errno != ENOSPC && errno != EDQUOT) return io_error("cannot write " + name, errno);
   return FileLock(std::make_unique<State>(State{std::move(descriptor)}));
 }
 

@@ -53,7 +53,7 @@ struct boost::process::v2::basic_process<agenttask::os::LaunchExecutor> {
 namespace agenttask::os {
 namespace {
 
-enum class Stage : int { fork, session, record, streams, user, cwd, descriptors, exec };
+enum class Stage : int { fork, session, group, record, streams, user, cwd, descriptors, exec };
 
 struct Failure {
   Stage stage = Stage::fork;
@@ -75,9 +75,9 @@ class ChildSetup {
 
   process::error_code on_exec_setup(process::posix::default_launcher&, const process::filesystem::path&,
                                     const char* const*) {
-    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::leave_trace,
-                            &ChildSetup::bind_streams, &ChildSetup::become_user, &ChildSetup::enter_folder,
-                            &ChildSetup::close_others}) {
+    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::enter_group,
+                            &ChildSetup::leave_trace, &ChildSetup::bind_streams, &ChildSetup::become_user,
+                            &ChildSetup::enter_folder, &ChildSetup::close_others}) {
       if (!(this->*step)()) return {errno, boost::system::system_category()};
     }
     failure_.stage = Stage::exec;
@@ -109,6 +109,14 @@ class ChildSetup {
     failure_.stage = Stage::session;
     ::umask(022);
     return ::setsid() != -1;
+  }
+
+  // Before anything of the program, and as who we are: its user may not write there. A run that can't enter
+  // begins all the same, which is told.
+  bool enter_group() {
+    if (request_.group < 0 || ::write(request_.group, "0", 1) == 1) return true;
+    const Failure note{Stage::group, errno};
+    return ::write(report_, &note, sizeof note) == static_cast<ssize_t>(sizeof note);
   }
 
   bool leave_trace() {
@@ -231,15 +239,19 @@ Error launch_error(const LaunchRequest& request, const Failure& failure) {
 }
 
 // What the child reported before it gave up; nothing when it is running the program. The pipe closes at exec.
-std::optional<Failure> read_report(int descriptor) {
+std::optional<Failure> read_report(int descriptor, int& group_error) {
   Failure failure;
   for (;;) {
     const auto count = ::read(descriptor, &failure, sizeof failure);
-    if (count == static_cast<ssize_t>(sizeof failure)) return failure;
     if (count < 0 && errno == EINTR) continue;
-    return std::nullopt;
+    if (count != static_cast<ssize_t>(sizeof failure)) return std::nullopt;
+    if (failure.stage != Stage::group) return failure;
+    group_error = failure.error_number;
   }
 }
+
+/// Three streams and the launcher's report, each with two ends; and a few on the way.
+constexpr int kPipesOfARun = 6;
 
 int descriptor_limit() {
   constexpr rlim_t kMost = 1 << 20;
@@ -250,7 +262,7 @@ int descriptor_limit() {
 
 }  // namespace
 
-Result<pid_t> launch(const LaunchRequest& request) {
+Result<Launched> launch(const LaunchRequest& request) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return launch_error(request, {Stage::fork, errno});
   Descriptor report(ends[0]);
@@ -274,12 +286,40 @@ Result<pid_t> launch(const LaunchRequest& request) {
   report_in_child.close();
   // The report, and not the launcher's error code, which reaches us only where vfork really shares memory
   // (under the thread sanitizer it forks).
-  if (const auto failure = read_report(report.get())) {
+  Launched launched{launcher.pid};
+  if (const auto failure = read_report(report.get(), launched.group_error)) {
     while (::waitpid(launcher.pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     return launch_error(request, *failure);
   }
-  return launcher.pid;
+  return launched;
+}
+
+Result<void> check_launch() {
+  const auto shortage = [](int error_number) {
+    auto error = io_error("no process can be started now", error_number);
+    error.code = ErrorCode::unavailable;
+    return error;
+  };
+  std::vector<Descriptor> opened;
+  for (int count = 0; count < kPipesOfARun; ++count) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage(errno);
+    opened.emplace_back(ends[0]);
+    opened.emplace_back(ends[1]);
+  }
+  pid_t child = -1;
+  int failed = 0;
+  {
+    const AllSignalsBlocked blocked;
+    child = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): it calls nothing but _exit
+    if (child == 0) ::_exit(0);
+    failed = errno;
+  }
+  if (child < 0) return shortage(failed);
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return {};
 }
 
 }  // namespace agenttask::os

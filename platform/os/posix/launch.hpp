@@ -24,10 +24,21 @@ struct LaunchRequest {
   int standard_error = -1;
   int record = -1;                         ///< where the child writes who it is; -1: nowhere
   std::optional<std::uint64_t> mark = {};  ///< see `inherit_mark`
+  int group = -1;  ///< where the child writes "0" to enter a control group; -1: it stays in ours
+};
+
+/// A child that is running the program.
+struct Launched {
+  pid_t pid = 0;
+  int group_error = 0;  ///< why it is not in its control group; 0: it is, or was to be in none
 };
 
 /// Starts it in a session of its own, with default signals, no other descriptor, umask 022. Errors as in
 /// `ProcessSupervisor::run`; then no child is left. Threads: any.
-[[nodiscard]] Result<pid_t> launch(const LaunchRequest& request);
+[[nodiscard]] Result<Launched> launch(const LaunchRequest& request);
+
+/// Whether a child could be started now: a process that does nothing is, and descriptors are opened that a
+/// run needs. `unavailable` where something is short. Threads: any.
+[[nodiscard]] Result<void> check_launch();
 
 }  // namespace agenttask::os

@@ -45,6 +45,7 @@ class Recorder : public ProcessObserver {
 /// A supervisor, and a mark by which everything that a test starts is found and removed at its end.
 class ProcessTest : public ::testing::Test {
  protected:
+  explicit ProcessTest(Containment at_most = Containment::groups) : supervisor(at_most) {}
   ProcessSpec shell(const std::string& line) {
     return ProcessSpec{.argv = shell_command(line).value(),
                        .environment = clean_environment().value(),

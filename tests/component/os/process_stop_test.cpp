@@ -26,8 +26,10 @@ constexpr const char* kStubbornTree =
     "(setsid sh -c \"trap '' TERM; (while :; do sleep 0.05; done) & exit\" &) ; "
     "echo ready; stay";
 
-class ProcessStop : public ProcessTest {
+// With what the system has, and by marks alone, as where it has nothing that we may use.
+class ProcessStop : public ProcessTest, public ::testing::WithParamInterface<Containment> {
  protected:
+  ProcessStop() : ProcessTest(GetParam()) {}
   /// Runs `spec`, asks for a stop as soon as it has written `text`, and tells how long that took.
   ProcessOutcome stop_after(const ProcessSpec& spec, std::string_view text) {
     std::stop_source source;
@@ -49,7 +51,7 @@ class ProcessStop : public ProcessTest {
   std::chrono::milliseconds took{};
 };
 
-TEST_F(ProcessStop, TimeoutIsPoliteFirstAndKeepsOutput) {
+TEST_P(ProcessStop, TimeoutIsPoliteFirstAndKeepsOutput) {
   auto spec = shell("trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.02; done");
   spec.timeout = 300ms;
   spec.grace = 10s;
@@ -64,13 +66,13 @@ TEST_F(ProcessStop, TimeoutIsPoliteFirstAndKeepsOutput) {
   EXPECT_TRUE(outcome.survivors.empty());
 }
 
-TEST_F(ProcessStop, EndBeforeTheTimeoutIsNoTimeout) {
+TEST_P(ProcessStop, EndBeforeTheTimeoutIsNoTimeout) {
   auto spec = shell("exit 0");
   spec.timeout = 60s;
   EXPECT_FALSE(run(spec).timed_out);
 }
 
-TEST_F(ProcessStop, StubbornTreeIsKilledWholeAfterTheGrace) {
+TEST_P(ProcessStop, StubbornTreeIsKilledWholeAfterTheGrace) {
   const auto spec = shell(kStubbornTree);
   const auto outcome = stop_after(spec, "ready");
   EXPECT_TRUE(outcome.stopped);
@@ -82,7 +84,7 @@ TEST_F(ProcessStop, StubbornTreeIsKilledWholeAfterTheGrace) {
   expect_no_child();
 }
 
-TEST_F(ProcessStop, MainThatGoesPolitelyDoesNotSaveItsTree) {
+TEST_P(ProcessStop, MainThatGoesPolitelyDoesNotSaveItsTree) {
   const auto spec = shell(
       "trap 'exit 0' TERM; (trap '' TERM; echo ready; while :; do sleep 0.05; done) & "
       "while :; do sleep 0.02; done");
@@ -94,34 +96,34 @@ TEST_F(ProcessStop, MainThatGoesPolitelyDoesNotSaveItsTree) {
   expect_no_child();
 }
 
-TEST_F(ProcessStop, ChildWithoutTheMarkIsFoundByItsParent) {
+TEST_P(ProcessStop, ChildWithoutTheMarkIsFoundByItsParent) {
   const auto spec =
       shell("env -i setsid sh -c 'trap \"\" TERM; echo ready; while :; do /bin/sleep 0.05; done' & wait");
   EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
   expect_no_child();
 }
 
-TEST_F(ProcessStop, OrphanWithoutTheMarkIsFoundAsItFellToUs) {
+TEST_P(ProcessStop, OrphanWithoutTheMarkIsFoundAsItFellToUs) {
   const auto spec = shell(
       "(env -i setsid sh -c 'trap \"\" TERM; echo ready; while :; do /bin/sleep 0.05; done' &); sleep 60");
   EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
   expect_no_child();
 }
 
-TEST_F(ProcessStop, StoppedProcessIsKilled) {
+TEST_P(ProcessStop, StoppedProcessIsKilled) {
   const auto outcome = stop_after(shell("echo ready; kill -STOP $$; sleep 60"), "ready");
   EXPECT_TRUE(outcome.stopped);
   EXPECT_TRUE(outcome.signal_number);
   EXPECT_TRUE(remains().empty());
 }
 
-TEST_F(ProcessStop, WriterWithoutPauseIsStopped) {
+TEST_P(ProcessStop, WriterWithoutPauseIsStopped) {
   const auto outcome = stop_after(shell("exec yes"), "y\ny\n");
   EXPECT_TRUE(outcome.stopped);
   EXPECT_EQ(outcome.signal_name, "SIGTERM");
 }
 
-TEST_F(ProcessStop, TimeoutOfAWriterWithoutPause) {
+TEST_P(ProcessStop, TimeoutOfAWriterWithoutPause) {
   auto spec = shell("trap '' TERM; yes");
   spec.timeout = 200ms;
   const auto begin = std::chrono::steady_clock::now();
@@ -129,14 +131,14 @@ TEST_F(ProcessStop, TimeoutOfAWriterWithoutPause) {
   EXPECT_LT(since(begin), 4s);
 }
 
-TEST_F(ProcessStop, TreeThatKeepsForkingIsStopped) {
+TEST_P(ProcessStop, TreeThatKeepsForkingIsStopped) {
   const auto spec = shell("trap '' TERM; echo ready; while :; do (setsid sleep 30 &) ; sleep 0.01; done");
   EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
   EXPECT_TRUE(remains().empty());
   expect_no_child();
 }
 
-TEST_F(ProcessStop, StopBeforeTheStartStartsNothing) {
+TEST_P(ProcessStop, StopBeforeTheStartStartsNothing) {
   std::stop_source source;
   source.request_stop();
   const auto outcome = run(shell("echo no"), source.get_token());
@@ -146,7 +148,7 @@ TEST_F(ProcessStop, StopBeforeTheStartStartsNothing) {
   EXPECT_TRUE(child.out.empty());
 }
 
-TEST_F(ProcessStop, StopAtAnyMomentEndsOneWay) {
+TEST_P(ProcessStop, StopAtAnyMomentEndsOneWay) {
   for (int round = 0; round < 60; ++round) {
     std::stop_source source;
     std::jthread stopper([&, round] {
@@ -167,7 +169,7 @@ TEST_F(ProcessStop, StopAtAnyMomentEndsOneWay) {
   expect_no_child();
 }
 
-TEST_F(ProcessStop, ManyTreesAtOnceAreStoppedEachForItself) {
+TEST_P(ProcessStop, ManyTreesAtOnceAreStoppedEachForItself) {
   constexpr std::size_t kRuns = 8;
   std::vector<Recorder> children(kRuns);
   std::vector<ProcessOutcome> outcomes(kRuns);
@@ -192,7 +194,7 @@ TEST_F(ProcessStop, ManyTreesAtOnceAreStoppedEachForItself) {
   }
 }
 
-TEST_F(ProcessStop, MarkedRemainsAreFoundAndStopped) {
+TEST_P(ProcessStop, MarkedRemainsAreFoundAndStopped) {
   // They inherit that they don't hear SIGTERM.
   run("trap '' TERM; exec >/dev/null 2>&1; (setsid sh -c 'while :; do sleep 0.05; done' &); (setsid sleep 60 "
       "&)");
@@ -207,7 +209,7 @@ TEST_F(ProcessStop, MarkedRemainsAreFoundAndStopped) {
   expect_no_child();
 }
 
-TEST_F(ProcessStop, RemainsThatShedTheirEnvironmentAreFound) {
+TEST_P(ProcessStop, RemainsThatShedTheirEnvironmentAreFound) {
   run("exec >/dev/null 2>&1; (env -i setsid /bin/sleep 60 &); (env -i /bin/sleep 60 &); env -i setsid sh -c "
       "'(/bin/sleep 60 &); /bin/sleep 60' &");
   const std::string ids[] = {"another-run", run_id};
@@ -248,7 +250,7 @@ class ProcessRecord : public ProcessStop {
   std::jthread running_;
 };
 
-TEST_F(ProcessRecord, AProcessIsFoundWithItsGroup) {
+TEST_P(ProcessRecord, AProcessIsFoundWithItsGroup) {
   begin("trap '' TERM; (/bin/sleep 60 &); setsid /bin/sleep 60 & echo ready; wait");
   const auto report = stop_recorded();
   running_.join();
@@ -258,7 +260,7 @@ TEST_F(ProcessRecord, AProcessIsFoundWithItsGroup) {
   expect_no_child();
 }
 
-TEST_F(ProcessRecord, ANumberThatIsAnothersNowIsLeftAlone) {
+TEST_P(ProcessRecord, ANumberThatIsAnothersNowIsLeftAlone) {
   begin("echo ready; read line </dev/zero");
   const auto pid = static_cast<pid_t>(child.pid);
   std::string line = *read_file(spec_.record, 4096);
@@ -276,7 +278,7 @@ TEST_F(ProcessRecord, ANumberThatIsAnothersNowIsLeftAlone) {
   running_.join();
 }
 
-TEST_F(ProcessRecord, WhatIsLeftInTheGroupOfOneThatIsGoneIsSaidNotKilled) {
+TEST_P(ProcessRecord, WhatIsLeftInTheGroupOfOneThatIsGoneIsSaidNotKilled) {
   spec_.argv = shell_command("/bin/sleep 60 >/dev/null 2>&1 & echo $!").value();
   run(spec_);
   const pid_t left = std::stoi(child.out);
@@ -288,7 +290,7 @@ TEST_F(ProcessRecord, WhatIsLeftInTheGroupOfOneThatIsGoneIsSaidNotKilled) {
   EXPECT_EQ(::waitpid(left, nullptr, 0), left) << "it fell to us";
 }
 
-TEST_F(ProcessRecord, ARecordThatIsNoneIsNoDanger) {
+TEST_P(ProcessRecord, ARecordThatIsNoneIsNoDanger) {
   EXPECT_TRUE(stop_recorded().found.empty()) << "there is none";
   for (const char* text :
        {"", "\n\n", "1", "1 (", "-1 (x) S 1 1 1", "0 (x) S 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
@@ -299,7 +301,7 @@ TEST_F(ProcessRecord, ARecordThatIsNoneIsNoDanger) {
   }
 }
 
-TEST_F(ProcessRecord, WithoutARecordNothingStarts) {
+TEST_P(ProcessRecord, WithoutARecordNothingStarts) {
   spec_.argv = {"/bin/true"};
   spec_.record = folder_ / "no-such-folder" / "processes";
   const auto outcome = supervisor.run(spec_, {}, child);
@@ -333,7 +335,7 @@ int run_what_can_not_be_stopped(const std::filesystem::path& become_root, int re
   return outcome->survivors[0].command == "sleep 60" ? 0 : 5;
 }
 
-TEST_F(ProcessStop, WhatCanNotBeStoppedIsReported) {
+TEST_P(ProcessStop, WhatCanNotBeStoppedIsReported) {
   if (!is_administrator()) GTEST_SKIP() << "making a program that becomes root needs root";
   const auto folder = std::filesystem::temp_directory_path() / run_id;
   std::filesystem::create_directory(folder);
@@ -359,13 +361,21 @@ TEST_F(ProcessStop, WhatCanNotBeStoppedIsReported) {
   EXPECT_EQ(::waitpid(survivor, nullptr, 0), survivor);
 }
 
-TEST_F(ProcessStop, NothingMarkedIsQuick) {
+TEST_P(ProcessStop, NothingMarkedIsQuick) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(supervisor.stop_marked({}, 5s).found.empty());
   const std::string ids[] = {""};
   EXPECT_TRUE(supervisor.stop_marked(ids, 5s).found.empty());
   EXPECT_LT(since(begin), 1s);
 }
+
+std::string name_of(const ::testing::TestParamInfo<Containment>& info) {
+  return info.param == Containment::groups ? "Groups" : "Marks";
+}
+INSTANTIATE_TEST_SUITE_P(Held, ProcessStop, ::testing::Values(Containment::groups, Containment::marks),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Held, ProcessRecord, ::testing::Values(Containment::groups, Containment::marks),
+                         name_of);
 
 }  // namespace
 }  // namespace agenttask::os

@@ -1,0 +1,94 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "platform/base/error.hpp"
+#include "platform/os/posix/descriptor.hpp"
+#include "platform/os/process.hpp"
+
+namespace agenttask::os {
+
+class RunGroups;
+
+/// The control group (version 2) of one run or of a part of one. What is started in it stays in it, whatever
+/// else it sheds; only who may write to another group can leave. Private to platform/os. Threads: one at a
+/// time.
+class RunGroup {
+ public:
+  RunGroup(std::filesystem::path folder, RunGroups* maker) : folder_(std::move(folder)), maker_(maker) {}
+  RunGroup(RunGroup&& other) noexcept
+      : folder_(std::move(other.folder_)), maker_(std::exchange(other.maker_, nullptr)) {}
+  RunGroup& operator=(RunGroup&&) = delete;
+  RunGroup(const RunGroup&) = delete;
+  /// Gives it back to whoever made it: it goes as soon as nothing runs in it.
+  ~RunGroup();
+
+  /// What a process writes "0" to in order to enter. Sets errno where it can't be opened.
+  [[nodiscard]] Descriptor open_entry() const;
+  /// The processes in it and in groups inside it. One that is forked meanwhile may be missing.
+  [[nodiscard]] std::vector<int> members() const;
+  /// Kills all of them at once, also those that are being forked; as kill_frozen() where the system is too
+  /// old for that (Linux before 5.14).
+  void kill() const;
+  /// Freezes them first, so that nobody forks meanwhile. One call may miss those that don't freeze in time.
+  void kill_frozen() const;
+  [[nodiscard]] bool is_populated() const;
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  RunGroups* maker_;
+};
+
+/// Where the control groups of runs are: directly below the agent's own. Each is named after its run, so that
+/// those of an agent that crashed are found. No controller is switched on, so the agent needs no group beside
+/// them. Private to platform/os. Threads: any.
+class RunGroups {
+ public:
+  /// Our own group, found by what the system says of this process.
+  static std::unique_ptr<RunGroups> of_this_process();
+  /// `folder` is a group below `top`; an empty one: none is usable, and `problem` says why.
+  RunGroups(std::filesystem::path top, std::filesystem::path folder, std::string problem = {});
+
+  /// Of a new run; nothing where it can't be made, which status() then tells.
+  [[nodiscard]] std::optional<RunGroup> make(std::string_view run_id);
+  /// A process could not enter its group, or could again (no error).
+  void note_entry(int error_number);
+  /// Those of these runs that are there, wherever an earlier start of the agent made them. Never one that we
+  /// are in ourselves.
+  [[nodiscard]] std::vector<RunGroup> find(std::span<const std::string> run_ids);
+  /// Removes groups of ended runs in which nothing runs any more. Cheap.
+  void remove_empty();
+  [[nodiscard]] ContainmentStatus status() const;
+
+ private:
+  friend class RunGroup;
+  void give_back(std::filesystem::path folder);
+  void note(std::string problem);
+
+  const std::filesystem::path top_;
+  const std::filesystem::path folder_;
+  mutable std::mutex mutex_;
+  std::string problem_;                      // the last; empty: none
+  std::vector<std::filesystem::path> left_;  // something ran in them when their run ended
+};
+
+/// The parts of /proc/self/cgroup and /proc/self/mountinfo that say where a process is, for tests.
+struct GroupPlace {
+  std::filesystem::path top;     ///< where the hierarchy is mounted
+  std::filesystem::path folder;  ///< the process's own group in it
+};
+/// `unsupported` where there is no control group of version 2, or it is not to be seen from here.
+[[nodiscard]] Result<GroupPlace> find_group_place(std::string_view self_cgroup, std::string_view mountinfo);
+
+/// The folder's name, or two names (`RUN/PART`), for a run; empty for an id that makes no name.
+[[nodiscard]] std::filesystem::path group_name(std::string_view run_id);
+
+}  // namespace agenttask::os

@@ -19,7 +19,7 @@ constexpr const char* kSummary =
 constexpr const char* kVerbs = "Verbs";  ///< their title in --help
 constexpr const char* kOverview = R"(
 IDs may be shortened to their end (at least 4 characters); @last is the task that anybody added last on this
-device (with echo, command or add; those of a server don't count).
+device (with echo, command, service or add; those of a server don't count).
 Exit codes: that of the command; 124 it timed out; 128+n signal n ended it; 125 AgentTask itself failed.
 Environment: AGENTTASK_STATE_DIR (as --state-dir), NO_COLOR; AGENTTASK_SERVER, _TOKEN, _CA for fleet.
 
@@ -34,6 +34,7 @@ Examples:
 void add_all(CLI::App& root, Console& console) {
   add_echo(root, console);
   add_command(root, console);
+  add_service(root, console);
   add_add(root, console);
   add_list(root, console);
   add_show(root, console);

@@ -70,6 +70,7 @@ void allow_range(CLI::Option& option, std::int64_t least, std::int64_t most);
 // The verbs, one file each.
 void add_echo(CLI::App& root, Console& console);
 void add_command(CLI::App& root, Console& console);
+void add_service(CLI::App& root, Console& console);
 void add_add(CLI::App& root, Console& console);
 void add_list(CLI::App& root, Console& console);
 void add_show(CLI::App& root, Console& console);

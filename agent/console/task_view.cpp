@@ -250,6 +250,11 @@ std::string describe_work(const TaskSpec& spec) {
     }
     return join(words, " ");
   }
+  if (spec.type == "service") {
+    std::string call = text_of(*data, "service") + " " + text_of(*data, "method");
+    const json* arguments = member_of(*data, "arguments");
+    return arguments == nullptr || arguments->empty() ? call : call + " " + encode_json(*arguments);
+  }
   if (spec.type == "echo") {
     if (std::string message = text_of(*data, "message"); !message.empty()) return message;
   }

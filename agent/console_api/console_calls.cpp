@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "agent/console_api/limits.hpp"
+#include "agent/console_api/call_arguments.hpp"
 #include "agent/ledger/ledger.hpp"
 #include "agent/runner/runner.hpp"
-#include "platform/os/host.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/object_reader.hpp"
 #include "platform/protocol/problem.hpp"
@@ -23,38 +21,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kIdText = 64;
-constexpr std::chrono::milliseconds kFollowTick{500};    ///< how often a quiet watcher is looked after
-constexpr std::chrono::milliseconds kLastLook{200};      ///< for the end of a run, when the agent stops
-constexpr std::chrono::milliseconds kStateEvery{100};    ///< states are sent at most this often
 constexpr std::size_t kFullPageBytes = 8 * 1024 * 1024;  ///< a list with data and results ends past this
-constexpr std::size_t kOutputPage = 16;                  ///< chunks read from the ledger at once
-
-/// The one argument of most calls.
-struct IdArgument {
-  std::string id;
-  bool output = true;
-};
-
-Result<IdArgument> read_id(const json& arguments, bool with_output = false) {
-  ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  reader.require("id");
-  IdArgument result{reader.text("id", kIdText, 1).value_or("")};
-  if (with_output) result.output = reader.boolean("output").value_or(true);
-  if (auto error = reader.finish()) return *error;
-  return result;
-}
-
-Result<void> read_nothing(const json& arguments) {
-  ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  if (auto error = reader.finish()) return *error;
-  return {};
-}
-
-json parse_own(const std::string& text) {
-  auto value = parse_json(text, limits::kJsonDepth + 16);
-  return value ? std::move(*value) : json::object();
-}
 
 struct ListArguments {
   TaskFilter filter;
@@ -101,30 +68,6 @@ Problem as_over_https(Problem problem) {
   if (problem.field == "status" && problem.code == "conflict") problem.code = "already-ended";
   return problem;
 }
-
-/// `device` or `operator`; empty where nobody holds, or it is not known who.
-std::string_view name_of(HeldBy held_by) {
-  switch (held_by) {
-    case HeldBy::device:
-      return "device";
-    case HeldBy::server:
-      return "operator";
-    case HeldBy::nobody:
-    case HeldBy::unknown:
-      break;
-  }
-  return {};
-}
-
-/// What a watcher was told last: a new one is told only when something of it changed.
-struct SeenState {
-  std::string status, reason, detail;
-  std::int64_t runs = 0;
-  bool cancelling = false;
-  bool paused = false;
-  std::int64_t occurrence = 0;
-  bool operator==(const SeenState&) const = default;
-};
 
 }  // namespace
 
@@ -182,7 +125,7 @@ Result<std::string> ConsoleCalls::dispatch(std::string_view line, const Caller& 
   if (!request->is_object()) return Error{ErrorCode::invalid, "the request is not a JSON object"};
   ObjectReader reader(*request, ObjectReader::Unknown::refuse);
   reader.require("call");
-  const std::string name = reader.text("call", kIdText, 1).value_or("");
+  const std::string name = reader.text("call", kIdBytes, 1).value_or("");
   const json* arguments = reader.object("arguments");
   if (auto error = reader.finish()) return *error;
   const auto* call =
@@ -207,9 +150,11 @@ Result<std::string> ConsoleCalls::create_task(const json& arguments, const Calle
   }
   auto spec = parse_task_request(*task);
   if (!spec) return spec.error();
+  const auto concerns = controls_.concerns ? controls_.concerns(*spec) : std::vector<std::string>();
   auto created = ledger_.create(std::move(*spec));
   if (!created) return created.error();
   json summary = task_to_json(created->task, Detail::full);
+  if (!concerns.empty()) summary["warnings"] = concerns;
   if (!follows) return encode_json(summary);
   const auto sent = caller.send(encode_json(json{{"event", "created"}, {"task", std::move(summary)}}));
   if (!sent) return sent.error();  // the task stays: it was accepted
@@ -287,48 +232,6 @@ Result<std::string> ConsoleCalls::get_runs(const json& arguments, const Caller&)
   return encode_json(json{{"runs", std::move(list)}});
 }
 
-Result<std::string> ConsoleCalls::get_output(const json& arguments, const Caller& caller) const {
-  ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  reader.require("id");
-  const std::string text = reader.text("id", kIdText, 1).value_or("");
-  const auto wanted = reader.integer("run", 1, INT64_MAX);
-  if (auto error = reader.finish()) return *error;
-  const auto id = ledger_.resolve(text);
-  if (!id) return id.error();
-  const auto runs = ledger_.runs(*id);
-  if (!runs) return runs.error();
-  std::int64_t number = wanted.value_or(0);
-  for (const Run& run : *runs) {
-    if (!wanted) number = std::max(number, run.number);
-  }
-  const auto run =
-      std::find_if(runs->begin(), runs->end(), [&](const Run& one) { return one.number == number; });
-  if (runs->empty()) return Error{ErrorCode::not_found, "task " + *id + " has not run yet", "run"};
-  if (run == runs->end()) {
-    return Error{ErrorCode::not_found,
-                 "task " + *id + " has no run " + std::to_string(number) + "; agenttask runs lists them",
-                 "run"};
-  }
-  if (run->status == RunStatus::running) {
-    return Error{
-        ErrorCode::conflict,
-        "run " + std::to_string(number) + " goes on; follow it with: agenttask output --follow " + *id,
-        "run"};
-  }
-  for (std::size_t skip = 0;; skip += kOutputPage) {
-    const auto chunks = ledger_.kept_output(*id, number, skip, kOutputPage);
-    if (!chunks) return chunks.error();
-    for (const OutputChunk& chunk : *chunks) {
-      json event = chunk_to_json(chunk);
-      event["event"] = "output";
-      event["run"] = number;
-      if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
-    }
-    if (chunks->size() < kOutputPage) break;
-  }
-  return encode_json(run_to_json(*run));
-}
-
 Result<std::string> ConsoleCalls::explain_task(const json& arguments, const Caller&) const {
   const auto argument = read_id(arguments);
   if (!argument) return argument.error();
@@ -345,7 +248,7 @@ Result<std::string> ConsoleCalls::update_task(const json& arguments, const Calle
   ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
   reader.require("id");
   reader.require("changes");
-  const std::string text = reader.text("id", kIdText, 1).value_or("");
+  const std::string text = reader.text("id", kIdBytes, 1).value_or("");
   const json* changes = reader.object("changes");
   if (auto error = reader.finish()) return *error;
   const auto id = ledger_.resolve(text);
@@ -381,178 +284,6 @@ Result<std::string> ConsoleCalls::cancel_task(const json& arguments, const Calle
                  "status"};
   }
   return encode_json(task_to_json(cancelled->task, Detail::full));
-}
-
-Result<std::string> ConsoleCalls::watch(const json& arguments, const Caller& caller) const {
-  const auto argument = read_id(arguments, true);
-  if (!argument) return argument.error();
-  const auto id = ledger_.resolve(argument->id);
-  if (!id) return id.error();
-  return follow(*id, {argument->output}, caller);
-}
-
-Result<std::string> ConsoleCalls::follow(const std::string& id, const Following& what,
-                                         const Caller& caller) const {
-  const auto follower = runner_.follow(id, Pace::shared, what.after);
-  if (!follower) return follower.error();
-  std::int64_t over = 0;  ///< the run that has ended last
-  SeenState seen;
-  MonotonicTime looked{};
-  std::optional<MonotonicTime> stopped;  ///< until when a stopping agent goes on with what there still is
-  while (true) {
-    if (clock_.monotonic() - looked >= kStateEvery || looked == MonotonicTime{}) {
-      looked = clock_.monotonic();
-      auto now = runner_.explain(id);
-      if (!now) return now.error();
-      TaskState& state = now->task.state;
-      if (!has_ended(state.status)) {
-        state.reason = now->reason;
-        state.detail = now->detail;
-      }
-      SeenState fresh{std::string(to_string(state.status)),  state.reason, state.detail,    state.run_count,
-                      state.cancel_requested_at.has_value(), state.paused, state.occurrence};
-      if (fresh != seen) {
-        seen = std::move(fresh);
-        const json event{{"event", "state"}, {"task", task_to_json(now->task, Detail::summary)}};
-        if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
-      }
-    }
-    // An agent that stops has ended its runs first: what came of this one shall still reach who watches.
-    const bool stopping = caller.stop.stop_requested();
-    auto news =
-        (*follower)->next(stopping ? kLastLook : kFollowTick, stopping ? std::stop_token() : caller.stop);
-    if (!news) return news.error();
-    for (const OutputChunk& chunk : what.output ? news->chunks : std::vector<OutputChunk>{}) {
-      json event = chunk_to_json(chunk);
-      event["event"] = "output";
-      event["run"] = news->run;
-      if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
-    }
-    if (news->run_ended) {
-      const json event{{"event", "runEnded"}, {"run", news->run}};
-      if (const auto sent = caller.send(encode_json(event)); !sent) return sent.error();
-      over = news->run;
-    }
-    if (what.one_run && over != 0) {
-      auto settled = settled_run(id, over);
-      if (!settled) return settled.error();
-      if (*settled) return std::move(**settled);
-    }
-    if (news->task_ended) return whole_task(id);
-    if (caller.gone()) return Error{ErrorCode::unavailable, "nobody watches any more"};
-    if (stopping && !stopped) stopped = clock_.monotonic() + kConsoleLastWords;
-    const bool more = !news->chunks.empty() || news->run_ended;
-    if (stopping && (!more || clock_.monotonic() >= *stopped)) {
-      return Error{
-          ErrorCode::unavailable,
-          "the agent is stopping; see what became of the task when it is back: agenttask show " + id};
-    }
-  }
-}
-
-Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) const {
-  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  const RunnerStatus runner = runner_.status();
-  json answer{{"agent",
-               {{"version", AGENTTASK_VERSION},
-                {"pid", os::current_pid()},
-                {"user", os::current_user_name()},
-                {"startedAt", started_},
-                {"time", clock_.wall()}}},
-              {"slots", runner.slots},
-              {"running", runner.running}};
-  if (!runner.ledger_problem.empty()) answer["ledgerProblem"] = runner.ledger_problem;
-  const auto ledger = ledger_.status();
-  if (ledger) {
-    json counts = json::object();
-    for (const auto& [status, count] : ledger->tasks) counts[std::string(to_string(status))] = count;
-    answer["tasks"] = std::move(counts);
-    answer["hold"] = ledger->held_by != HeldBy::nobody;
-    if (!ledger->quarantine.empty()) answer["quarantine"] = ledger->quarantine;
-    for (const FormerNode& former : ledger->former_nodes) {
-      answer["formerNodes"].push_back(
-          {{"nodeId", former.node_id}, {"tasks", former.tasks}, {"running", former.running}});
-    }
-    if (const auto name = name_of(ledger->held_by); !name.empty()) answer["heldBy"] = name;
-    answer["nodeId"] = ledger->node_id;  // without a link to ask, the last node that the tasks belonged to
-    answer["ledger"] = {{"fileBytes", ledger->file_bytes},
-                        {"outboxReports", ledger->outbox_reports},
-                        {"outboxBytes", ledger->outbox_bytes},
-                        {"outboxBudget", ledger->outbox_budget},
-                        {"epoch", ledger->epoch},
-                        {"directives", ledger->directives.sequence},
-                        {"reports", ledger->reports.sequence},
-                        {"acknowledged", ledger->acknowledged.sequence}};
-  } else {
-    // A sick ledger must not silence the one call that can say so.
-    answer["ledgerProblem"] = ledger.error().message;
-  }
-  if (controls_.server_status) {
-    answer["server"] = parse_own(controls_.server_status());
-    answer["nodeId"] = answer["server"].value("nodeId", "");
-  }
-  return encode_json(answer);
-}
-
-Result<std::string> ConsoleCalls::switch_hold(const json& arguments, bool hold) const {
-  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  const auto before = ledger_.set_hold(hold);
-  if (!before) return before.error();
-  json answer{{"hold", hold}, {"running", runner_.status().running}, {"wasHeld", *before != HeldBy::nobody}};
-  if (const auto name = name_of(*before); !name.empty()) answer["wasHeldBy"] = name;
-  return encode_json(answer);
-}
-
-Result<std::string> ConsoleCalls::hold(const json& arguments, const Caller&) const {
-  return switch_hold(arguments, true);
-}
-
-Result<std::string> ConsoleCalls::release(const json& arguments, const Caller&) const {
-  return switch_hold(arguments, false);
-}
-
-Result<std::string> ConsoleCalls::enroll(const json& arguments, const Caller&) const {
-  constexpr std::size_t kUrl = 1024;
-  constexpr std::size_t kToken = 1024;
-  ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  reader.require("url");
-  reader.require("token");
-  const std::string url = reader.text("url", kUrl, 1).value_or("");
-  const std::string token = reader.text("token", kToken, 1).value_or("");
-  const std::string name = reader.text("name", limits::kNodeNameBytes, 1).value_or("");
-  if (auto error = reader.finish()) return *error;
-  if (!controls_.enroll) return Error{ErrorCode::unsupported, "this agent cannot enrol"};
-  if (const auto done = controls_.enroll(url, token, name); !done) return done.error();
-  return encode_json(
-      json{{"server", controls_.server_status ? parse_own(controls_.server_status()) : json::object()}});
-}
-
-Result<std::string> ConsoleCalls::unenroll(const json& arguments, const Caller&) const {
-  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  if (!controls_.unenroll) return Error{ErrorCode::unsupported, "this agent cannot enrol"};
-  if (const auto done = controls_.unenroll(); !done) return done.error();
-  return encode_json(
-      json{{"server", controls_.server_status ? parse_own(controls_.server_status()) : json::object()}});
-}
-
-Result<std::string> ConsoleCalls::diagnostics(const json& arguments, const Caller& caller) const {
-  const auto known = status(arguments, caller);
-  if (!known) return known.error();
-  json answer = parse_own(*known);
-  if (controls_.diagnostics) answer.update(parse_own(controls_.diagnostics()));
-  if (const auto usage = os::own_usage()) {
-    answer["usage"] = {{"residentBytes", usage->resident_bytes},
-                       {"threads", usage->threads},
-                       {"cpuMilliseconds", usage->cpu_milliseconds},
-                       {"openFiles", usage->open_files}};
-  }
-  return encode_json(answer);
-}
-
-Result<std::string> ConsoleCalls::get_workers(const json& arguments, const Caller&) const {
-  if (const auto nothing = read_nothing(arguments); !nothing) return nothing.error();
-  if (!controls_.workers) return Error{ErrorCode::unsupported, "this agent can't tell of its workers"};
-  return controls_.workers();
 }
 
 }  // namespace agenttask::agent

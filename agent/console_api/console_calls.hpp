@@ -49,11 +49,12 @@ class ConsoleCalls {
   [[nodiscard]] Result<std::string> get_task(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> get_tasks(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> get_runs(const nlohmann::json& arguments, const Caller& caller) const;
-  [[nodiscard]] Result<std::string> get_output(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> explain_task(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> update_task(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> delete_task(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> cancel_task(const nlohmann::json& arguments, const Caller& caller) const;
+  // console_following.cpp
+  [[nodiscard]] Result<std::string> get_output(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> watch(const nlohmann::json& arguments, const Caller& caller) const;
   // console_steering.cpp
   [[nodiscard]] Result<std::string> choose_task(const nlohmann::json& arguments, const Caller& caller) const;
@@ -63,6 +64,7 @@ class ConsoleCalls {
   [[nodiscard]] Result<std::string> create_message(const nlohmann::json& arguments,
                                                    const Caller& caller) const;
   [[nodiscard]] Result<std::string> get_messages(const nlohmann::json& arguments, const Caller& caller) const;
+  // console_device.cpp
   [[nodiscard]] Result<std::string> status(const nlohmann::json& arguments, const Caller& caller) const;
   [[nodiscard]] Result<std::string> switch_hold(const nlohmann::json& arguments, bool hold) const;
   [[nodiscard]] Result<std::string> hold(const nlohmann::json& arguments, const Caller& caller) const;

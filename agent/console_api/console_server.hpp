@@ -2,10 +2,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
 #include "platform/base/log.hpp"
+#include "platform/protocol/task.hpp"
 
 namespace agenttask::agent {
 
@@ -37,6 +39,9 @@ struct ConsoleControls {
   std::function<std::string()> diagnostics;
   /// The workers of this device, a JSON object: the answer to `getWorkers`.
   std::function<std::string()> workers;
+  /// What keeps a new task from running as the device is now, a sentence each: becomes `warnings` in the
+  /// answer to `createTask`.
+  std::function<std::vector<std::string>(const TaskSpec& task)> concerns;
   /// Stores the wish to enrol with this server; sync carries it out and tries again while the server is away.
   std::function<Result<void>(const std::string& url, const std::string& token, const std::string& name)>
       enroll;

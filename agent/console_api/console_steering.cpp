@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/console_api/call_arguments.hpp"
 #include "agent/console_api/console_calls.hpp"
 #include "agent/console_api/limits.hpp"
 #include "agent/ledger/ledger.hpp"
@@ -20,7 +21,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kIdText = 64;
 constexpr std::size_t kShortestEnd = 4;  ///< of an id
 constexpr std::size_t kPage = 100;       ///< tasks looked at once for those that somebody may see
 constexpr std::chrono::milliseconds kFollowTick{500};
@@ -42,14 +42,6 @@ Error unknown_to_chooser(std::string_view text) {
   return {ErrorCode::not_found,
           "no task " + std::string(text) + " waits for your choice; agenttask list shows those that do",
           "id"};
-}
-
-Result<std::string> read_id(const json& arguments) {
-  ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
-  reader.require("id");
-  std::string id = reader.text("id", kIdText, 1).value_or("");
-  if (auto error = reader.finish()) return *error;
-  return id;
 }
 
 /// The problem of an answer that came too late or to nothing, with who was first where somebody was.
@@ -149,7 +141,7 @@ Result<std::string> ConsoleCalls::choose_task(const json& arguments, const Calle
   ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
   reader.require("id");
   reader.require("option");
-  const std::string text = reader.text("id", kIdText, 1).value_or("");
+  const std::string text = reader.text("id", kIdBytes, 1).value_or("");
   const std::string option = reader.text("option", limits::kChoiceNameBytes, 1).value_or("");
   if (auto error = reader.finish()) return *error;
   const Right right = right_of(caller.peer, settings_);
@@ -181,9 +173,9 @@ Result<std::string> ConsoleCalls::choose_task(const json& arguments, const Calle
 }
 
 Result<std::string> ConsoleCalls::pause_task(const json& arguments, const Caller&) const {
-  const auto text = read_id(arguments);
-  if (!text) return text.error();
-  const auto id = ledger_.resolve(*text);
+  const auto argument = read_id(arguments);
+  if (!argument) return argument.error();
+  const auto id = ledger_.resolve(argument->id);
   if (!id) return id.error();
   const auto task = ledger_.pause(*id);
   if (!task) return task.error();
@@ -191,9 +183,9 @@ Result<std::string> ConsoleCalls::pause_task(const json& arguments, const Caller
 }
 
 Result<std::string> ConsoleCalls::resume_task(const json& arguments, const Caller&) const {
-  const auto text = read_id(arguments);
-  if (!text) return text.error();
-  const auto id = ledger_.resolve(*text);
+  const auto argument = read_id(arguments);
+  if (!argument) return argument.error();
+  const auto id = ledger_.resolve(argument->id);
   if (!id) return id.error();
   const auto task = ledger_.resume(*id);
   if (!task) return task.error();
@@ -203,7 +195,7 @@ Result<std::string> ConsoleCalls::resume_task(const json& arguments, const Calle
 Result<std::string> ConsoleCalls::run_task(const json& arguments, const Caller& caller) const {
   ObjectReader reader(arguments, ObjectReader::Unknown::refuse);
   reader.require("id");
-  const std::string text = reader.text("id", kIdText, 1).value_or("");
+  const std::string text = reader.text("id", kIdBytes, 1).value_or("");
   const bool follows = reader.boolean("follow").value_or(false);
   Following what{reader.boolean("output").value_or(true), 0, true};
   if (auto error = reader.finish()) return *error;
@@ -216,24 +208,6 @@ Result<std::string> ConsoleCalls::run_task(const json& arguments, const Caller& 
   if (!task) return task.error();
   if (!follows) return encode_json(task_to_json(*task, Detail::full));
   return follow(*id, what, caller);
-}
-
-Result<std::optional<std::string>> ConsoleCalls::settled_run(const std::string& id, std::int64_t run) const {
-  const auto task = ledger_.get(id);
-  if (!task) return task.error();
-  if (!has_ended(task->state.status) && task->state.reason == reason::kRetryBackoff) {
-    return std::optional<std::string>();
-  }
-  const auto runs = ledger_.runs(id);
-  if (!runs) return runs.error();
-  const auto found =
-      std::find_if(runs->begin(), runs->end(), [&](const Run& one) { return one.number == run; });
-  if (found == runs->end()) {
-    return Error{ErrorCode::not_found, "run " + std::to_string(run) + " of task " + id + " is gone", "id"};
-  }
-  if (found->status == RunStatus::running) return std::optional<std::string>();
-  return std::optional(
-      encode_json(json{{"task", task_to_json(*task, Detail::summary)}, {"run", run_to_json(*found)}}));
 }
 
 Result<std::string> ConsoleCalls::create_message(const json& arguments, const Caller&) const {

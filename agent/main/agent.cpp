@@ -12,6 +12,7 @@
 #include "agent/runner/runner.hpp"
 #include "agent/sync/sync.hpp"
 #include "agent/workers/builtin_workers.hpp"
+#include "agent/workers/task_concerns.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/paths.hpp"
@@ -160,13 +161,15 @@ Result<void> Agent::Body::start() {
 
 Result<void> Agent::Body::add_workers() {
   for (const auto& name : options_.workers) {
-    auto worker = name == "echo" ? make_echo_worker() : make_command_worker(supervisor_);
+    auto worker = name == "echo"      ? make_echo_worker()
+                  : name == "command" ? make_command_worker(supervisor_)
+                                      : make_service_worker(workers_, supervisor_);
     if (auto added = workers_.add(name, std::move(worker)); !added) return added;
   }
   return {};
 }
 
-/// Tasks that waited for one of these are looked at again.
+/// Tasks that waited for one of these are looked at again, and calls of services, which may be there now.
 void Agent::Body::note_workers(std::span<const std::string> types) {
   if (const auto told = ledger_->workers_changed(types); !told) {
     log_.error("tasks that wait for a worker could not be looked up; they are at the next change or start",
@@ -260,6 +263,9 @@ void Agent::Body::reload(const AgentOptions& options) {
   options_.poll_interval = options.poll_interval;
   read_policy();
   workers_folder_.rescan();
+  controls.concerns = [this](const TaskSpec& task) {
+    return concerns_about(task, workers_, workers_folder_.describe());
+  };
   runner_.wake();
 }
 

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "agent/workers/builtin_workers.hpp"
 #include "platform/net/enrollment_token.hpp"
 #include "platform/net/url.hpp"
 #include "platform/os/paths.hpp"
@@ -58,8 +59,7 @@ Result<void> set_workers(Options& options, Text text) {
     const auto names = settings::parse_list(text);
     if (!names) return names.error();
     for (const auto& name : *names) {
-      if (name != "echo" && name != "command")
-        return expected("worker names separated by commas: echo, command");
+      if (!is_built_in(name)) return expected("worker names separated by commas: echo, command, service");
       if (std::find(workers.begin(), workers.end(), name) == workers.end()) workers.push_back(name);
     }
   }
@@ -141,7 +141,7 @@ std::vector<Row> work_rows() {
        [](const Options& o) { return o.policy.string(); }},
       {{.name = "workers",
         .value = "NAMES",
-        .standard = "echo,command",
+        .standard = "echo,command,service",
         .help = "Built-in workers that this device offers; other tasks wait",
         .list = true},
        set_workers,

@@ -27,7 +27,7 @@ struct AgentOptions {
   std::string no_proxy;
   net::TlsVersion tls_minimum = net::TlsVersion::tls_1_3;
   std::filesystem::path policy;  ///< empty: policy.json in the configuration folder, if it is there
-  std::vector<std::string> workers{"echo", "command"};
+  std::vector<std::string> workers{"echo", "command", "service"};
   std::filesystem::path workers_folder;  ///< empty: workers in the configuration folder
   std::chrono::milliseconds shutdown_drain{0};
   std::chrono::milliseconds retention{0};

@@ -14,7 +14,8 @@ namespace agenttask::agent {
 /// The rules of one policy file, which no server can change:
 ///
 ///     {
-///       "types": ["echo", "command"],
+///       "types": ["echo", "command", "service"],
+///       "services": ["solana"],
 ///       "command": {
 ///         "argv": [["/usr/bin/uptime"], ["/bin/ls", "-l"]],
 ///         "shell": false,
@@ -23,13 +24,15 @@ namespace agenttask::agent {
 ///       }
 ///     }
 ///
-/// `types`: what may run; absent: all. `argv`: exactly these; absent: any. `shell`: whether shell lines
+/// `types`: what may run; absent: all. `services`: what tasks of the type `service` may call; absent: all.
+/// `argv`: exactly these; absent: any. `shell`: whether shell lines
 /// (`cmd`) may run; absent: only where there is no `argv`. `env`: whether a task may set variables, which can
 /// turn an allowed program into another; absent: only where there is no `argv`. `runAs`: users that a task
 /// may name; absent: any; to name none is always allowed. Unknown members are errors, so that a typing
 /// mistake can't open the device.
 struct PolicyRules {
   std::optional<std::vector<std::string>> types;
+  std::optional<std::vector<std::string>> services;
   std::optional<std::vector<std::vector<std::string>>> argv;
   std::optional<bool> shell;
   std::optional<bool> env;

@@ -64,6 +64,14 @@ Result<void> check_command(const PolicyRules& rules, const TaskSpec& spec) {
   return {};
 }
 
+Result<void> check_service(const PolicyRules& rules, const TaskSpec& spec) {
+  if (!rules.services) return {};
+  const auto call = parse_service_data(spec.data);
+  if (!call) return denied("the call can't be checked against it: " + call.error().message);
+  if (holds(*rules.services, call->service)) return {};
+  return denied("it does not allow calls of the service " + call->service + " (services)");
+}
+
 }  // namespace
 
 Result<PolicyRules> parse_policy(std::string_view text) {
@@ -72,6 +80,7 @@ Result<PolicyRules> parse_policy(std::string_view text) {
   PolicyRules rules;
   ObjectReader reader(*value, ObjectReader::Unknown::refuse);
   rules.types = reader.texts("types", kMostTypes, limits::kTypeBytes, 1);
+  rules.services = reader.texts("services", kMostTypes, limits::kTypeBytes, 1);
   if (const auto* object = reader.object("command")) {
     ObjectReader command(*object, ObjectReader::Unknown::refuse, "command");
     if (const auto* list = command.array("argv", kMostCommands)) rules.argv = read_commands(command, *list);
@@ -89,6 +98,7 @@ Result<void> check_rules(const PolicyRules& rules, const TaskSpec& spec) {
     return denied("it does not allow tasks of type " + spec.type + " (types)");
   }
   if (spec.type == "command") return check_command(rules, spec);
+  if (spec.type == "service") return check_service(rules, spec);
   return {};
 }
 

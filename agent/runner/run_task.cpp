@@ -175,6 +175,9 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
     log_.warning("a task was refused by the policy", {{"task", task.spec.id}});
     return settle(ledger_.fail(task.spec.id, reason::kRejected, allowed.error().message));
   }
+  if (const std::string missing = worker.lacks(task.spec); !missing.empty()) {
+    return settle(wait_for_worker(task.spec, worker, missing));
+  }
   Result<Validation> valid = Validation{false, ""};
   try {
     valid = worker.validate(task, stop);
@@ -197,6 +200,14 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
   if (valid->detail.empty()) valid->detail = "the worker does not want to run it now";
   return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(valid->detail),
                               ask_again_after(task.spec.id)));
+}
+
+Result<void> Runner::Body::wait_for_worker(const TaskSpec& task, const TaskWorker& worker,
+                                           const std::string& missing) {
+  if (auto parked = ledger_.park(std::array{task.id}, reason::kNoWorker, missing); !parked) return parked;
+  // What came between the look and the ledger's word has told nobody.
+  if (!worker.lacks(task).empty()) return {};
+  return ledger_.workers_changed(std::array{task.type});
 }
 
 DurationMilliseconds Runner::Body::ask_again_after(const std::string& task_id) {

@@ -202,7 +202,8 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
         "the server holds this device in quarantine until an operator releases it: " + status->quarantine);
   if (ledger_.held())
     return say(reason::kHeld, "this device starts nothing new: agenttask release ends that");
-  if (workers_.find(spec.type) == nullptr) {
+  const auto worker = workers_.find(spec.type);
+  if (worker == nullptr) {
     return say(reason::kNoWorker, "no worker on this device knows tasks of type " + spec.type);
   }
   {
@@ -212,6 +213,8 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   }
   if (!spec.options.concurrency_key.empty()) {
     const auto holder = ledger_.running_with_key(spec.options.concurrency_key);
+  if (std::string missing = worker->lacks(spec); !missing.empty())
+    return say(reason::kNoWorker, std::move(missing));
     if (!holder) return holder.error();
     if (*holder) {
       return say(reason::kKeyHeld,

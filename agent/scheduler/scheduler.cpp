@@ -23,6 +23,7 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
   std::set<std::string> keys = occupancy.keys;
   std::vector<std::string> behind_key;
   std::vector<std::string> without_worker;
+  std::set<std::string> unknown_types;
   std::optional<ReadyTask> last;
   while (plan.start.size() < occupancy.free_slots) {
     auto tasks = ledger_.ready(last, kLookedAtOnce);
@@ -32,6 +33,7 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
       if (occupancy.tasks.contains(task.id)) continue;
       if (occupancy.has_worker && !occupancy.has_worker(task.type)) {
         without_worker.push_back(task.id);
+        unknown_types.insert(task.type);
       } else if (!task.concurrency_key.empty() && !keys.insert(task.concurrency_key).second) {
         behind_key.push_back(task.id);
       } else {
@@ -42,7 +44,16 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
     last = std::move(tasks->back());
   }
   if (auto parked = ledger_.park(behind_key, reason::kKeyHeld, ""); !parked) return parked;
-  return ledger_.park(without_worker, reason::kNoWorker, "no worker on this device knows tasks of this type");
+  if (auto parked = ledger_.park(without_worker, reason::kNoWorker,
+                                 "no worker on this device knows tasks of this type");
+      !parked)
+    return parked;
+  // A worker that came between the look and the ledger's word has woken nobody.
+  std::vector<std::string> known_now;
+  for (const auto& type : unknown_types) {
+    if (occupancy.has_worker(type)) known_now.push_back(type);
+  }
+  return known_now.empty() ? Result<void>() : ledger_.workers_changed(known_now);
 }
 
 Result<Plan> Scheduler::plan(const Occupancy& occupancy) {

@@ -1,5 +1,8 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <memory>
+#include <string_view>
 
 #include "agent/workers/task_worker.hpp"
 
@@ -8,6 +11,12 @@ class ProcessSupervisor;
 }
 
 namespace agenttask::agent {
+
+/// The types that are the agent's own, whether a device offers them or not: no other worker can have them.
+constexpr std::array<std::string_view, 3> kBuiltInTypes{"echo", "command", "service"};
+[[nodiscard]] constexpr bool is_built_in(std::string_view type) {
+  return std::find(kBuiltInTypes.begin(), kBuiltInTypes.end(), type) != kBuiltInTypes.end();
+}
 
 /// `echo`: its result's data is the task's data, the same JSON value.
 [[nodiscard]] std::unique_ptr<TaskWorker> make_echo_worker();
@@ -18,5 +27,11 @@ namespace agenttask::agent {
 /// 0 alone. Where a choice was made, AGENTTASK_OPTION in its environment has the option's name. `supervisor`
 /// outlives it.
 [[nodiscard]] std::unique_ptr<TaskWorker> make_command_worker(os::ProcessSupervisor& supervisor);
+
+/// `service`: calls a service that a worker of this device offers. The result's data is `{"answer":…}`, any
+/// JSON value; `output` beside it as of a custom worker. Where no worker offers it the task waits. What a
+/// choice was made for goes to the service as `option` in its arguments. Both outlive it.
+[[nodiscard]] std::unique_ptr<TaskWorker> make_service_worker(const WorkerRegistry& registry,
+                                                              os::ProcessSupervisor& supervisor);
 
 }  // namespace agenttask::agent

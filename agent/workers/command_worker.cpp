@@ -46,10 +46,15 @@ class CommandWorker final : public TaskWorker {
  public:
   explicit CommandWorker(os::ProcessSupervisor& supervisor) : supervisor_(supervisor) {}
 
-  [[nodiscard]] Result<Validation> validate(const Task& task, std::stop_token) const override {
-    const auto data = parse_command_data(task.spec.data);
+  [[nodiscard]] Result<void> check_data(const TaskSpec& task) const override {
+    const auto data = parse_command_data(task.data);
     if (!data) return data.error();
     if (auto process = to_process(*data); !process) return process.error();
+    return {};
+  }
+
+  [[nodiscard]] Result<Validation> validate(const Task& task, std::stop_token) const override {
+    if (auto fits = check_data(task.spec); !fits) return fits.error();
     return Validation{};
   }
 

@@ -11,7 +11,7 @@
 namespace agenttask::agent {
 namespace {
 
-using nlohmann::json;
+constexpr std::chrono::milliseconds kShortGrace{1000};  ///< of a service that took too long
 
 /// One run.
 class Execution final : public WorkerProcess {
@@ -48,19 +48,9 @@ class Execution final : public WorkerProcess {
 
   [[nodiscard]] WorkResult failed(const os::ProcessOutcome& outcome, std::string code,
                                   std::string detail) const {
-    WorkResult result;
-    result.status = RunStatus::failed;
-    result.reason = reason::kWorkerError;
-    result.code = std::move(code);
-    result.detail = std::move(detail);
-    json data = process_facts(outcome, context_, false);
-    if (failure_ && !failure_->data.empty()) {
-      if (auto details = parse_json(failure_->data, limits::kJsonDepth + 4)) {
-        data["details"] = std::move(*details);
-      }
-    }
-    result.data = encode_json(data);
-    result.nothing_survives = outcome.survivors.empty() && nothing_survives_;
+    WorkResult result = failed_by_itself(outcome, context_, std::move(code), std::move(detail),
+                                         failure_ ? failure_->data : std::string());
+    result.nothing_survives = result.nothing_survives && nothing_survives_;
     return result;
   }
 
@@ -87,9 +77,10 @@ class Execution final : public WorkerProcess {
   [[nodiscard]] StopCause stop_cause() const override { return context_.stop_cause(); }
 
   CallAnswer serve(const ServiceCall& call) {
-    Served served = serve_call(call, context_, ++services_called_, supervisor_, times_.service);
-    nothing_survives_ = nothing_survives_ && served.nothing_survives;
-    return std::move(served.answer);
+    const std::string mark = context_.run_id() + "/service-" + std::to_string(++services_called_);
+    const Served served = serve_call(call, context_, {mark, times_.service, kShortGrace}, supervisor_);
+    nothing_survives_ = nothing_survives_ && served.nothing_survives();
+    return answer_of(served, call.name, times_.service);
   }
 
   os::ProcessSupervisor& supervisor_;
@@ -112,12 +103,15 @@ class ExternalWorker final : public TaskWorker {
         supervisor_(supervisor),
         times_(times) {}
 
+  [[nodiscard]] Result<void> check_data(const TaskSpec& task) const override {
+    if (!manifest_->data_schema) return {};
+    const auto data = parse_json(task.data);
+    if (!data) return data.error();
+    return manifest_->data_schema->check(*data);
+  }
+
   [[nodiscard]] Result<Validation> validate(const Task& task, std::stop_token stop) const override {
-    if (manifest_->data_schema) {
-      const auto data = parse_json(task.spec.data);
-      if (!data) return data.error();
-      if (auto fits = manifest_->data_schema->check(*data); !fits) return fits.error();
-    }
+    if (auto fits = check_data(task.spec); !fits) return fits.error();
     // It may have gone since the last look at the folder: the task waits for it.
     if (const auto program = locate_worker_program(*manifest_); !program)
       return Validation{false, "the worker can't be used: " + program.error().message};
@@ -137,7 +131,9 @@ class ExternalWorker final : public TaskWorker {
     return execution.judge(*outcome, run_limit(task.spec, *this));
   }
 
-  [[nodiscard]] DurationMilliseconds longest_run() const override { return manifest_->timeout; }
+  [[nodiscard]] DurationMilliseconds longest_run(const TaskSpec&) const override {
+    return manifest_->timeout;
+  }
 
  private:
   const std::shared_ptr<const WorkerManifest> manifest_;

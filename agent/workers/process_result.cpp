@@ -63,6 +63,21 @@ WorkResult not_started(const Error& error, const RunContext& context) {
   return result;
 }
 
+WorkResult failed_by_itself(const os::ProcessOutcome& outcome, const RunContext& context, std::string code,
+                            std::string detail, const std::string& details) {
+  WorkResult result;
+  result.status = RunStatus::failed;
+  result.reason = reason::kWorkerError;
+  result.code = std::move(code);
+  result.detail = std::move(detail);
+  nlohmann::json data = process_facts(outcome, context, false);
+  if (auto more = parse_json(details, limits::kJsonDepth + 4); !details.empty() && more)
+    data["details"] = std::move(*more);
+  result.data = encode_json(data);
+  result.nothing_survives = outcome.survivors.empty();
+  return result;
+}
+
 std::string describe_end(const os::ProcessOutcome& outcome) {
   if (outcome.exit_code) return "exit code " + std::to_string(*outcome.exit_code);
   if (outcome.signal_number) return "ended by " + outcome.signal_name;

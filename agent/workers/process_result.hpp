@@ -27,6 +27,12 @@ namespace agenttask::agent {
 /// A run that nothing could be started for.
 [[nodiscard]] WorkResult not_started(const Error& error, const RunContext& context);
 
+/// A run of a worker that failed by itself, as `worker-error`. `code`: the worker's own name for it; empty:
+/// it gave none. `details`: JSON text of an object, or empty.
+[[nodiscard]] WorkResult failed_by_itself(const os::ProcessOutcome& outcome, const RunContext& context,
+                                          std::string code, std::string detail,
+                                          const std::string& details = "");
+
 /// "exit code 3", "ended by SIGSEGV"
 [[nodiscard]] std::string describe_end(const os::ProcessOutcome& outcome);
 

@@ -1,6 +1,7 @@
 #include "agent/workers/run_wishes.hpp"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -12,10 +13,11 @@
 namespace agenttask::agent {
 namespace {
 
-constexpr std::size_t kWishOverhead = 512;  ///< of memory, beside what is counted exactly
+constexpr std::size_t kPage = 100;  ///< tasks that a list reads at once
 
 std::size_t size_of(const TaskSpec& spec) {
-  std::size_t bytes = kWishOverhead + spec.data.size() + spec.metadata.size() + spec.description.size();
+  std::size_t bytes =
+      RunWishes::kOverhead + spec.data.size() + spec.metadata.size() + spec.description.size();
   for (const auto& tag : spec.tags) bytes += tag.size();
   for (const auto& choice : spec.choices) bytes += choice.name.size() + choice.description.size();
   return bytes;
@@ -42,6 +44,24 @@ bool matches(const Task& task, const TaskFilter& filter) {
          std::all_of(filter.tags.begin(), filter.tags.end(), [&](const std::string& tag) {
            return std::find(spec.tags.begin(), spec.tags.end(), tag) != spec.tags.end();
          });
+}
+
+/// `patch` after `earlier`, as one: for metadata, where null takes a key away.
+std::string merged_patch(const std::optional<std::string>& earlier, const std::string& patch) {
+  auto merged = parse_json(earlier.value_or("{}"));
+  const auto later = parse_json(patch);
+  if (!merged || !later) return patch;
+  for (const auto& [key, value] : later->items()) (*merged)[key] = value;
+  return encode_json(*merged);
+}
+
+/// `later` after what was asked before.
+void add_changes(TaskChanges& changes, const TaskChanges& later) {
+  if (later.description) changes.description = later.description;
+  if (later.tags) changes.tags = later.tags;
+  if (later.options) changes.options = later.options;
+  if (later.schedule) changes.schedule = later.schedule;
+  if (later.metadata) changes.metadata = merged_patch(changes.metadata, *later.metadata);
 }
 
 /// As lists give it.
@@ -88,10 +108,48 @@ Result<void> RunWishes::make_room(std::size_t bytes) {
   return {};
 }
 
+void RunWishes::mark_deleted(Task& task, UnixMilliseconds now) const {
+  task.state.deleted_at = now;
+  if (task.state.status == TaskStatus::running) {
+    // What becomes of it is known when it ends; of the run's own, when this run does.
+    if (!is_own(task)) task.state.cancel_requested_at = now;
+  } else if (!has_ended(task.state.status)) {
+    task.state.status = TaskStatus::cancelled;
+    task.state.end_time = now;
+    task.state.next_run_at.reset();
+    task.state.reason.clear();
+    task.state.detail.clear();
+  }
+}
+
+void RunWishes::lay_over(Task& task, const Changed& changed) const {
+  // What ended meanwhile stays as it ended: the ledger will skip the updates, too.
+  if (!has_ended(task.state.status)) {
+    if (auto spec = apply_changes(task.spec, changed.changes)) task.spec = *std::move(spec);
+    if (changed.rescheduled_at && task.state.status == TaskStatus::sent) place(task, *changed.rescheduled_at);
+  }
+  if (changed.deleted_at && !task.state.deleted_at) mark_deleted(task, *changed.deleted_at);
+  task.state.updated_at = std::max(task.state.updated_at, changed.updated_at);
+}
+
+RunWishes::Changed& RunWishes::change(const Task& task) {
+  const auto [entry, is_new] = changed_.try_emplace(task.spec.id);
+  if (is_new) {
+    entry->second.type = task.spec.type;
+    entry->second.room_id = task.spec.room_id;
+    entry->second.world_id = task.spec.world_id;
+    entry->second.sent_time = task.state.sent_time;
+  }
+  return entry->second;
+}
+
 Result<Task> RunWishes::get(std::string_view id) {
   const std::string wanted = normalize_uuid(id);
-  if (const auto found = overlaid_.find(wanted); found != overlaid_.end()) return found->second;
-  return reader_.get(wanted);
+  if (const auto made = created_.find(wanted); made != created_.end()) return made->second;
+  auto task = reader_.get(wanted);
+  if (!task) return task;
+  if (const auto changed = changed_.find(wanted); changed != changed_.end()) lay_over(*task, changed->second);
+  return task;
 }
 
 Result<Task> RunWishes::create(TaskSpec spec) {
@@ -111,8 +169,8 @@ Result<Task> RunWishes::create(TaskSpec spec) {
   task.state.sent_time = now;
   place(task, now);
   wishes_.emplace_back(CreateWish{task.spec});
-  created_.push_back(task.spec.id);
-  overlaid_.insert_or_assign(task.spec.id, task);
+  created_order_.push_back(task.spec.id);
+  created_.insert_or_assign(task.spec.id, task);
   return task;
 }
 
@@ -126,14 +184,21 @@ Result<Task> RunWishes::update(std::string_view id, std::string_view changes) {
   if (!parsed) return parsed.error();
   auto spec = apply_changes(task->spec, *parsed);
   if (!spec) return spec.error();
-  if (auto room = make_room(kWishOverhead + changes.size()); !room) return room.error();
+  if (auto room = make_room(kOverhead + changes.size()); !room) return room.error();
   const UnixMilliseconds now = clock_.wall();
   const bool rescheduled = parsed->schedule && *parsed->schedule != task->spec.schedule;
   task->spec = std::move(*spec);
   if (rescheduled && task->state.status == TaskStatus::sent) place(*task, now);
   task->state.updated_at = std::max(now, task->state.updated_at + 1);
   wishes_.emplace_back(UpdateWish{task->spec.id, std::string(changes)});
-  overlaid_.insert_or_assign(task->spec.id, *task);
+  if (const auto made = created_.find(task->spec.id); made != created_.end()) {
+    made->second = *task;
+    return task;
+  }
+  Changed& changed = change(*task);
+  add_changes(changed.changes, *parsed);
+  if (rescheduled) changed.rescheduled_at = now;
+  changed.updated_at = task->state.updated_at;
   return task;
 }
 
@@ -141,57 +206,75 @@ Result<Task> RunWishes::remove(std::string_view id) {
   auto task = get(id);
   if (!task) return task.error();
   if (task->state.deleted_at) return task;
-  if (auto room = make_room(kWishOverhead); !room) return room.error();
+  if (auto room = make_room(kOverhead); !room) return room.error();
   const UnixMilliseconds now = clock_.wall();
-  task->state.deleted_at = now;
+  mark_deleted(*task, now);
   task->state.updated_at = std::max(now, task->state.updated_at + 1);
-  if (task->state.status == TaskStatus::running) {
-    // What becomes of it is known when it ends; of the run's own, when this run does.
-    if (task->spec.id != own_.spec.id) task->state.cancel_requested_at = now;
-  } else if (!has_ended(task->state.status)) {
-    task->state.status = TaskStatus::cancelled;
-    task->state.end_time = now;
-    task->state.next_run_at.reset();
-    task->state.reason.clear();
-    task->state.detail.clear();
-  }
   wishes_.emplace_back(DeleteWish{task->spec.id});
-  overlaid_.insert_or_assign(task->spec.id, *task);
+  if (const auto made = created_.find(task->spec.id); made != created_.end()) {
+    made->second = *task;
+    return task;
+  }
+  Changed& changed = change(*task);
+  changed.deleted_at = now;
+  changed.updated_at = task->state.updated_at;
   return task;
+}
+
+std::vector<const RunWishes::ChangedTasks::value_type*> RunWishes::changed_in(
+    const TaskFilter& filter) const {
+  std::vector<const ChangedTasks::value_type*> list;
+  for (const auto& entry : changed_) {
+    const Changed& task = entry.second;
+    if ((filter.type.empty() || task.type == filter.type) &&
+        (filter.room_id.empty() || task.room_id == filter.room_id) &&
+        (filter.world_id.empty() || task.world_id == filter.world_id) && !task.deleted_at)
+      list.push_back(&entry);
+  }
+  std::sort(list.begin(), list.end(), [](const auto* a, const auto* b) {
+    return std::tie(a->second.sent_time, a->first) > std::tie(b->second.sent_time, b->first);
+  });
+  return list;
 }
 
 Result<std::vector<Task>> RunWishes::list(const TaskFilter& filter, std::size_t most) {
   most = std::clamp<std::size_t>(most, 1, limits::kPageMost);
   std::vector<Task> found;
-  for (auto id = created_.rbegin(); id != created_.rend() && found.size() < most; ++id) {
-    const Task& task = overlaid_.find(*id)->second;
-    if (matches(task, filter)) found.push_back(summary_of(task));
+  std::size_t bytes = 0;
+  const auto is_full = [&] { return found.size() >= most || bytes > kListBytes; };
+  const auto take = [&](Task task) {
+    if (is_full()) return;
+    found.push_back(summary_of(std::move(task)));
+    bytes += size_of(found.back().spec);
+  };
+  for (auto id = created_order_.rbegin(); id != created_order_.rend() && !is_full(); ++id) {
+    const Task& task = created_.find(*id)->second;
+    if (matches(task, filter)) take(task);
   }
   // Those that this run changed may match now and not before, or the other way round: they stand where they
   // arrived.
-  std::vector<Task> changed;
-  for (const auto& [id, task] : overlaid_) {
-    const bool is_new = std::find(created_.begin(), created_.end(), id) != created_.end();
-    if (!is_new && matches(task, filter)) changed.push_back(summary_of(task));
-  }
-  std::sort(changed.begin(), changed.end(), [](const Task& a, const Task& b) {
-    return std::pair(a.state.sent_time, a.spec.id) > std::pair(b.state.sent_time, b.spec.id);
-  });
-  auto next_changed = changed.begin();
+  const auto changed = changed_in(filter);
+  auto next = changed.begin();
+  const auto take_changed = [&](const auto& stands_here) -> Result<void> {
+    for (; next != changed.end() && !is_full() && stands_here((*next)->second); ++next) {
+      auto task = get((*next)->first);
+      if (!task && task.error().code != ErrorCode::not_found) return task.error();
+      if (task && matches(*task, filter)) take(*std::move(task));
+    }
+    return {};
+  };
   std::optional<std::int64_t> cursor;
   do {
-    auto page = reader_.list(filter, cursor, most);
+    auto page = reader_.list(filter, cursor, std::min(most, kPage));
     if (!page) return page.error();
     for (Task& task : page->tasks) {
-      while (next_changed != changed.end() && next_changed->state.sent_time > task.state.sent_time) {
-        found.push_back(std::move(*next_changed++));
-      }
-      if (!overlaid_.contains(task.spec.id)) found.push_back(summary_of(std::move(task)));
+      const auto before = [&](const Changed& one) { return one.sent_time > task.state.sent_time; };
+      if (auto taken = take_changed(before); !taken) return taken.error();
+      if (!changed_.contains(task.spec.id)) take(std::move(task));
     }
     cursor = page->next_cursor;
-  } while (cursor && found.size() < most);
-  if (!cursor) std::move(next_changed, changed.end(), std::back_inserter(found));
-  if (found.size() > most) found.resize(most);
+  } while (cursor && !is_full());
+  if (auto taken = take_changed([](const Changed&) { return true; }); !taken) return taken.error();
   return found;
 }
 
@@ -209,7 +292,7 @@ Result<RoomMessage> RunWishes::post(std::string room_id, std::string world_id, s
                      std::to_string(limits::kMessageBytes) + " are allowed",
                  "content"};
   }
-  if (auto room = make_room(kWishOverhead + message.content.size()); !room) return room.error();
+  if (auto room = make_room(kOverhead + message.content.size()); !room) return room.error();
   message.time = clock_.wall();
   message.id = make_uuid(message.time);
   message.node_id = own_.spec.node_id;

@@ -17,6 +17,7 @@
 namespace agenttask::agent {
 
 class RunWishes;
+struct WorkerManifest;
 
 /// Why a run is asked to stop.
 enum class StopCause : std::uint8_t {
@@ -85,31 +86,43 @@ class TaskWorker {
   [[nodiscard]] virtual Result<Validation> validate(const Task& task, std::stop_token stop) const = 0;
   /// Does it. May throw: that is a `worker-error` of this run alone.
   [[nodiscard]] virtual WorkResult execute(RunContext& context, const Task& task) const = 0;
-  /// The most that a run may take, whatever the task says; 0: as the task says.
-  [[nodiscard]] virtual DurationMilliseconds longest_run() const { return 0; }
+  /// Whether it can ever run such a task, as far as that is known without asking anybody; the error is what
+  /// validate() would end it with.
+  [[nodiscard]] virtual Result<void> check_data(const TaskSpec&) const { return {}; }
+  /// What else on this device such a task waits for, for people; empty: nothing. It may come and go.
+  [[nodiscard]] virtual std::string lacks(const TaskSpec&) const { return {}; }
+  /// The most that such a run may take, whatever the task says; 0: as the task says.
+  [[nodiscard]] virtual DurationMilliseconds longest_run(const TaskSpec&) const { return 0; }
 };
+
+/// Which worker offers a service, by the service's name.
+using WorkerServices = std::map<std::string, std::shared_ptr<const WorkerManifest>, std::less<>>;
 
 /// What a run of `task` may take, by the task's timeout and the worker's own; 0: no limit.
 [[nodiscard]] DurationMilliseconds run_limit(const TaskSpec& task, const TaskWorker& worker);
 
-/// Workers by type: the built-in ones, which stay, and those of the workers folder, which come and go.
-/// Threads: any.
+/// Workers by type, and services: the built-in workers, which stay, and what the workers folder has, which
+/// comes and goes. Threads: any.
 class WorkerRegistry {
  public:
   using Workers = std::map<std::string, std::shared_ptr<const TaskWorker>, std::less<>>;
 
   /// A built-in worker. `conflict` when the type is taken.
   [[nodiscard]] Result<void> add(std::string type, std::shared_ptr<const TaskWorker> worker);
-  /// These are the external workers from now on. Those of a type that is built in are left out.
-  void set_external(Workers workers);
+  /// These are the external workers and the services (null: none) from now on. Workers of a type that is
+  /// built in are left out.
+  void set_external(Workers workers, std::shared_ptr<const WorkerServices> services = nullptr);
   /// Null where no worker is known. A run keeps the worker that it began with.
   [[nodiscard]] std::shared_ptr<const TaskWorker> find(std::string_view type) const;
   [[nodiscard]] std::vector<std::string> types() const;
+  /// Never null. A run keeps those that it began with.
+  [[nodiscard]] std::shared_ptr<const WorkerServices> services() const;
 
  private:
   mutable std::mutex mutex_;
   Workers built_in_;
   Workers external_;
+  std::shared_ptr<const WorkerServices> services_ = std::make_shared<const WorkerServices>();
 };
 
 }  // namespace agenttask::agent

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/workers/worker_manifest.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
 #include "platform/protocol/object_reader.hpp"
@@ -16,7 +17,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kIdBytes = 64;
-constexpr std::size_t kMethodBytes = 128;
 
 std::string encode(const Task& task) {
   return encode_json(task_to_json(task, Detail::full));
@@ -159,13 +159,11 @@ Result<ServiceCall> read_service_call(const WorkerServices& services, const json
   reader.require("method");
   ServiceCall call;
   call.name = reader.text("name", limits::kTypeBytes, 1).value_or("");
-  call.method = reader.text("method", kMethodBytes, 1).value_or("");
+  call.method = reader.text("method", kServiceMethodBytes, 1).value_or("");
   if (const json* given = reader.object("arguments")) call.arguments = encode_json(*given);
   if (auto error = reader.finish()) return *error;
   const auto found = services.find(call.name);
-  if (found == services.end()) {
-    return Error{ErrorCode::not_found, "no worker on this device offers the service " + call.name, "name"};
-  }
+  if (found == services.end()) return Error{ErrorCode::not_found, no_such_service(call.name), "name"};
   call.worker = found->second;
   return call;
 }

@@ -1,25 +1,12 @@
 #pragma once
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
 
 #include "agent/workers/run_wishes.hpp"
-#include "agent/workers/worker_manifest.hpp"
+#include "agent/workers/service_call.hpp"
 #include "agent/workers/worker_protocol.hpp"
 
 namespace agenttask::agent {
-
-/// Which worker offers a service, by the service's name.
-using WorkerServices = std::map<std::string, std::shared_ptr<const WorkerManifest>, std::less<>>;
-
-/// A call of a service, to its answer.
-struct ServiceCall {
-  std::shared_ptr<const WorkerManifest> worker;
-  std::string name;
-  std::string method;
-  std::string arguments = "{}";  ///< JSON text of an object
-};
 
 /// Answers what a running worker asks: tasks, messages, services. Threads: one.
 class WorkerCalls {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/workers/builtin_workers.hpp"
 #include "agent/workers/process_result.hpp"
 #include "platform/base/error_text.hpp"
 #include "platform/os/process.hpp"
@@ -38,7 +39,7 @@ std::vector<std::string> read_names(ObjectReader& reader, const char* member) {
   for (const std::string& name : names) {
     if (!is_name(name)) reader.refuse(member, "may have letters, digits, '_', '-' and '.' only");
     if (!seen.insert(name).second) reader.refuse(member, "names " + name + " twice");
-    if (std::string_view(member) == "types" && (name == "echo" || name == "command"))
+    if (std::string_view(member) == "types" && is_built_in(name))
       reader.refuse(member, "can't have " + name + ": that worker is built in");
   }
   return names;

@@ -14,39 +14,16 @@ namespace {
 constexpr std::chrono::milliseconds kShortGrace{1000};
 constexpr std::size_t kLastWords = 300;  ///< of standard error, for people
 
-CallAnswer no_calls_here() {
-  return CallAnswer::problem({ErrorCode::unsupported, "only a run can make calls"});
-}
-
 std::string describe(const WorkerFailure& failure) {
   if (failure.message.empty()) return failure.code.empty() ? "it says that it failed" : failure.code;
   return failure.code.empty() ? failure.message : failure.code + ": " + failure.message;
 }
 
-/// A process that has no run of its own: it may fail, and can make no calls.
-class WithoutRun : public WorkerProcess {
- protected:
-  using WorkerProcess::WorkerProcess;
-
-  bool heard_without_a_run(const WorkerLine& message) {
-    if (const auto* failure = std::get_if<WorkerFailure>(&message); failure != nullptr && !failure_) {
-      failure_ = *failure;
-      return true;
-    }
-    if (const auto* call = std::get_if<WorkerCall>(&message)) {
-      answer(call->id, no_calls_here());
-      return true;
-    }
-    return false;
-  }
-
-  std::optional<WorkerFailure> failure_;
-};
-
 /// Asks one question about a task.
-class Question final : public WithoutRun {
+class Question final : public ProcessWithoutCalls {
  public:
-  Question(const WorkerManifest& manifest, const Task& task) : WithoutRun(manifest, encode_validate(task)) {}
+  Question(const WorkerManifest& manifest, const Task& task)
+      : ProcessWithoutCalls(manifest, encode_validate(task)) {}
 
   [[nodiscard]] Validation judge(const Result<os::ProcessOutcome>& outcome,
                                  std::chrono::milliseconds within) const {
@@ -56,7 +33,7 @@ class Question final : public WithoutRun {
     if (!outcome) return no(outcome.error().message);
     if (outcome->timed_out) return no("no answer within " + std::to_string(within.count()) + " ms");
     if (outcome->stopped) return no(fault().empty() ? "it was stopped" : fault());
-    if (failure_) return no(describe(*failure_));
+    if (failure()) return no(describe(*failure()));
     if (outcome->exit_code != 0) return no(describe_end(*outcome) + last_words());
     if (!answer_) return no("it ended without an answer" + last_words());
     if (answer_->valid) return {};
@@ -70,7 +47,7 @@ class Question final : public WithoutRun {
       close_input();
       return true;
     }
-    return heard_without_a_run(message);
+    return heard_without_calls(message);
   }
   void printed(OutputStream stream, std::string_view bytes) override {
     if (stream != OutputStream::standard_error) return;
@@ -89,53 +66,6 @@ class Question final : public WithoutRun {
 
   std::optional<WorkerValid> answer_;
   std::string printed_;
-};
-
-/// Has a service do one thing.
-class Service final : public WithoutRun {
- public:
-  Service(const ServiceCall& call, const nlohmann::json& arguments, RunContext& context)
-      : WithoutRun(*call.worker, encode_serve(call.name, call.method, arguments)),
-        name_(call.name),
-        context_(context) {}
-
-  [[nodiscard]] CallAnswer judge(const Result<os::ProcessOutcome>& outcome,
-                                 std::chrono::milliseconds within) const {
-    const auto no = [&](ErrorCode code, const std::string& why) {
-      return CallAnswer::problem({code, "the service " + name_ + " failed: " + why});
-    };
-    if (!outcome) return no(ErrorCode::unavailable, outcome.error().message);
-    if (outcome->timed_out)
-      return no(ErrorCode::timeout, "no answer within " + std::to_string(within.count()) + " ms");
-    if (outcome->stopped)
-      return no(ErrorCode::unavailable, fault().empty() ? "the run is being stopped" : fault());
-    if (failure_) {
-      CallAnswer answer;
-      answer.code = failure_->code.empty() ? "failed" : failure_->code;
-      answer.message = failure_->message;
-      return answer;
-    }
-    if (outcome->exit_code != 0) return no(ErrorCode::internal, describe_end(*outcome));
-    if (!result_) return no(ErrorCode::internal, fault().empty() ? "it gave no result" : fault());
-    CallAnswer answer;
-    answer.result = *result_;
-    return answer;
-  }
-
- private:
-  bool heard(const WorkerLine& message) override {
-    if (const auto* result = std::get_if<WorkerResultLine>(&message); result != nullptr && !result_) {
-      result_ = result->value;
-      return true;
-    }
-    return heard_without_a_run(message);
-  }
-  void printed(OutputStream stream, std::string_view bytes) override { context_.output(stream, bytes); }
-  [[nodiscard]] StopCause stop_cause() const override { return context_.stop_cause(); }
-
-  const std::string name_;
-  RunContext& context_;
-  std::optional<std::string> result_;
 };
 
 }  // namespace
@@ -211,21 +141,24 @@ void WorkerProcess::note_fault(std::string fault) {
   if (fault_.empty()) fault_ = std::move(fault);
 }
 
+bool ProcessWithoutCalls::heard_without_calls(const WorkerLine& message) {
+  if (const auto* failure = std::get_if<WorkerFailure>(&message); failure != nullptr && !failure_) {
+    failure_ = *failure;
+    return true;
+  }
+  if (const auto* call = std::get_if<WorkerCall>(&message)) {
+    answer(call->id,
+           CallAnswer::problem({ErrorCode::unsupported, "neither a check nor a service can make calls"}));
+    return true;
+  }
+  return false;
+}
+
 Validation ask_worker(const WorkerManifest& manifest, const Task& task, os::ProcessSupervisor& supervisor,
                       std::chrono::milliseconds within, const std::stop_token& stop) {
   Question question(manifest, task);
   return question.judge(question.run(supervisor, {"validate-" + task.spec.id, within, kShortGrace}, stop),
                         within);
-}
-
-Served serve_call(const ServiceCall& call, RunContext& context, int number, os::ProcessSupervisor& supervisor,
-                  std::chrono::milliseconds within) {
-  const auto arguments = parse_json(call.arguments, limits::kJsonDepth + 4);
-  if (!arguments) return {CallAnswer::problem(arguments.error()), true};
-  Service service(call, *arguments, context);
-  const std::string mark = context.run_id() + "/service-" + std::to_string(number);
-  const auto outcome = service.run(supervisor, {mark, within, kShortGrace}, context.stop());
-  return {service.judge(outcome, within), !outcome || outcome->survivors.empty()};
 }
 
 }  // namespace agenttask::agent

@@ -5,7 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "agent/workers/worker_calls.hpp"
 #include "agent/workers/worker_manifest.hpp"
 #include "agent/workers/worker_protocol.hpp"
 #include "platform/base/error.hpp"
@@ -70,17 +69,22 @@ class WorkerProcess : private os::ProcessObserver {
   bool gave_up_ = false;
 };
 
+/// One that may fail, and can make no calls: a check, or a service.
+class ProcessWithoutCalls : public WorkerProcess {
+ protected:
+  using WorkerProcess::WorkerProcess;
+
+  /// Takes an error, and answers a call; false: the line is neither.
+  bool heard_without_calls(const WorkerLine& message);
+  [[nodiscard]] const std::optional<WorkerFailure>& failure() const { return failure_; }
+
+ private:
+  std::optional<WorkerFailure> failure_;
+};
+
 /// Asks a worker whether the task may run now; `within` at most. Never an error.
 [[nodiscard]] Validation ask_worker(const WorkerManifest& manifest, const Task& task,
                                     os::ProcessSupervisor& supervisor, std::chrono::milliseconds within,
                                     const std::stop_token& stop);
-
-/// Calls a service for a run: the process is a part of that run.
-struct Served {
-  CallAnswer answer;
-  bool nothing_survives = true;
-};
-[[nodiscard]] Served serve_call(const ServiceCall& call, RunContext& context, int number,
-                                os::ProcessSupervisor& supervisor, std::chrono::milliseconds within);
 
 }  // namespace agenttask::agent

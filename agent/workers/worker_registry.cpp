@@ -21,7 +21,7 @@ std::string_view to_string(StopCause cause) {
 }
 
 DurationMilliseconds run_limit(const TaskSpec& task, const TaskWorker& worker) {
-  const DurationMilliseconds longest = worker.longest_run();
+  const DurationMilliseconds longest = worker.longest_run(task);
   const DurationMilliseconds asked = task.options.timeout;
   if (longest <= 0) return asked;
   return asked <= 0 || longest < asked ? longest : asked;
@@ -34,10 +34,16 @@ Result<void> WorkerRegistry::add(std::string type, std::shared_ptr<const TaskWor
   return Error{ErrorCode::conflict, "there is a worker for tasks of type " + place->first + " already"};
 }
 
-void WorkerRegistry::set_external(Workers workers) {
+void WorkerRegistry::set_external(Workers workers, std::shared_ptr<const WorkerServices> services) {
   const std::scoped_lock lock(mutex_);
   std::erase_if(workers, [&](const auto& entry) { return built_in_.contains(entry.first); });
   external_.swap(workers);
+  services_ = services != nullptr ? std::move(services) : std::make_shared<const WorkerServices>();
+}
+
+std::shared_ptr<const WorkerServices> WorkerRegistry::services() const {
+  const std::scoped_lock lock(mutex_);
+  return services_;
 }
 
 std::shared_ptr<const TaskWorker> WorkerRegistry::find(std::string_view type) const {

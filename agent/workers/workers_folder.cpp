@@ -113,7 +113,7 @@ bool WorkersFolder::read() {
       types.push_back(type);
     }
   }
-  registry_.set_external(std::move(workers));
+  registry_.set_external(std::move(workers), services);
   log_.info("workers folder read", {{"folder", folder_.string()}, {"workers", usable.size()}});
   const std::scoped_lock lock(mutex_);
   found_ = std::move(found);

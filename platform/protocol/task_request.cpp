@@ -66,17 +66,35 @@ CommandData read_command(ObjectReader& reader) {
 }
 
 }  // namespace
+ServiceData read_service(ObjectReader& reader) {
+  reader.require("service");
+  reader.require("method");
+  ServiceData call;
+  call.service = reader.text("service", limits::kTypeBytes, 1).value_or("");
+  call.method = reader.text("method", kServiceMethodBytes, 1).value_or("");
+  if (const json* arguments = reader.object("arguments")) call.arguments = encode_json(*arguments);
+  return call;
+}
+
+/// `data` of the types whose shape is known everywhere.
+void check_data(ObjectReader& reader, const std::string& type) {
+  if (type != "command" && type != "service") return;
+  const auto* data = reader.member("data");
+  const json empty = json::object();
+  ObjectReader inner(data != nullptr ? *data : empty, ObjectReader::Unknown::refuse, "data");
+  if (type == "command") {
+    (void)read_command(inner);
+  } else {
+    (void)read_service(inner);
+  }
+  if (auto error = inner.finish()) reader.refuse(std::move(*error));
+}
+
 
 Result<TaskSpec> parse_task_request(const json& body) {
   ObjectReader reader(body, ObjectReader::Unknown::refuse);
   TaskSpec spec = fields::read_spec(reader, ObjectReader::Unknown::refuse);
-  if (!reader.failed() && spec.type == "command") {
-    const auto* data = reader.member("data");
-    const json empty = json::object();
-    ObjectReader inner(data != nullptr ? *data : empty, ObjectReader::Unknown::refuse, "data");
-    (void)read_command(inner);
-    if (auto error = inner.finish()) reader.refuse(std::move(*error));
-  }
+  if (!reader.failed()) check_data(reader, spec.type);
   if (auto error = reader.finish()) return *error;
   return spec;
 }
@@ -145,3 +163,12 @@ Result<CommandData> parse_command_data(const std::string& data) {
 }
 
 }  // namespace agenttask
+Result<ServiceData> parse_service_data(const std::string& data) {
+  const auto value = parse_json(data);
+  if (!value) return value.error();
+  ObjectReader reader(*value, ObjectReader::Unknown::refuse, "data");
+  ServiceData call = read_service(reader);
+  if (auto error = reader.finish()) return *error;
+  return call;
+}
+

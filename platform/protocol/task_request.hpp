@@ -12,7 +12,7 @@ namespace agenttask {
 
 /// Checks what an operator or a console asks for: the body of addTask. Everything unknown, of a wrong type or
 /// out of range is refused, with `field` set (`options.timeout`). `id` and `node_id` may be missing: the
-/// caller fills them. `data` of `echo` and `command` is checked against what those take. Threads: any.
+/// caller fills them. `data` of `command` and `service` is checked against what those take. Threads: any.
 [[nodiscard]] Result<TaskSpec> parse_task_request(const nlohmann::json& body);
 
 /// Fields of an update that are present change; the others stay. `metadata` is a patch, merged by key.
@@ -45,5 +45,15 @@ struct CommandData {
   std::string run_as;
 };
 [[nodiscard]] Result<CommandData> parse_command_data(const std::string& data);
+
+constexpr std::size_t kServiceMethodBytes = 128;
+
+/// `data` of a `service` task, checked by parse_task_request: a call as services get it.
+struct ServiceData {
+  std::string service;
+  std::string method;
+  std::string arguments = "{}";  ///< JSON text of an object
+};
+[[nodiscard]] Result<ServiceData> parse_service_data(const std::string& data);
 
 }  // namespace agenttask

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "agent/console/completion_words.hpp"
 #include "agent/console/console.hpp"
 #include "agent/console/exit_code.hpp"
 
@@ -58,14 +59,17 @@ constexpr const char* kMiddle = R"BASH()
   case "$path" in
 )BASH";
 
+// The words of the agent are names that others chose: they are never expanded, and quoted for the line.
 constexpr const char* kEnd = R"BASH(  esac
-  case "$path" in
-    show|explain|watch|output|runs|cancel|choose|pause|resume|run|update|delete)
-      if [[ "$current" != -* ]]; then
-        words="@last $(agenttask list --limit 50 --json @STATE@ 2>/dev/null | grep -o '"id":"[0-9a-f-]*"' | cut -d'"' -f4)"
-      fi ;;
-  esac
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  COMPREPLY=()
+  for word in $words; do
+    [[ "$word" == "$current"* ]] && COMPREPLY+=("$word")
+  done
+  while IFS= read -r word; do
+    [[ -z "$word" ]] && continue
+    [[ -n "${ZSH_VERSION-}" ]] || word="$(printf '%q' "$word")"
+    COMPREPLY+=("$word")
+  done <<< "$(agenttask completion words @STATE@ -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
 }
 complete -o default -F _agenttask agenttask
 )BASH";
@@ -88,6 +92,17 @@ std::string bash_script(const CLI::App& root, const std::string& state_folder) {
 }
 
 int completion(const Console& console, const CLI::App& root, const std::string& shell) {
+  if (console.json) {
+    return console.fail(Error{ErrorCode::invalid,
+                              "completion prints a script or words, which have no JSON: leave --json out"});
+  }
+  if (shell == "words") {
+    std::string lines;
+    for (const auto& word : known_words(console, root, console.rest.value_or(std::vector<std::string>())))
+      lines += word + "\n";
+    console.screen.print(lines);
+    return kSuccess;
+  }
   std::string script = bash_script(root, console.state_folder);
   if (shell == "zsh") script = "autoload -U +X bashcompinit && bashcompinit\n" + script;
   console.screen.print(script);
@@ -101,9 +116,15 @@ void add_completion(CLI::App& root, Console& console) {
   CLI::App* verb = add_agent_verb(root, console,
                                   {"completion", "Print a script that completes words in your shell",
                                    "  source <(agenttask completion bash)\n"
-                                   "  agenttask completion bash > /etc/bash_completion.d/agenttask"},
+                                   "  agenttask completion bash > /etc/bash_completion.d/agenttask\n"
+                                   "  agenttask completion words -- choose 4f2a \"\"\n"
+                                   "words is what the scripts ask at each key: the ids, choices, types and "
+                                   "services that may stand\n"
+                                   "in place of the last word.",
+                                   true},
                                   [&console, &root, shell] { return completion(console, root, *shell); });
-  allow_only(*verb->add_option("SHELL", *shell, "bash or zsh")->type_name("")->required(), {"bash", "zsh"});
+  allow_only(*verb->add_option("SHELL", *shell, "bash, zsh, or words")->type_name("")->required(),
+             {"bash", "zsh", "words"});
 }
 
 }  // namespace agenttask::console

@@ -12,6 +12,7 @@
 #include "agent/console/task_words.hpp"
 #include "agent/console/time_text.hpp"
 #include "agent/console/worker_trial.hpp"
+#include "agent/workers/builtin_workers.hpp"
 #include "agent/workers/external_worker.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/base/error_text.hpp"
@@ -32,6 +33,8 @@ constexpr int kDidNotSucceed = 1;
 struct Words {
   std::string folder;
   std::string type;
+  std::string service;
+  std::string method;  ///< of a service; empty: a task is tried
   std::string data;
   std::string option;
   std::string room;
@@ -51,27 +54,51 @@ std::shared_ptr<const agent::WorkerServices> services_around(const agent::Worker
   return services;
 }
 
-Result<std::string> pick_type(const agent::WorkerManifest& manifest, const std::string& wanted) {
+/// The one that is meant of those that the worker has; `what` they are, and which option names one.
+Result<std::string> pick(const std::vector<std::string>& names, const std::string& wanted, const char* what,
+                         const char* option) {
   std::string list;
-  for (const auto& type : manifest.types) {
-    if (type == wanted || (wanted.empty() && manifest.types.size() == 1)) return type;
-    list += (list.empty() ? "" : ", ") + type;
+  for (const auto& name : names) {
+    if (name == wanted || (wanted.empty() && names.size() == 1)) return name;
+    list += (list.empty() ? "" : ", ") + name;
   }
-  if (list.empty()) return Error{ErrorCode::invalid, "this worker runs no tasks, it only offers services"};
-  return Error{ErrorCode::invalid, wanted.empty() ? "it runs several types of tasks; give --type: " + list
-                                                  : "it runs no tasks of type " + wanted + ", only: " + list};
+  return Error{ErrorCode::invalid,
+               wanted.empty() ? std::string("it has several ") + what + "; give " + option + ": " + list
+                              : "it has no " + wanted + " among its " + what + ": " + list};
+}
+
+/// `type` and `data` of the task that shall be tried.
+Result<json> make_work(const agent::WorkerManifest& manifest, const Words& words, json data) {
+  using boost::system::in_place_value;
+  if (!words.method.empty()) {
+    if (manifest.services.empty())
+      return Error{ErrorCode::invalid, "this worker offers no services: leave --call out"};
+    const auto service = pick(manifest.services, words.service, "services", "--service");
+    if (!service) return service.error();
+    return Result<json>(
+        in_place_value,
+        json{{"type", "service"},
+             {"data", {{"service", *service}, {"method", words.method}, {"arguments", std::move(data)}}}});
+  }
+  if (manifest.types.empty()) {
+    return Error{ErrorCode::invalid,
+                 "this worker runs no tasks, it only offers services: try one with --call METHOD"};
+  }
+  const auto type = pick(manifest.types, words.type, "types of tasks", "--type");
+  if (!type) return type.error();
+  return Result<json>(in_place_value, json{{"type", *type}, {"data", std::move(data)}});
 }
 
 Result<Task> make_task(const agent::WorkerManifest& manifest, const Words& words) {
-  const auto type = pick_type(manifest, words.type);
-  if (!type) return type.error();
   json data = json::object();
   if (!words.data.empty()) {
     auto given = data_argument(words.data);
     if (!given) return with_context(given.error(), "--data");
     data = std::move(*given);
   }
-  json body{{"type", *type}, {"data", std::move(data)}};
+  auto work = make_work(manifest, words, std::move(data));
+  if (!work) return work.error();
+  json body = std::move(*work);
   if (!words.room.empty()) body["roomId"] = words.room;
   if (!words.option.empty()) body["choices"] = json::array({{{"name", words.option}}});
   if (!words.timeout.empty()) {
@@ -183,9 +210,13 @@ int test(const Console& console, const Words& words) {
     trial->ask_to_stop(agent::StopCause::cancel);
   });
   os::ProcessSupervisor supervisor;
-  const auto worker =
-      agent::make_external_worker(std::make_shared<const agent::WorkerManifest>(found.manifest),
-                                  services_around(found.manifest), supervisor);
+  agent::WorkerRegistry services;
+  services.set_external({}, services_around(found.manifest));
+  const std::shared_ptr<const agent::TaskWorker> worker =
+      words.method.empty()
+          ? agent::make_external_worker(std::make_shared<const agent::WorkerManifest>(found.manifest),
+                                        services.services(), supervisor)
+          : agent::make_service_worker(services, supervisor);
   const auto valid = worker->validate(*task, trial->stop());
   if (!valid) {
     const Error& error = valid.error();
@@ -205,9 +236,11 @@ void add_worker(CLI::App& root, Console& console) {
   group->require_subcommand(1);
   CLI::App* verb = add_verb(
       *group, console,
-      {"test", "Check a worker's folder and run one task with it; needs no agent, and changes nothing",
+      {"test",
+       "Check a worker's folder and run one task, or call one service; needs no agent, and changes nothing",
        "  agenttask worker test ./reminder --data '{\"userId\":\"1\",\"reminder\":\"tea\"}'\n"
        "  agenttask worker test ./workflow --type CONFIRM_REQUIREMENTS --option confirm --json\n"
+       "  agenttask worker test ./solana --call getBalance --data '{\"account\":\"petty-cash\"}'\n"
        "Output comes as it is made; then, on standard error, what it asked for; last the result.\n"
        "Exit codes: 0 it succeeded; 1 it failed or refused the task; 125 the worker can't be used."},
       [&console, words] { return test(console, *words); });
@@ -215,7 +248,15 @@ void add_worker(CLI::App& root, Console& console) {
       ->type_name("")
       ->required();
   verb->add_option("--type", words->type, "Which of its types, where it has several")->type_name("TYPE");
-  verb->add_option("--data", words->data, "Input of the task: a JSON object, @FILE or -")->type_name("JSON");
+  auto* call = verb->add_option("--call", words->method, "Call a service that it offers: this method")
+                   ->type_name("METHOD")
+                   ->excludes("--type");
+  verb->add_option("--service", words->service, "Which of its services, where it has several")
+      ->type_name("NAME")
+      ->needs(call);
+  verb->add_option("--data", words->data,
+                   "Input of the task, or arguments of the call: a JSON object, @FILE or -")
+      ->type_name("JSON");
   verb->add_option("--option", words->option, "The choice that was made")->type_name("NAME");
   verb->add_option("--room", words->room, "The room that the task belongs to")->type_name("ID");
   verb->add_option("--timeout", words->timeout, "Stop it after this long (default: 60s)")->type_name("TIME");

@@ -1,5 +1,4 @@
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <thread>
@@ -10,16 +9,10 @@
 #include "agent/console_api/console_client.hpp"
 #include "agent/console_api/console_server.hpp"
 #include "agent/console_api/limits.hpp"
-#include "agent/ledger/ledger.hpp"
-#include "agent/policy/policy.hpp"
-#include "agent/runner/runner.hpp"
-#include "agent/workers/builtin_workers.hpp"
 #include "platform/base/encoding.hpp"
 #include "platform/os/local_socket.hpp"
-#include "platform/os/process.hpp"
-#include "platform/os/system_clock.hpp"
 #include "platform/protocol/json.hpp"
-#include "tests/support/temporary_folder.hpp"
+#include "tests/component/agent_console_api/device_fixture.hpp"
 
 /// The console's server with a real ledger and runner behind it, over real sockets.
 namespace agenttask::agent {
@@ -33,24 +26,16 @@ std::string text_of(const json& value) {
   return value.get<std::string>();
 }
 
-class ConsoleTest : public ::testing::Test {
+class ConsoleTest : public DeviceFixture {
  protected:
   void SetUp() override {
-    auto ledger = Ledger::open(folder_.path() / "ledger.db", clock_);
-    ASSERT_TRUE(ledger) << ledger.error().message;
-    ledger_ = std::move(*ledger);
-    ASSERT_TRUE(workers_.add("echo", make_echo_worker()));
-    ASSERT_TRUE(workers_.add("command", make_command_worker(supervisor_)));
-    RunnerOptions options;
-    options.spool_folder = folder_.path() / "spool";
-    runner_ = std::make_unique<Runner>(*ledger_, workers_, policy_, supervisor_, clock_, log_, options);
-    ASSERT_TRUE(runner_->start());
+    DeviceFixture::SetUp();
     serve({});
   }
   void TearDown() override {
     if (runner_) runner_->stop();
     server_.reset();
-    runner_.reset();
+    DeviceFixture::TearDown();
   }
   void serve(ConsoleControls controls) {
     server_.reset();
@@ -82,15 +67,7 @@ class ConsoleTest : public ::testing::Test {
     return answer.ok() ? json::parse(answer.json) : json::object();
   }
 
-  test::TemporaryFolder folder_;
   const std::string address_ = (folder_.path() / "agent.sock").string();
-  os::SystemClock clock_;
-  Logger log_{LogLevel::error, LogFormat::text};
-  os::ProcessSupervisor supervisor_;
-  WorkerRegistry workers_;
-  Policy policy_{std::filesystem::path()};
-  std::unique_ptr<Ledger> ledger_;
-  std::unique_ptr<Runner> runner_;
   std::unique_ptr<ConsoleServer> server_;
 };
 
@@ -419,6 +396,30 @@ TEST_F(ConsoleTest, WhatLiesBesideTheLedgerIsAskedOfItsOwner) {
   EXPECT_GT(status["agent"]["pid"], 0);
   EXPECT_EQ(status["slots"], 8);
   EXPECT_EQ(parse(call("diagnostics"))["policy"], "none");
+}
+
+TEST_F(ConsoleTest, WhatKeepsANewTaskFromRunningIsSaidAndItIsTakenAllTheSame) {
+  ConsoleControls controls;
+  controls.concerns = [](const TaskSpec& task) {
+    return task.type == "echo" ? std::vector<std::string>()
+                               : std::vector<std::string>{"nobody runs " + task.type, "and \xe2\x98\x83"};
+  };
+  serve(std::move(controls));
+  const json kept = parse(call("createTask", {{"task", {{"type", "nobody"}}}}));
+  EXPECT_EQ(kept["warnings"], (json{"nobody runs nobody", "and \xe2\x98\x83"}));
+  EXPECT_FALSE(parse(call("getTask", {{"id", kept["id"]}})).contains("warnings"))
+      << "they are of that moment";
+  EXPECT_FALSE(parse(call("createTask", {{"task", {{"type", "echo"}}}})).contains("warnings"));
+  json warnings;
+  (void)client().follow("createTask", encode_json(json{{"task", {{"type", "nobody"}}}, {"follow", true}}), 1s,
+                        [&](std::string_view event) {
+                          if (event.empty()) return Next::go_on;
+                          warnings = json::parse(event)["task"]["warnings"];
+                          return Next::leave;
+                        });
+  EXPECT_EQ(warnings, kept["warnings"]);
+  EXPECT_FALSE(call("createTask", {{"task", {{"type", ""}}}}).ok())
+      << "a warning is no refusal, and this is one";
 }
 
 TEST_F(ConsoleTest, TheSocketBelongsToOneAgent) {

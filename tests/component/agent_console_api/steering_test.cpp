@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <optional>
 #include <thread>
 
@@ -6,14 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/console_api/console_calls.hpp"
-#include "agent/ledger/ledger.hpp"
-#include "agent/policy/policy.hpp"
-#include "agent/runner/runner.hpp"
-#include "agent/workers/builtin_workers.hpp"
-#include "platform/os/process.hpp"
-#include "platform/os/system_clock.hpp"
 #include "platform/protocol/json.hpp"
-#include "tests/support/temporary_folder.hpp"
+#include "tests/component/agent_console_api/device_fixture.hpp"
 
 /// The calls that steer tasks, and who may make them: with a real ledger and runner, and peers of our choice.
 namespace agenttask::agent {
@@ -28,22 +21,11 @@ const os::Peer kViewer{.user_name = "eve", .user_id = "1001", .groups = {"viewer
 const os::Peer kPerson{.user_name = "ann", .user_id = "1000", .is_person = true};
 const os::Peer kStranger{.user_name = "daemon", .user_id = "1"};
 
-class Steering : public ::testing::Test {
+class Steering : public DeviceFixture {
  protected:
   void SetUp() override {
-    auto ledger = Ledger::open(folder_.path() / "ledger.db", clock_);
-    ASSERT_TRUE(ledger) << ledger.error().message;
-    ledger_ = std::move(*ledger);
-    ASSERT_TRUE(workers_.add("echo", make_echo_worker()));
-    ASSERT_TRUE(workers_.add("command", make_command_worker(supervisor_)));
-    RunnerOptions options;
-    options.spool_folder = folder_.path() / "spool";
-    runner_ = std::make_unique<Runner>(*ledger_, workers_, policy_, supervisor_, clock_, log_, options);
-    ASSERT_TRUE(runner_->start());
+    DeviceFixture::SetUp();
     calls_ = std::make_unique<ConsoleCalls>(settings_, controls_, *ledger_, *runner_, clock_);
-  }
-  void TearDown() override {
-    if (runner_) runner_->stop();
   }
 
   /// Every line that the call sends; the last is its answer.
@@ -105,16 +87,8 @@ class Steering : public ::testing::Test {
                     [&](const json& task) { return task["runCount"] == runs && task["status"] == "sent"; });
   }
 
-  test::TemporaryFolder folder_;
-  os::SystemClock clock_;
-  Logger log_{LogLevel::error, LogFormat::text};
-  os::ProcessSupervisor supervisor_;
-  WorkerRegistry workers_;
-  Policy policy_{std::filesystem::path()};
   const ConsoleSettings settings_{"", "operators", "viewers"};
   const ConsoleControls controls_;
-  std::unique_ptr<Ledger> ledger_;
-  std::unique_ptr<Runner> runner_;
   std::unique_ptr<ConsoleCalls> calls_;
 };
 

@@ -38,7 +38,9 @@ class TestWorker final : public TaskWorker {
     ++starts;
     return work_(context, task.spec);
   }
+  [[nodiscard]] std::string lacks(const TaskSpec&) const override { return missing ? missing() : ""; }
   std::function<Result<bool>(const TaskSpec&)> check;
+  std::function<std::string()> missing;
   mutable std::atomic<int> starts = 0;
 
  private:

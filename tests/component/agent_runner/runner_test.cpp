@@ -300,6 +300,34 @@ TEST_F(RunnerTest, WhatCanNeverRunIsInvalid) {
   EXPECT_EQ(0, bad.state.run_count);
 }
 
+TEST_F(RunnerTest, WhatAWorkerCantDoWithoutIsWaitedForAsTheWorkerItself) {
+  std::atomic<bool> there = false;
+  auto& worker = add_worker("needy", [](RunContext&, const TaskSpec&) { return WorkResult{}; });
+  worker.missing = [&] { return there ? "" : "the other half is missing"; };
+  run();
+  const std::string id = create(spec("needy"));
+  ASSERT_TRUE(eventually([&] { return get(id).state.reason == reason::kNoWorker; }));
+  EXPECT_EQ("the other half is missing", get(id).state.detail);
+  EXPECT_EQ("the other half is missing", runner_->explain(id)->detail);
+  EXPECT_EQ(reason::kNoWorker, runner_->explain(id)->reason);
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("echo"))).state.status) << "and holds up nobody";
+  EXPECT_EQ(0, get(id).state.run_count);
+  there = true;
+  const std::vector<std::string> types{"needy"};
+  ASSERT_TRUE(ledger_->workers_changed(types));
+  runner_->wake();
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  EXPECT_EQ(1, worker.starts);
+}
+
+TEST_F(RunnerTest, WhatComesWhileATaskIsSetAsideForItIsNotMissed) {
+  std::atomic<int> asked = 0;
+  auto& worker = add_worker("needy", [](RunContext&, const TaskSpec&) { return WorkResult{}; });
+  worker.missing = [&] { return asked++ == 0 ? "not yet" : ""; };
+  run();
+  EXPECT_EQ(TaskStatus::complete, ended(create(spec("needy"))).state.status);
+}
+
 TEST_F(RunnerTest, NoWorkerWaitsWithoutAnAttempt) {
   run();
   const std::string id = create(spec("custom"));

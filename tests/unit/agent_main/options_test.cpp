@@ -43,7 +43,7 @@ TEST_F(OptionsTest, HasSensibleDefaults) {
   EXPECT_EQ(options.slots, 8U);
   EXPECT_EQ(options.poll_wait, milliseconds(55'000));
   EXPECT_EQ(options.poll_interval, milliseconds(0));
-  EXPECT_EQ(options.workers, (std::vector<std::string>{"echo", "command"}));
+  EXPECT_EQ(options.workers, (std::vector<std::string>{"echo", "command", "service"}));
   EXPECT_EQ(options.retention, std::chrono::hours(24 * 30));
   EXPECT_EQ(options.outbox_bytes, 256LL * 1024 * 1024);
   EXPECT_EQ(options.tls_minimum, net::TlsVersion::tls_1_3);

@@ -49,6 +49,20 @@ TEST_F(PolicyTest, TypesAreAList) {
   EXPECT_TRUE(allows("{}", echo));
 }
 
+TEST_F(PolicyTest, ServicesAreAList) {
+  TaskSpec call;
+  call.type = "service";
+  call.data = R"({"service":"solana","method":"getBalance"})";
+  EXPECT_TRUE(allows("{}", call));
+  EXPECT_TRUE(allows(R"({"services":["solana"]})", call));
+  EXPECT_FALSE(allows(R"({"services":["Solana","sol"]})", call));
+  EXPECT_FALSE(allows(R"({"services":[]})", call));
+  EXPECT_FALSE(allows(R"({"types":["echo"],"services":["solana"]})", call));
+  call.data = "{}";
+  EXPECT_FALSE(allows(R"({"services":["solana"]})", call)) << "what can't be read never passes";
+  EXPECT_FALSE(parse_policy(R"({"services":"solana"})"));
+}
+
 TEST_F(PolicyTest, ArgvIsComparedExactly) {
   const std::string policy = R"({"command":{"argv":[["/bin/ls","-l"],["/usr/bin/uptime"]]}})";
   EXPECT_TRUE(allows(policy, command(R"({"argv":["/bin/ls","-l"]})")));

@@ -172,6 +172,14 @@ TEST_F(SchedulerTest, NoWorkerIsSaidAndHarmsNobody) {
   EXPECT_EQ(0, get(unknown).state.run_count);
 }
 
+TEST_F(SchedulerTest, AWorkerThatComesWhileItsTaskIsSetAsideIsNotMissed) {
+  const auto id = create({}, {}, "custom");
+  int asked = 0;
+  occupancy_.has_worker = [&](std::string_view) { return asked++ > 0; };  // it comes after the first look
+  EXPECT_TRUE(starts().empty());
+  EXPECT_EQ(std::vector{id}, starts());
+}
+
 TEST_F(SchedulerTest, ExpiresExactlyThen) {
   TaskOptions options;
   options.expires_at = clock_.wall() + 5000;

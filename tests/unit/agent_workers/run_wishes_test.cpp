@@ -319,10 +319,72 @@ TEST_F(RunWishesTest, ThereIsRoomForAThousandWishes) {
 
 TEST_F(RunWishesTest, ThereIsRoomForEightMebibytes) {
   TaskSpec spec = request(R"({"type":"T"})");
-  spec.data = R"({"x":")" + std::string(1024 * 1024 - 1024, 'x') + R"("})";
+  const std::string frame = R"({"x":""})";
+  spec.data = R"({"x":")" + std::string(1024 * 1024 - RunWishes::kOverhead - frame.size() - 2, 'x') + R"("})";
   for (int i = 0; i < 8; ++i) ASSERT_TRUE(wishes_.create(spec)) << i;
   EXPECT_EQ(ErrorCode::limit, wishes_.create(spec).error().code);
-  EXPECT_TRUE(wishes_.post("", "", "{}"));
+}
+
+TEST_F(RunWishesTest, UpdatesFillTheRoomToItsLastByte) {
+  const Task other = add("OTHER");
+  const auto update = [&](std::size_t bytes) {
+    const std::string frame = R"({"metadata":{"k":""}})";
+    return wishes_.update(other.spec.id,
+                          R"({"metadata":{"k":")" + std::string(bytes - frame.size(), 'x') + R"("}})");
+  };
+  constexpr std::size_t kEach = 32 * 1024;
+  for (std::size_t i = 0; i + 1 < RunWishes::kMostBytes / kEach; ++i)
+    ASSERT_TRUE(update(kEach - RunWishes::kOverhead)) << i;
+  EXPECT_EQ(ErrorCode::limit, update(kEach - RunWishes::kOverhead + 1).error().code);
+  EXPECT_TRUE(update(kEach - RunWishes::kOverhead));
+  EXPECT_EQ(ErrorCode::limit, wishes_.remove(other.spec.id).error().code);
+}
+
+/// Not the task is kept, which can be large, but what changes: the rest is the device's whenever it is read.
+TEST_F(RunWishesTest, OfTheDevicesTasksOnlyTheChangesAreKept) {
+  const Task other = add("OTHER");
+  ASSERT_TRUE(
+      wishes_.update(other.spec.id, R"({"metadata":{"mine":1,"gone":null},"description":"changed"})"));
+  Task& there = device_.tasks.back();
+  there.spec.data = R"({"x":2})";
+  there.spec.metadata = R"({"gone":1,"theirs":2})";
+  there.state.result = R"({"success":true})";
+  const auto seen = *wishes_.get(other.spec.id);
+  EXPECT_EQ(R"({"x":2})", seen.spec.data);
+  EXPECT_EQ(R"({"success":true})", seen.state.result);
+  EXPECT_EQ(R"({"mine":1,"theirs":2})", seen.spec.metadata);
+  EXPECT_EQ("changed", seen.spec.description);
+  EXPECT_EQ("changed", wishes_.list(of_type("OTHER"), 1)->front().spec.description);
+}
+
+TEST_F(RunWishesTest, WhatEndedMeanwhileStaysAsItEnded) {
+  const Task other = add("OTHER");
+  const auto later = std::to_string(clock_.wall() + 60'000);
+  ASSERT_TRUE(
+      wishes_.update(other.spec.id, R"({"description":"x","schedule":{"scheduledFor":)" + later + "}}"));
+  EXPECT_EQ(reason::kNotDue, wishes_.get(other.spec.id)->state.reason);
+  device_.tasks.back().state.status = TaskStatus::complete;
+  const auto seen = *wishes_.get(other.spec.id);
+  EXPECT_EQ(TaskStatus::complete, seen.state.status);
+  EXPECT_EQ("", seen.spec.description);
+  EXPECT_EQ("", seen.state.reason);
+  EXPECT_EQ(TaskStatus::complete, wishes_.remove(other.spec.id)->state.status);
+  EXPECT_TRUE(wishes_.get(other.spec.id)->state.deleted_at);
+  device_.tasks.pop_back();
+  EXPECT_EQ(ErrorCode::not_found, wishes_.get(other.spec.id).error().code);
+  EXPECT_TRUE(ids(of_type("OTHER")).empty());
+}
+
+TEST_F(RunWishesTest, AListOfLargeTasksEndsEarly) {
+  const auto described = [&](std::size_t bytes) {
+    Task task = add("T");
+    device_.tasks.back().spec.metadata = R"({"k":")" + std::string(bytes - 8, 'x') + R"("})";
+    return task.spec.id;
+  };
+  constexpr std::size_t kEach = 64 * 1024;
+  for (int i = 0; i < 100; ++i) ASSERT_FALSE(described(kEach).empty());
+  const auto found = wishes_.list(of_type("T"), 1000)->size();
+  EXPECT_EQ(RunWishes::kListBytes / (kEach + RunWishes::kOverhead + 2) + 1, found);
 }
 
 }  // namespace

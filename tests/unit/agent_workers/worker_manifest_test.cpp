@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "agent/workers/builtin_workers.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/protocol/json.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -46,7 +47,10 @@ TEST(WorkerManifest, WhatIsWrongIsNamed) {
   EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["bin/x"]})").find("command|"));
   EXPECT_EQ(0u, refusal(R"({"types":["A b"],"command":["x"]})").find("types|"));
   EXPECT_EQ(0u, refusal(R"({"types":["A","A"],"command":["x"]})").find("types|"));
-  EXPECT_EQ(0u, refusal(R"({"types":["echo"],"command":["x"]})").find("types|"));
+  for (const auto type : kBuiltInTypes)
+    EXPECT_EQ(
+        0u,
+        refusal((R"({"types":[")" + std::string(type) + R"("],"command":["x"]})").c_str()).find("types|"));
   EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["x"],"timeout":0})").find("timeout|"));
   EXPECT_EQ(0u, refusal(R"({"types":["A"],"command":["x"],"comand":["x"]})").find("comand|"));
   EXPECT_EQ(

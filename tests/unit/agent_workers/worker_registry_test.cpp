@@ -41,6 +41,17 @@ TEST(WorkerRegistry, ExternalWorkersComeAndGoAndTheBuiltInStay) {
   EXPECT_EQ(built_in, registry.find("echo"));
 }
 
+TEST(WorkerRegistry, ServicesComeAndGoWithTheWorkers) {
+  WorkerRegistry registry;
+  EXPECT_TRUE(registry.services()->empty());
+  const auto offered = std::make_shared<const WorkerServices>(WorkerServices{{"sum", nullptr}});
+  registry.set_external({}, offered);
+  const auto kept = registry.services();
+  registry.set_external({});
+  EXPECT_TRUE(registry.services()->empty());
+  EXPECT_EQ(1u, kept->count("sum")) << "a run goes on with what it began with";
+}
+
 TEST(CommandWorker, RefusesBeforeAStartWhatCanNeverRun) {
   os::ProcessSupervisor supervisor;
   const auto worker = make_command_worker(supervisor);

@@ -143,6 +143,11 @@ TEST_F(CommandLine, CompletionKnowsTheVerbs) {
   EXPECT_LT(output_.find(" release", node), output_.find('\n', node)) << output_;
   EXPECT_NE(output_.find("complete -o default -F _agenttask agenttask"), std::string::npos);
   EXPECT_EQ(call({"completion", "tcsh"}), kFailure);
+  EXPECT_EQ(call({"completion", "bash", "--json"}), kFailure);
+  EXPECT_TRUE(said("which have no JSON")) << errors_;
+  EXPECT_EQ(call({"completion", "words", "--state-dir", nowhere_, "--", "show", ""}), kSuccess)
+      << "without an agent there are none, and that is no failure";
+  EXPECT_EQ(output_, "@last\n");
 }
 
 }  // namespace

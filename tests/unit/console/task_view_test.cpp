@@ -102,6 +102,12 @@ TEST(TaskView, SaysWhatATaskIsAbout) {
   EXPECT_EQ(describe_work(spec), "ls -l");
   spec.description = "nightly";
   EXPECT_EQ(describe_work(spec), "nightly");
+  spec.description.clear();
+  spec.type = "service";
+  spec.data = R"({"service":"solana","method":"getBalance","arguments":{"account":"a"}})";
+  EXPECT_EQ(describe_work(spec), R"(solana getBalance {"account":"a"})");
+  spec.data = R"({"service":"solana","method":"refresh"})";
+  EXPECT_EQ(describe_work(spec), "solana refresh");
 }
 
 json a_recurring_task() {

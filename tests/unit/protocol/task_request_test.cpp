@@ -177,6 +177,30 @@ TEST(TaskChanges, LayOptionsOverTheOldOnes) {
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
   const auto changed = apply_changes(current, *changes);
   ASSERT_TRUE(changed.has_value());
+TEST(ServiceData, IsCheckedAtTheDoor) {
+  const auto field = [](const std::string& data) {
+    const auto spec = parse_task_request(*parse_json(R"({"type":"service","data":)" + data + "}"));
+    return spec ? "" : spec.error().field;
+  };
+  EXPECT_EQ("", field(R"({"service":"solana","method":"getBalance"})"));
+  EXPECT_EQ("",
+            field(R"({"service":"s","method":")" + std::string(128, 'm') + R"(","arguments":{"a":[1]}})"));
+  EXPECT_EQ("data.method", field(R"({"service":"s","method":")" + std::string(129, 'm') + R"("})"));
+  EXPECT_EQ("data.service", field("{}"));
+  EXPECT_EQ("data.service", field(R"({"service":"","method":"m"})"));
+  EXPECT_EQ("data.service", field(R"({"service":")" + std::string(65, 's') + R"(","method":"m"})"));
+  EXPECT_EQ("data.method", field(R"({"service":"s"})"));
+  EXPECT_EQ("data.arguments", field(R"({"service":"s","method":"m","arguments":[]})"));
+  EXPECT_EQ("data.call", field(R"({"service":"s","method":"m","call":"m"})"));
+  EXPECT_EQ("data.service", parse_task_request(*parse_json(R"({"type":"service"})")).error().field);
+  const auto call = parse_service_data(R"({"service":"s","method":"m","arguments":{"n":9007199254740993}})");
+  ASSERT_TRUE(call);
+  EXPECT_EQ("s", call->service);
+  EXPECT_EQ("m", call->method);
+  EXPECT_EQ(R"({"n":9007199254740993})", call->arguments);
+  EXPECT_EQ("{}", parse_service_data(R"({"service":"s","method":"m"})")->arguments);
+}
+
   EXPECT_EQ(changed->description, "new");
   EXPECT_EQ(changed->metadata, R"({"b":2,"c":3})");
   EXPECT_EQ(changed->options.timeout, 7);

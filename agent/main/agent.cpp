@@ -171,7 +171,9 @@ Result<void> Agent::Body::add_workers() {
 
 /// Tasks that waited for one of these are looked at again, and calls of services, which may be there now.
 void Agent::Body::note_workers(std::span<const std::string> types) {
-  if (const auto told = ledger_->workers_changed(types); !told) {
+  std::vector<std::string> changed(types.begin(), types.end());
+  changed.emplace_back("service");
+  if (const auto told = ledger_->workers_changed(changed); !told) {
     log_.error("tasks that wait for a worker could not be looked up; they are at the next change or start",
                {{"error", told.error().message}});
   }
@@ -222,6 +224,9 @@ Result<void> Agent::Body::open_console() {
   controls.server_status = [this] { return to_json(sync_.status()); };
   controls.diagnostics = [this] { return diagnostics(); };
   controls.workers = [this] { return describe_workers(); };
+  controls.concerns = [this](const TaskSpec& task) {
+    return concerns_about(task, workers_, workers_folder_.describe());
+  };
   controls.enroll = [this](const std::string& url, const std::string& token, const std::string& name) {
     return sync_.enroll(url, token, name.empty() ? options_.name : name);
   };
@@ -263,9 +268,6 @@ void Agent::Body::reload(const AgentOptions& options) {
   options_.poll_interval = options.poll_interval;
   read_policy();
   workers_folder_.rescan();
-  controls.concerns = [this](const TaskSpec& task) {
-    return concerns_about(task, workers_, workers_folder_.describe());
-  };
   runner_.wake();
 }
 

@@ -206,6 +206,8 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   if (worker == nullptr) {
     return say(reason::kNoWorker, "no worker on this device knows tasks of type " + spec.type);
   }
+  if (std::string missing = worker->lacks(spec); !missing.empty())
+    return say(reason::kNoWorker, std::move(missing));
   {
     const std::scoped_lock lock(mutex_);
     if (!ledger_problem_.empty()) return say(reason::kLedgerUnwritable, ledger_problem_);
@@ -213,8 +215,6 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   }
   if (!spec.options.concurrency_key.empty()) {
     const auto holder = ledger_.running_with_key(spec.options.concurrency_key);
-  if (std::string missing = worker->lacks(spec); !missing.empty())
-    return say(reason::kNoWorker, std::move(missing));
     if (!holder) return holder.error();
     if (*holder) {
       return say(reason::kKeyHeld,

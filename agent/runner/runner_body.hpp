@@ -81,12 +81,12 @@ class Runner::Body {
   void run(ActiveRun& active);
   void attempt(ActiveRun& active);
   [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop);
-  [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
-  void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
-  void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
   /// Until something appears on this device that the worker can't do without.
   [[nodiscard]] Result<void> wait_for_worker(const TaskSpec& task, const TaskWorker& worker,
                                              const std::string& missing);
+  [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
+  void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
+  void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
 
   // recovery.cpp
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);

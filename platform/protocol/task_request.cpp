@@ -65,7 +65,6 @@ CommandData read_command(ObjectReader& reader) {
   return command;
 }
 
-}  // namespace
 ServiceData read_service(ObjectReader& reader) {
   reader.require("service");
   reader.require("method");
@@ -90,6 +89,7 @@ void check_data(ObjectReader& reader, const std::string& type) {
   if (auto error = inner.finish()) reader.refuse(std::move(*error));
 }
 
+}  // namespace
 
 Result<TaskSpec> parse_task_request(const json& body) {
   ObjectReader reader(body, ObjectReader::Unknown::refuse);
@@ -162,7 +162,6 @@ Result<CommandData> parse_command_data(const std::string& data) {
   return command;
 }
 
-}  // namespace agenttask
 Result<ServiceData> parse_service_data(const std::string& data) {
   const auto value = parse_json(data);
   if (!value) return value.error();
@@ -172,3 +171,4 @@ Result<ServiceData> parse_service_data(const std::string& data) {
   return call;
 }
 
+}  // namespace agenttask

@@ -165,18 +165,6 @@ TEST(CommandData, IsCheckedAtTheDoor) {
   EXPECT_EQ(field_at_fault(with(R"({"cmd":"x","timeout":1})")), "data.timeout");
 }
 
-TEST(TaskChanges, LayOptionsOverTheOldOnes) {
-  TaskSpec current;
-  current.metadata = R"({"a":1,"b":2})";
-  current.options.priority = 5;
-  current.options.expires_at = 9;
-  const auto changes = parse_task_changes(
-      *parse_json(
-          R"({"description":"new","metadata":{"a":null,"c":3},"options":{"timeout":7,"expiresAt":null}})"),
-      current);
-  ASSERT_TRUE(changes.has_value()) << changes.error().message;
-  const auto changed = apply_changes(current, *changes);
-  ASSERT_TRUE(changed.has_value());
 TEST(ServiceData, IsCheckedAtTheDoor) {
   const auto field = [](const std::string& data) {
     const auto spec = parse_task_request(*parse_json(R"({"type":"service","data":)" + data + "}"));
@@ -201,6 +189,18 @@ TEST(ServiceData, IsCheckedAtTheDoor) {
   EXPECT_EQ("{}", parse_service_data(R"({"service":"s","method":"m"})")->arguments);
 }
 
+TEST(TaskChanges, LayOptionsOverTheOldOnes) {
+  TaskSpec current;
+  current.metadata = R"({"a":1,"b":2})";
+  current.options.priority = 5;
+  current.options.expires_at = 9;
+  const auto changes = parse_task_changes(
+      *parse_json(
+          R"({"description":"new","metadata":{"a":null,"c":3},"options":{"timeout":7,"expiresAt":null}})"),
+      current);
+  ASSERT_TRUE(changes.has_value()) << changes.error().message;
+  const auto changed = apply_changes(current, *changes);
+  ASSERT_TRUE(changed.has_value());
   EXPECT_EQ(changed->description, "new");
   EXPECT_EQ(changed->metadata, R"({"b":2,"c":3})");
   EXPECT_EQ(changed->options.timeout, 7);

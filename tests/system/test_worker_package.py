@@ -42,7 +42,7 @@ def disk(installed, tmp_path_factory):
     for name, language in (("disk.cpp", "cpp"), ("CMakeLists.txt", "cmake"), ("worker.json", "json")):
         (folder / name).write_text(example(language))
     flags = [f"-DCMAKE_CXX_FLAGS=-fsanitize={SANITIZE}"] if SANITIZE else []
-    run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}", *flags)
+    run("cmake", "-G", "Ninja", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={installed}", *flags)
     run("cmake", "--build", folder / "build")
     shutil.copy(folder / "build/disk", folder / "disk")
     return folder / "disk"

@@ -41,7 +41,7 @@ inline constexpr CommitPoint kProgressNoted{"progress-noted"};
 inline constexpr CommitPoint kRunEnded{"run-ended"};
 inline constexpr CommitPoint kWishesGranted{"wishes-granted"};    ///< with the end of the run that wished
 inline constexpr CommitPoint kRunInterrupted{"run-interrupted"};  ///< the end of a run that was cut off
-inline constexpr CommitPoint kTaskFailed{"task-failed"};          ///< without a run
+inline constexpr CommitPoint kTaskRefused{"task-refused"};  ///< by the policy or its worker, without a run
 inline constexpr CommitPoint kTaskDeferred{"task-deferred"};
 inline constexpr CommitPoint kTasksParked{"tasks-parked"};
 inline constexpr CommitPoint kWorkersChanged{"workers-changed"};
@@ -78,7 +78,7 @@ inline constexpr std::array kAll{kSchemaMigrated,
                                  kRunEnded,
                                  kWishesGranted,
                                  kRunInterrupted,
-                                 kTaskFailed,
+                                 kTaskRefused,
                                  kTaskDeferred,
                                  kTasksParked,
                                  kWorkersChanged,

@@ -52,6 +52,17 @@ LeftTasks leave_tasks(LedgerWrite& write, const std::string& node, const std::st
   return left;
 }
 
+/// What waits for the server goes nowhere; the next one asks for a snapshot.
+void leave_streams(LedgerWrite& write) {
+  StreamRow& stream = write.stream;
+  stream.epoch = 0;
+  stream.directives = stream.reports = stream.acknowledged = Cursor{};
+  stream.outbox_reports = stream.outbox_bytes = 0;
+  for (const char* sql : {"DELETE FROM outbox", "DELETE FROM untold", "UPDATE tasks SET reported = 0",
+                          "UPDATE runs SET reported = 0", "UPDATE messages SET reported = 0"})
+    write.database.execute(sql);
+}
+
 /// It was between this ledger and a server that is not the device's any more.
 void end_quarantine(LedgerWrite& write) {
   if (write.database.execute("DELETE FROM quarantine") > 0) write.change.hold = write.change.work = true;
@@ -205,18 +216,13 @@ Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
   return body_->write(commit_point::kNodeAdopted, [&](LedgerWrite& write) -> Result<AdoptedNode> {
     StreamRow& stream = write.stream;
     AdoptedNode adopted;
+    stream.alone = false;
     if (stream.node_id == node_id) return adopted;
     adopted.former_node = std::exchange(stream.node_id, std::string(node_id));
     if (!adopted.former_node.empty()) {
       // Another server or another identity: it knows nothing of us, and its first answer asks for a snapshot.
       adopted.unreported = stream.outbox_reports;
-      stream.epoch = 0;
-      stream.directives = stream.reports = stream.acknowledged = Cursor{};
-      stream.outbox_reports = stream.outbox_bytes = 0;
-      write.database.execute("DELETE FROM outbox");
-      write.database.execute("UPDATE tasks SET reported = 0");
-      write.database.execute("UPDATE runs SET reported = 0");
-      write.database.execute("UPDATE messages SET reported = 0");
+      leave_streams(write);
       const auto left = leave_tasks(write, adopted.former_node,
                                     "this device is another node now, and node " + adopted.former_node +
                                         ", for which it was, is gone and does not hear how it ends");
@@ -235,13 +241,20 @@ Result<AdoptedNode> Ledger::adopt_node(std::string_view node_id) {
 }
 
 Result<void> Ledger::leave_server() {
-  const auto quarantine = body_->read(
-      [](storage::Database& database) -> Result<std::string> { return load_quarantine(database); });
-  if (!quarantine) return quarantine.error();
-  if (quarantine->empty()) return {};
+  const auto left = body_->read([](storage::Database& database) -> Result<bool> {
+    const StreamRow stream = load_stream(database);
+    return load_quarantine(database).empty() && (stream.alone || stream.node_id.empty());
+  });
+  if (!left) return left.error();
+  if (*left) return {};
   return body_->write(commit_point::kServerLeft, [](LedgerWrite& write) -> Result<void> {
-    (void)leave_tasks(write, write.stream.node_id,
-                      "this device left its server while it was in quarantine there");
+    // Nothing of what goes on alone is for a server, and it must not fill the outbox.
+    leave_streams(write);
+    write.stream.alone = true;
+    write.change.work = true;
+    if (!load_quarantine(write.database).empty())
+      (void)leave_tasks(write, write.stream.node_id,
+                        "this device left its server while it was in quarantine there");
     end_quarantine(write);
     return {};
   });

@@ -79,9 +79,10 @@ class Ledger {
   /// former node stay readable here until retention; no other server hears of them, unless it asks for the
   /// same id, or the device becomes that node again.
   [[nodiscard]] Result<AdoptedNode> adopt_node(std::string_view node_id);
-  /// The device belongs to no server. A quarantine, which nobody could end any more, is over; what the server
+  /// The device belongs to no server: what waited for it goes nowhere, and what happens from now on is told
+  /// to the next one in a snapshot. A quarantine, which nobody could end any more, is over; what the server
   /// asked for and has not started is cancelled then, as another device may have it, and what runs is not run
-  /// again. Without a quarantine nothing changes.
+  /// again. Without a quarantine the tasks go on.
   [[nodiscard]] Result<void> leave_server();
 
   // ---- what people on the device ask
@@ -138,8 +139,9 @@ class Ledger {
   /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun.
   [[nodiscard]] Result<Task> end(std::string_view id, std::int64_t run, const RunOutcome& outcome,
                                  const ChunkSource& output = {});
-  /// Ends a task that waits, without a run: `rejected`, `invalid`.
-  [[nodiscard]] Result<void> fail(std::string_view id, std::string_view reason, std::string_view detail);
+  /// The policy or the worker refuses a task that is due (`rejected`, `invalid`): it ends without a run. Of a
+  /// recurring one this occurrence counts as missed, and the schedule goes on.
+  [[nodiscard]] Result<void> refuse(std::string_view id, std::string_view reason, std::string_view detail);
   /// Puts a task that waits off for `wait`, for `validate-false`.
   [[nodiscard]] Result<void> defer(std::string_view id, std::string_view reason, std::string_view detail,
                                    DurationMilliseconds wait);

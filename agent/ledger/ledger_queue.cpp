@@ -102,7 +102,7 @@ std::int64_t tick_grids(LedgerWrite& write, DurationMilliseconds since_boot) {
     tick(write, row);
     // That it is ready to run is told by its run; what it asks, and what was missed, is news.
     const bool is_news = row.queue == Queue::choice || row.task.state.missed_count != before.missed_count;
-    is_news ? write.save_changed(row) : save_task(write.database, row);
+    is_news ? write.save_often_changed(row) : save_task(write.database, row);
   }
   return static_cast<std::int64_t>(rows.size());
 }
@@ -123,11 +123,7 @@ std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view 
   for (TaskRow& row : rows) {
     row.task.state.reason = reason;
     row.task.state.detail = detail_of(reason);
-    if (write.outbox_is_full()) {
-      save_task(write.database, row);
-    } else {
-      write.save_changed(row);
-    }
+    write.save_often_changed(row);
   }
   return static_cast<std::int64_t>(rows.size());
 }
@@ -210,7 +206,7 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
       TaskState& state = row->task.state;
       const std::string& key = row->task.spec.options.concurrency_key;
       if (reason == reason::kKeyHeld) {
-        if (!finds(write.database, kRunsWithKey, {key})) continue;
+        if (!write.key_is_taken(key)) continue;
         row->queue = Queue::key_held;
         // Told later, if it lasts: most keys are free again soon.
         if (state.reason != reason) state.reason.clear();
@@ -221,7 +217,7 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
       const bool is_news = state.reason != reason;
       state.reason = reason;
       state.detail = to_detail(detail);
-      is_news ? write.save_changed(*row) : save_task(write.database, *row);
+      is_news ? write.save_often_changed(*row) : save_task(write.database, *row);
       write.release_key(key);
     }
     write.change.work = false;
@@ -297,7 +293,8 @@ Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
         clocks_allow_purge(write, body_->options().boot_id, now, body_->options().retention);
     if (!believed) return std::int64_t{0};
     // Enrolled, but the server has not asked for its snapshot yet: it knows of nothing that is here.
-    if (!write.stream.node_id.empty() && write.stream.epoch == 0) return std::int64_t{0};
+    if (!write.stream.node_id.empty() && !write.stream.alone && write.stream.epoch == 0)
+      return std::int64_t{0};
     const auto rows = load_tasks(
         write.database,
         "WHERE end_time IS NOT NULL AND end_time < ?1 AND reported <= ?2 ORDER BY end_time LIMIT ?3",

@@ -24,17 +24,6 @@ DurationMilliseconds retry_delay(const RetryPolicy& retry, std::int64_t attempts
   return static_cast<DurationMilliseconds>(bounded * (0.75 + 0.5 * fraction));
 }
 
-/// Says in a result how much of the output was dropped for the outbox's budget.
-std::string with_dropped(const std::string& result, std::int64_t dropped) {
-  auto value = parse_json(result, limits::kJsonDepth + 8);
-  if (!value || !value->is_object()) return result;
-  // `data` may be the worker's own: then what is known of the output is beside it.
-  auto& facts = (*value)[value->contains("output") ? "output" : "data"];
-  facts["outputDropped"] = dropped;
-  facts["truncated"] = true;
-  return encode_json(*value);
-}
-
 /// Records one end: where the task goes from here.
 class Ending {
  public:
@@ -214,6 +203,8 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
     if (!row || row->queue != Queue::ready) return StartAnswer{};
     const auto expires = row->task.spec.options.expires_at;
     if (expires && *expires <= write.now) return StartAnswer{};
+    // It may have been given another key since it was picked.
+    if (write.key_is_taken(row->task.spec.options.concurrency_key)) return StartAnswer{};
     if (write.stream.hold()) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
     if (!load_quarantine(write.database).empty())
       return StartAnswer{std::nullopt, std::string(reason::kQuarantined)};
@@ -282,11 +273,15 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
   });
 }
 
-Result<void> Ledger::fail(std::string_view id, std::string_view reason, std::string_view detail) {
-  return body_->write(commit_point::kTaskFailed, [&](LedgerWrite& write) -> Result<void> {
+Result<void> Ledger::refuse(std::string_view id, std::string_view reason, std::string_view detail) {
+  return body_->write(commit_point::kTaskRefused, [&](LedgerWrite& write) -> Result<void> {
     auto row = load_task(write.database, id);
     if (!row || row->queue == Queue::none) return {};
-    write.end_without_run(*row, TaskStatus::failed, reason, detail);
+    if (!row->recurs()) {
+      write.end_without_run(*row, TaskStatus::failed, reason, detail);
+    } else if (row->queue == Queue::ready) {
+      occurrence_refused(write, *row, reason, detail);
+    }
     return {};
   });
 }
@@ -301,11 +296,7 @@ Result<void> Ledger::defer(std::string_view id, std::string_view reason, std::st
     state.reason = reason;
     state.detail = to_detail(detail);
     write.delay(*row, wait);
-    if (is_news) {
-      write.save_changed(*row);
-    } else {
-      save_task(write.database, *row);
-    }
+    is_news ? write.save_often_changed(*row) : save_task(write.database, *row);
     write.release_key(row->task.spec.options.concurrency_key);
     write.change.work = true;
     return {};
@@ -318,13 +309,7 @@ Result<void> Ledger::progress(std::string_view id, std::int64_t run, std::string
     if (!row || row->task.state.status != TaskStatus::running || row->task.state.run_count != run) return {};
     row->task.state.detail = to_detail(text);
     row->task.state.updated_at = std::max(write.now, row->task.state.updated_at + 1);
-    // While an earlier word about it waits for the server, a newer one adds nothing but weight.
-    if (row->reported > write.stream.acknowledged.sequence) {
-      save_task(write.database, *row);
-      write.change.tasks.push_back(row->task.spec.id);
-    } else {
-      write.save_changed(*row);
-    }
+    write.save_often_changed(*row);
     return {};
   });
 }

@@ -327,6 +327,7 @@ Result<Received> Ledger::acknowledge(const ReportAnswer& answer) {
     stream.outbox_reports -= received.applied;
     stream.outbox_bytes -= bytes;
     stream.acknowledged = cursor;
+    write.tell_untold();
     if (was_full && !write.outbox_is_full()) write.change.work = true;
     return received;
   });

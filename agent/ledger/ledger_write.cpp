@@ -1,6 +1,8 @@
 #include "agent/ledger/ledger_write.hpp"
 
 #include <algorithm>
+#include <utility>
+#include <variant>
 
 #include <nlohmann/json.hpp>
 
@@ -27,6 +29,17 @@ HeldBy held_by_of(std::int64_t value) {
   return HeldBy::unknown;
 }
 
+/// Lets a snapshot say of which runs it leaves the output out.
+void say_left_out(CreatedReport& created, std::int64_t sequence, const LedgerWrite::LeftOut& left_out) {
+  for (Run& run : created.runs) {
+    const auto found = left_out.find({sequence, run.number});
+    if (found == left_out.end()) continue;
+    run.result = with_dropped(run.result, found->second);
+    if (run.number == created.task.state.run_count)
+      created.task.state.result = with_dropped(created.task.state.result, found->second);
+  }
+}
+
 }  // namespace
 
 std::string request_digest_of(TaskSpec spec) {
@@ -39,8 +52,8 @@ StreamRow load_stream(storage::Database& database) {
   StreamRow row;
   auto statement = database.query(
       "SELECT node_id, hold, epoch, directive_sequence, directive_chain, report_sequence, report_chain,"
-      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes "
-      "FROM stream");
+      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes,"
+      " alone FROM stream");
   if (!statement.step()) return row;
   row.node_id = statement.text(0);
   row.held_by = held_by_of(statement.integer(1));
@@ -52,7 +65,18 @@ StreamRow load_stream(storage::Database& database) {
   row.outbox_bytes = statement.integer(10);
   row.last_created = statement.text(11);
   row.output_bytes = statement.integer(12);
+  row.alone = statement.integer(13) != 0;
   return row;
+}
+
+std::string with_dropped(const std::string& result, std::int64_t dropped) {
+  auto value = parse_json(result, limits::kJsonDepth + 8);
+  if (!value || !value->is_object()) return result;
+  // `data` may be the worker's own: then what is known of the output is beside it.
+  auto& facts = (*value)[value->contains("output") ? "output" : "data"];
+  facts["outputDropped"] = dropped;
+  facts["truncated"] = true;
+  return encode_json(*value);
 }
 
 LedgerWrite::LedgerWrite(storage::Database& database_, const Clock& clock, DurationMilliseconds awake_since_,
@@ -68,11 +92,12 @@ void LedgerWrite::finish() {
   database.execute(
       "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
       " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
-      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13",
+      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13,"
+      " alone = ?14",
       {stream.node_id, static_cast<std::int64_t>(stream.held_by), stream.epoch, stream.directives.sequence,
        stream.directives.chain, stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence,
        stream.acknowledged.chain, stream.outbox_reports, stream.outbox_bytes, stream.last_created,
-       stream.output_bytes});
+       stream.output_bytes, static_cast<std::int64_t>(stream.alone)});
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
@@ -106,6 +131,28 @@ void LedgerWrite::save_changed(TaskRow& row) {
   report({0, ChangedReport{std::move(told)}}, &row);
   save_task(database, row);
   change.tasks.push_back(row.task.spec.id);
+}
+
+void LedgerWrite::save_often_changed(TaskRow& row) {
+  if (row.reported <= stream.acknowledged.sequence && !outbox_is_full()) return save_changed(row);
+  save_task(database, row);
+  change.tasks.push_back(row.task.spec.id);
+  if (stream.epoch != 0 && !is_former(row))
+    database.execute("INSERT OR IGNORE INTO untold (task) VALUES (?1)", {row.sequence});
+}
+
+void LedgerWrite::tell_untold() {
+  constexpr std::int64_t kAtOnce = 500;
+  if (outbox_is_full()) return;
+  auto rows = load_tasks(database,
+                         "JOIN untold ON untold.task = tasks.sequence WHERE reported <= ?1"
+                         " ORDER BY untold.task LIMIT ?2",
+                         {stream.acknowledged.sequence, kAtOnce});
+  for (TaskRow& row : rows) {
+    if (outbox_is_full()) return;
+    has_ended(row.task.state.status) ? save_task(database, row) : save_changed(row);
+    database.execute("DELETE FROM untold WHERE task = ?1", {row.sequence});
+  }
 }
 
 void LedgerWrite::insert_local(TaskRow& row, std::string_view digest) {
@@ -201,6 +248,13 @@ bool LedgerWrite::cancel(TaskRow& row, bool deleted) {
   return true;
 }
 
+bool LedgerWrite::key_is_taken(std::string_view key) {
+  if (key.empty()) return false;
+  auto statement =
+      database.query("SELECT 1 FROM tasks WHERE status = 'running' AND concurrency_key = ?1 LIMIT 1", {key});
+  return statement.step();
+}
+
 void LedgerWrite::release_key(std::string_view key) {
   if (key.empty()) return;
   const auto released = database.execute(
@@ -221,7 +275,32 @@ Report LedgerWrite::created_report(const TaskRow& row, bool snapshot) {
   return {0, std::move(created)};
 }
 
-void LedgerWrite::report_kept_output(const TaskRow& row) {
+LedgerWrite::LeftOut LedgerWrite::output_without_room() {
+  std::int64_t room = outbox_budget_ / 8 * 7;
+  {
+    // What the tasks themselves take, about: a row's own fields are small.
+    auto statement = database.query(
+        "SELECT (SELECT coalesce(sum(length(result) + length(metadata) + 1024), 0) FROM tasks)"
+        " + (SELECT coalesce(sum(length(data)), 0) FROM inputs)"
+        " + (SELECT coalesce(sum(length(result) + 256), 0) FROM runs)",
+        {});
+    if (statement.step()) room -= statement.integer(0);
+  }
+  LeftOut left_out;
+  auto statement = database.query(
+      "SELECT output.task, output.run, sum(length(output.bytes)) FROM output JOIN runs ON runs.task = "
+      "output.task AND runs.number = output.run GROUP BY output.task, output.run"
+      " ORDER BY runs.end_time DESC, output.task DESC, output.run DESC",
+      {});
+  while (statement.step()) {
+    const std::int64_t bytes = statement.integer(2);
+    room -= bytes / 3 * 4;  // as much as bytes that are no text take on the wire
+    if (room < 0) left_out[{statement.integer(0), statement.integer(1)}] = bytes;
+  }
+  return left_out;
+}
+
+void LedgerWrite::report_kept_output(const TaskRow& row, const LeftOut& left_out) {
   // Chunk by chunk: a task may have kept many megabytes.
   struct Place {
     std::int64_t run;
@@ -234,6 +313,7 @@ void LedgerWrite::report_kept_output(const TaskRow& row) {
         database.query("SELECT run, stream, offset FROM output WHERE task = ?1 ORDER BY run, stream, offset",
                        {row.sequence});
     while (statement.step()) {
+      if (left_out.contains({row.sequence, statement.integer(0)})) continue;
       places.push_back({statement.integer(0), statement.integer(1), statement.integer(2)});
     }
   }
@@ -245,8 +325,6 @@ void LedgerWrite::report_kept_output(const TaskRow& row) {
           {row.sequence, place.run, place.stream, place.offset});
       if (statement.step()) bytes = statement.text(0);
     }
-    // What does not fit stays readable on the device.
-    if (!has_room_for_output(bytes.size())) continue;
     report({0, OutputReport{row.task.spec.id, place.run,
                             OutputChunk{stream_of(place.stream), place.offset, std::move(bytes)}}});
   }
@@ -344,6 +422,8 @@ void LedgerWrite::resync(std::int64_t epoch) {
   stream.directives = stream.reports = stream.acknowledged = Cursor{};
   stream.outbox_reports = stream.outbox_bytes = 0;
   database.execute("DELETE FROM outbox");
+  database.execute("DELETE FROM untold");
+  const LeftOut left_out = output_without_room();
   std::vector<std::string> ids;
   {
     auto statement =
@@ -353,8 +433,10 @@ void LedgerWrite::resync(std::int64_t epoch) {
   for (const auto& id : ids) {
     auto row = load_task(database, id);
     if (!row) continue;
-    report(created_report(*row, true), &*row);
-    report_kept_output(*row);
+    Report created = created_report(*row, true);
+    say_left_out(std::get<CreatedReport>(created.body), row->sequence, left_out);
+    report(std::move(created), &*row);
+    report_kept_output(*row, left_out);
     row->reported = stream.reports.sequence;
     database.execute("UPDATE tasks SET reported = ?2 WHERE sequence = ?1", {row->sequence, row->reported});
     database.execute("UPDATE runs SET reported = ?2 WHERE task = ?1 AND end_time IS NOT NULL",

@@ -1,8 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "agent/ledger/ledger_types.hpp"
 #include "agent/ledger/task_rows.hpp"
@@ -24,10 +26,14 @@ struct StreamRow {
   std::int64_t outbox_bytes = 0;
   std::string last_created;
   std::int64_t output_bytes = 0;  ///< kept output of all tasks
+  bool alone = false;             ///< it left its server, and has no other yet
   [[nodiscard]] bool hold() const { return held_by != HeldBy::nobody; }
 };
 /// What makes two requests the same: all but ids and the node's name.
 [[nodiscard]] std::string request_digest_of(TaskSpec spec);
+
+/// Says in a result (JSON text) that so many bytes of the output were dropped for the outbox's budget.
+[[nodiscard]] std::string with_dropped(const std::string& result, std::int64_t dropped);
 
 /// Why the server wants nothing started; empty: it does not.
 [[nodiscard]] std::string load_quarantine(storage::Database& database);
@@ -61,6 +67,12 @@ class LedgerWrite {
   void delay(TaskRow& row, DurationMilliseconds wait) const;
   /// Saves a row and reports it as changed.
   void save_changed(TaskRow& row);
+  /// As save_changed(), for what a schedule or a worker changes again and again: while the server has not
+  /// heard the last word about the task, or the outbox is full, a newer one waits, and only the newest is
+  /// told then (tell_untold()).
+  void save_often_changed(TaskRow& row);
+  /// Tells what waited for the server to hear what it has acknowledged now.
+  void tell_untold();
   /// Stores a task made on this device, and reports it; `digest` is its request's.
   void insert_local(TaskRow& row, std::string_view digest);
   /// Stores a message and reports it.
@@ -71,6 +83,8 @@ class LedgerWrite {
   void end_without_run(TaskRow& row, TaskStatus status, std::string_view reason, std::string_view detail);
   /// Cancels; with `deleted`, marks it deleted too. Returns whether it runs and has to be stopped first.
   bool cancel(TaskRow& row, bool deleted);
+  /// Whether a task with this key runs.
+  [[nodiscard]] bool key_is_taken(std::string_view key);
   /// A task with this key left the queue or its run ended: the next one behind the key is ready.
   void release_key(std::string_view key);
   /// Adopts an epoch of the server and fills the outbox with a snapshot of everything.
@@ -88,7 +102,11 @@ class LedgerWrite {
   /// The report that tells everything about a task; runs' results are left out, oldest first, where it grew
   /// too long.
   [[nodiscard]] Report created_report(const TaskRow& row, bool snapshot);
-  void report_kept_output(const TaskRow& row);
+  /// Runs by task's sequence and number, and how much was kept of their output.
+  using LeftOut = std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t>;
+  /// Whose output finds no room in a snapshot: the oldest. It stays readable on the device.
+  [[nodiscard]] LeftOut output_without_room();
+  void report_kept_output(const TaskRow& row, const LeftOut& left_out);
   /// Reports all messages again; the server knows them by their ids.
   void report_messages();
 

@@ -332,6 +332,20 @@ Result<void> choose(LedgerWrite& write, TaskRow& row, ChoiceMade made, const Que
   return {};
 }
 
+void occurrence_refused(LedgerWrite& write, TaskRow& row, std::string_view reason, std::string_view detail) {
+  drop_active(row);
+  // Those that wait behind it would hear the same.
+  drop_waiting(row);
+  (void)settle(write, row, Before::ending);
+  drop_waiting(row);
+  rest(write, row);
+  row.task.state.detail =
+      to_detail("the last occurrence was refused (" + std::string(reason) + "): " + std::string(detail));
+  write.save_often_changed(row);
+  write.release_key(row.task.spec.options.concurrency_key);
+  write.change.tasks.push_back(row.task.spec.id);
+}
+
 void choice_expired(LedgerWrite& write, TaskRow& row) {
   const TaskSpec& spec = row.task.spec;
   if (!spec.default_choice.empty()) {
@@ -340,7 +354,7 @@ void choice_expired(LedgerWrite& write, TaskRow& row) {
     drop_active(row);
     (void)settle(write, row, Before::ending);
     next_or_rest(write, row);
-    write.save_changed(row);
+    write.save_often_changed(row);
   } else {
     write.end_without_run(row, TaskStatus::failed, reason::kExpired, "nobody chose before choiceExpiresAt");
   }

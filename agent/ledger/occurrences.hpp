@@ -47,6 +47,10 @@ struct Question {
 /// row.
 void choice_expired(LedgerWrite& write, TaskRow& row);
 
+/// The policy or the worker refuses the occurrence that is due: it counts as missed, and the schedule goes
+/// on. Saves the row.
+void occurrence_refused(LedgerWrite& write, TaskRow& row, std::string_view reason, std::string_view detail);
+
 /// After a start of the agent: within the same boot the grids stand; after a reboot the wall clock says where
 /// they are. No grid is further away than one interval.
 void resume_grids(LedgerWrite& write, bool same_boot);

@@ -229,7 +229,17 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_room ON messages (room_id, sequence);
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5, kVersion6, kVersion7};
+// `alone`: the device left its server. `untold`: tasks of which the server has not heard the newest word, as
+// it had not heard the one before.
+constexpr std::string_view kVersion8 = R"sql(
+ALTER TABLE stream ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE untold (
+  task INTEGER PRIMARY KEY REFERENCES tasks (sequence) ON DELETE CASCADE
+) STRICT;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
+                                 kVersion5, kVersion6, kVersion7, kVersion8};
 
 }  // namespace
 

@@ -47,7 +47,7 @@ Result<void> Policy::check(const TaskSpec& spec) const {
   std::shared_ptr<const PolicyRules> rules;
   {
     const std::scoped_lock lock(mutex_);
-    if (!broken_.empty()) return Error{ErrorCode::denied, broken_};
+    if (!broken_.empty()) return Error{ErrorCode::unavailable, broken_};
     rules = rules_;
   }
   if (!rules) return {};

@@ -45,7 +45,7 @@ struct PolicyRules {
 /// Decides what may run on this device, for tasks from a server and local ones alike.
 ///
 /// No file: everything may. A file that can't be read, is not what it should be, or may be changed by others
-/// than its owner and root: nothing may, and each refusal says why. Threads: any.
+/// than its owner and root: nothing may until it is mended, and what is due waits and says why. Threads: any.
 class Policy {
  public:
   /// An empty path means no policy.
@@ -53,7 +53,8 @@ class Policy {
 
   /// Reads the file again; what it says counts from now on. The error is for the log: it is in force already.
   [[nodiscard]] Result<void> reload();
-  /// `denied` with the rule that refuses it, for people.
+  /// `denied` with the rule that refuses it, for people; `unavailable` while the file can't be used: nothing
+  /// runs then, and nothing is refused for good.
   [[nodiscard]] Result<void> check(const TaskSpec& spec) const;
   /// For `status` and `doctor`: "none", "in force", or why everything is refused.
   [[nodiscard]] std::string describe() const;

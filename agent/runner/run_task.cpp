@@ -171,9 +171,15 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
     if (!done) note_problem(done.error());
     return false;
   };
+  const auto ask_again = [&](std::string_view why) {
+    return settle(
+        ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(why), ask_again_after(task.spec.id)));
+  };
   if (const auto allowed = policy_.check(task.spec); !allowed) {
+    // A slip in the file must not end what is due meanwhile: it waits until somebody has mended it.
+    if (allowed.error().code != ErrorCode::denied) return ask_again(allowed.error().message);
     log_.warning("a task was refused by the policy", {{"task", task.spec.id}});
-    return settle(ledger_.fail(task.spec.id, reason::kRejected, allowed.error().message));
+    return settle(ledger_.refuse(task.spec.id, reason::kRejected, allowed.error().message));
   }
   if (const std::string missing = worker.lacks(task.spec); !missing.empty()) {
     return settle(wait_for_worker(task.spec, worker, missing));
@@ -188,8 +194,8 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
   }
   if (stop.stop_requested()) return false;  // it was not asked for long enough to count
   if (!valid && valid.error().code == ErrorCode::invalid) {
-    return settle(
-        ledger_.fail(task.spec.id, reason::kInvalid, with_field(valid.error().field, valid.error().message)));
+    return settle(ledger_.refuse(task.spec.id, reason::kInvalid,
+                                 with_field(valid.error().field, valid.error().message)));
   }
   if (!valid) valid = Validation{false, "the worker's check failed: " + valid.error().message};
   if (valid->may_run) {
@@ -198,8 +204,7 @@ bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const s
     return true;
   }
   if (valid->detail.empty()) valid->detail = "the worker does not want to run it now";
-  return settle(ledger_.defer(task.spec.id, reason::kValidateFalse, to_detail(valid->detail),
-                              ask_again_after(task.spec.id)));
+  return ask_again(valid->detail);
 }
 
 Result<void> Runner::Body::wait_for_worker(const TaskSpec& task, const TaskWorker& worker,

@@ -184,7 +184,9 @@ void Streams::poll_done(const net::HttpResult& result, MonotonicTime started,
 std::optional<CallFailure> Streams::take(const PollAnswer& answer, MonotonicTime started) {
   const auto received = ledger_.receive(answer);
   if (!received) return failure_of(with_context(received.error(), "cannot store what the server sent"));
-  if (!acknowledged_) {
+  // A server that keeps this device apart, or that took its word for a late one, has not noted who it is now.
+  const bool noted = answer.quarantined.empty() && (answer.resync || answer.after);
+  if (!acknowledged_ && noted) {
     if (const auto kept = ledger_.incarnation_acknowledged(); !kept) return failure_of(kept.error());
     acknowledged_ = true;
   }

@@ -406,6 +406,28 @@ TEST_F(RunnerTest, ThePolicyRefusesLocalTasksToo) {
   runner_.reset();
 }
 
+TEST_F(RunnerTest, APolicyFileThatCanNotBeUsedEndsNothing) {
+  const auto file = folder_.path() / "policy.json";
+  const auto write = [&](const char* text) {
+    std::filesystem::remove(file);
+    std::ofstream(file) << text;
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read);
+  };
+  write(R"({"types":["echo",})");
+  Policy policy(file);
+  runner_ = std::make_unique<Runner>(*ledger_, workers_, policy, supervisor_, *clock_, log_, options_);
+  ASSERT_TRUE(runner_->start());
+  const std::string id = create(spec("echo"));
+  EXPECT_TRUE(eventually([&] { return get(id).state.reason == reason::kValidateFalse; }));
+  EXPECT_NE(std::string::npos, get(id).state.detail.find("policy.json can't be used"))
+      << get(id).state.detail;
+  write(R"({"types":["echo"]})");
+  ASSERT_TRUE(policy.reload());
+  EXPECT_EQ(TaskStatus::complete, ended(id).state.status);
+  runner_->stop();
+  runner_.reset();
+}
+
 TEST_F(RunnerTest, AFullLedgerStartsNothingSaysSoAndLosesNothing) {
   const auto big = [](RunContext& context, const TaskSpec&) {
     context.output(OutputStream::standard_output, std::string(200'000, 'x'));

@@ -203,8 +203,68 @@ TEST_F(ScheduleChanges, ProgressDoesNotFillTheOutboxOfADeviceThatIsOffline) {
   EXPECT_EQ(reports().size(), 1U);
   EXPECT_EQ(get(id(1)).state.detail, "99");
   acknowledge_all();
+  ASSERT_EQ(reports().size(), 1U) << "the newest word follows the one that was heard";
+  EXPECT_EQ(reports_of<ChangedReport>().back().task.state.detail, "99");
+  acknowledge_all();
+  EXPECT_TRUE(reports().empty());
   ASSERT_TRUE(ledger_->progress(id(1), started.number, "100"));
   EXPECT_EQ(reports_of<ChangedReport>().back().task.state.detail, "100");
+}
+
+TEST_F(ScheduleChanges, WhatIsReplacedAgainAndAgainIsToldOnce) {
+  meet_server();
+  TaskSpec what = every(1s);
+  what.schedule.overlap = Overlap::cancel_previous;
+  deliver(task(id(1), what));
+  acknowledge_all();
+  for (int i = 0; i < 1000; ++i) {
+    clock_.advance(1s);
+    ASSERT_TRUE(is_due(id(1)));
+  }
+  EXPECT_LE(reports().size(), 2U);
+  acknowledge_all();
+  acknowledge_all();
+  EXPECT_TRUE(reports().empty());
+  EXPECT_EQ(get(id(1)).state.missed_count, 1000);
+}
+
+TEST_F(ScheduleChanges, QuestionsThatNobodyAnswersAreToldInTheEnd) {
+  meet_server();
+  deliver(task(id(1), asking(1s)));
+  acknowledge_all();
+  for (int i = 0; i < 100; ++i) {
+    clock_.advance(60s);
+    (void)is_due(id(1));
+  }
+  clock_.advance(2s);
+  (void)is_due(id(1));
+  EXPECT_LE(reports().size(), 2U);
+  ASSERT_EQ(status(id(1)), TaskStatus::sent);
+  acknowledge_all();
+  ASSERT_EQ(reports_of<ChangedReport>().size(), 1U);
+  EXPECT_EQ(reports_of<ChangedReport>().back().task.state.status, TaskStatus::sent);
+  EXPECT_EQ(reports_of<ChangedReport>().back().task.state.missed_count, get(id(1)).state.missed_count);
+}
+
+TEST_F(ScheduleChanges, ARefusalIsOfOneOccurrenceNotOfTheSchedule) {
+  meet_server();
+  deliver(task(id(1), every(60s)));
+  ASSERT_TRUE(is_due(id(1)));
+  ASSERT_TRUE(ledger_->refuse(id(1), reason::kRejected, "the policy allows no reports"));
+  EXPECT_EQ(status(id(1)), TaskStatus::sent);
+  EXPECT_EQ(get(id(1)).state.reason, reason::kNotDue);
+  EXPECT_NE(get(id(1)).state.detail.find("allows no reports"), std::string::npos);
+  EXPECT_EQ(get(id(1)).state.missed_count, 1);
+  EXPECT_EQ(get(id(1)).state.run_count, 0);
+  EXPECT_FALSE(is_due(id(1)));
+  clock_.advance(60s);
+  run(id(1));
+  EXPECT_EQ(get(id(1)).state.missed_count, 1);
+  EXPECT_EQ(get(id(1)).state.run_count, 1);
+  // What runs once ends with a refusal, as ever.
+  deliver(task(id(2)));
+  ASSERT_TRUE(ledger_->refuse(id(2), reason::kRejected, "no"));
+  EXPECT_EQ(status(id(2)), TaskStatus::failed);
 }
 
 TEST_F(ScheduleChanges, NotesLeaveAResultReadable) {

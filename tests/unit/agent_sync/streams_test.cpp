@@ -133,6 +133,30 @@ TEST_F(StreamsTest, AKillBetweenAnswerAndAcknowledgementIsARepetition) {
   EXPECT_EQ(ledger->list({}, std::nullopt, 10)->tasks.size(), 1U);
 }
 
+TEST_F(StreamsTest, AServerThatKeepsTheDeviceApartHasNotNotedItsStart) {
+  be_connected();
+  answer_poll();
+  start();
+  step();
+  ASSERT_EQ(poll().predecessors.size(), 1U);
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.epoch = epoch;
+  answer.time = clock.wall();
+  link.answer(ServerCall::poll, 200, encode(answer));  // it took the poll for a late one
+  pass(milliseconds(10'000));
+  EXPECT_EQ(poll().predecessors.size(), 1U);
+  answer.quarantined = "two ledgers";
+  link.answer(ServerCall::poll, 200, encode(answer));
+  pass(milliseconds(10'000));
+  EXPECT_EQ(poll().predecessors.size(), 1U);
+  start();
+  step();
+  EXPECT_EQ(poll().predecessors.size(), 2U);
+  answer_poll();
+  EXPECT_TRUE(poll().predecessors.empty());
+}
+
 TEST_F(StreamsTest, ReportsGoOutWhileThePollIsHeld) {
   be_connected();
   answer_poll({task_line(1, kTask)});

@@ -78,6 +78,7 @@ class SyncFixture : public testing::Test {
     answer.protocol = protocol_version();
     answer.epoch = epoch;
     answer.time = clock.wall() - 250;
+    answer.after = poll().directives;
     answer.watch = std::move(watch);
     answer.lines = std::move(lines);
     link.answer(ServerCall::poll, 200, encode(answer));

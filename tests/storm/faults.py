@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import Counter
 
 
 class Fault:
@@ -53,6 +54,30 @@ class Kill(Fault):
         for _ in range(int(timeout / 0.004)):
             if self.world.marks.file.stat().st_size > size or self.world.over.wait(0.004):
                 return
+
+
+class KillAtCommitPoint(Fault):
+    """kill -9 at the instruction before or after a commit that has a name, as the programs under test can: at random ones, and at some that they
+    pass and were ended at the least."""
+    name, weight = "kill at a commit point", 10
+
+    def strike(self, machine):
+        kills = Counter(machine.points.kills)
+        passed = sorted(machine.points.reached, key=lambda line: (kills[line], self.rng.random()))
+        lines = set(passed[:self.rng.randint(1, 3)] + self.rng.sample(machine.known_points, self.rng.choice((0, 0, 4, 12))))
+        with machine.busy:
+            if not machine.start():
+                return
+            if self.rng.random() < 0.3:
+                # Some are passed only at a start.
+                machine.kill()
+                machine.points.arm(*sorted(lines))
+                machine.begin_only()
+            else:
+                machine.points.arm(*sorted(lines))
+            machine.ended_itself(self.rng.uniform(1, 3))
+        self.hold(self.rng.choice((0, 0, 0.05, self.rng.uniform(0, 2))))
+        machine.start()
 
 
 class KillTwice(Fault):
@@ -328,7 +353,7 @@ class HalfOpen(Fault):
             link.cut_swallowing()
 
 
-MACHINE_FAULTS = [Kill, KillTwice, Stop, FailingSync, FullDisk, ClockJump, ClockJumpOfYears, OldDatabase, OldLedger, Clone]
+MACHINE_FAULTS = [Kill, KillAtCommitPoint, KillTwice, Stop, FailingSync, FullDisk, ClockJump, ClockJumpOfYears, OldDatabase, OldLedger, Clone]
 LINK_FAULTS = [Cut, CutAll, Delay, Refuse, HalfOpen]
 ALL = MACHINE_FAULTS + LINK_FAULTS
 

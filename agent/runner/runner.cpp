@@ -262,16 +262,10 @@ void Runner::Body::clear_problem() {
 void Runner::Body::block(std::string_view reason, std::string detail) {
   const std::scoped_lock lock(mutex_);
   blocked_ = reason;
+  blocked_detail_ = std::move(detail);
   retry_at_ = clock_.monotonic() + std::chrono::seconds(5);
 }
 
-std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputStream stream) const {
-  return options_.spool_folder / (std::string(task_id) + "." + std::string(to_string(stream)));
-}
-  blocked_detail_ = std::move(detail);
-
-std::filesystem::path Runner::Body::process_record(std::string_view task_id) const {
-  return options_.spool_folder / (std::string(task_id) + ".processes");
 void Runner::Body::note_shortage(std::string detail) {
   if (blocked_ != reason::kNoSlot)
     log_.warning("no work is started for now: the system is short of something", {{"error", detail}});
@@ -295,6 +289,12 @@ Result<Task> Runner::Body::end_run(std::string_view id, std::int64_t number, con
   return ledger_.end(id, number, outcome, output());
 }
 
+std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputStream stream) const {
+  return options_.spool_folder / (std::string(task_id) + "." + std::string(to_string(stream)));
+}
+
+std::filesystem::path Runner::Body::process_record(std::string_view task_id) const {
+  return options_.spool_folder / (std::string(task_id) + ".processes");
 }
 
 void Runner::Body::remove_spool(std::string_view task_id) {

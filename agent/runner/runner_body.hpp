@@ -142,9 +142,9 @@ class Runner::Body {
   std::optional<MonotonicTime> retry_at_;  ///< when what blocks is tried again
   Backoff retry_backoff_;
   std::optional<MonotonicTime> purge_at_;  ///< of the loop alone
+  os::ReservedRoom reserve_;
 
   mutable std::mutex follow_mutex_;
-  os::ReservedRoom reserve_;
   std::condition_variable_any followed_;
   std::uint64_t changes_ = 0;
 

@@ -126,10 +126,10 @@ bool Runner::Body::launch(ReadyTask task) {
       return false;
     }
   }
+  return true;
 }
 
 std::optional<MonotonicTime> Runner::Body::next_deadline() const {
-  return true;
   std::optional<MonotonicTime> next = retry_at_;
   for (const auto& [id, active] : active_) {
     if (active->deadline) next = std::min(*active->deadline, next.value_or(*active->deadline));

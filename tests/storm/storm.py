@@ -61,6 +61,9 @@ def settle(world, book, story):
     while world.now() < deadline:
         open_ones = close_open_ones(world, book)
         states = [device.status() for device in world.devices]
+        for state, device in zip(states, world.devices):
+            if state and state.get("hold"):
+                device.release()
         waiting = [unfinished(state, world, device) for state, device in zip(states, world.devices)]
         client = world.operator(direct=True)
         try:
@@ -125,13 +128,17 @@ class Storm:
         if settled or all(machine.running() for machine in self.world.machines):
             self.checker = Checker(self.world, self.book).look()
             self.checker.compare()
+            for name in self.desk.missing(self.checker.past.server_forgot):
+                self.world.violation("not lost", f"{name} was answered with yes, and is not there")
 
     def actors(self):
         from faults import LINK_FAULTS, MACHINE_FAULTS, Weather
+        from desk import Desk
         from load import Operator, User
         world, seed = self.world, self.seed
         blows, cuts = ([fault for fault in self.faults if fault in kind] for kind in (MACHINE_FAULTS, LINK_FAULTS))
-        return [*(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
+        self.desk = Desk(world, self.book, seed, self.pace * 5)
+        return [self.desk, *(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
                 *(User(world, self.book, seed, device, self.pace * 2, self.kinds) for device in world.devices),
                 *(Weather(world, seed, machine.name, machine, blows, self.calm) for machine in world.machines),
                 *(Weather(world, seed, f"link {device.number}", device.link, cuts, self.calm * 2) for device in world.devices),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Machine:
 
     def is_under_test(self):
         """From now on it may be ended at commit points; before its first start."""
-        self.points = Points(self.owner.folder / "points")
+        self.points, self.aimed_at = Points(self.owner.folder / "points"), Counter()
         self.known_points = [f"{moment} {point}" for point in points_of(self.under_test) for moment in MOMENTS]
 
     def program_words(self):
@@ -203,6 +204,16 @@ class Device(Machine):
             return answer.document if answer.status == 200 else None
         except Lost:
             return None
+        finally:
+            client.close()
+
+    def release(self):
+        """Ends a hold, where it answers."""
+        client = self.local()
+        try:
+            client.call("release")
+        except Lost:
+            pass
         finally:
             client.close()
 

@@ -56,8 +56,7 @@ Check check_ledger_file(const os::Folders& folders) {
   const std::string file = (folders.state / kLedgerFile).string();
   if (!ledger->is_database) {
     return {"ledger file", Verdict::failed, file + " is no database",
-            "stop agenttaskd and move the file aside; a new one is made, and the server sends again what has "
-            "not ended"};
+            "save what can be read of it with: agenttaskd ledger salvage"};
   }
   return {"ledger file", Verdict::good, file + ", " + format_bytes(static_cast<std::int64_t>(ledger->bytes))};
 }
@@ -96,6 +95,25 @@ Check check_policy(const json& diagnostics) {
   if (policy == "in force") return {"policy", Verdict::good, file + " is in force"};
   return {"policy", Verdict::failed, "everything is refused: " + policy,
           "repair " + file + ", then reload: kill -HUP of agenttaskd, or systemctl reload agenttask"};
+}
+
+/// Which command, or what else, mends it.
+std::string ledger_remedy(const std::string& code) {
+  if (code == "corrupt" || code == "invalid")
+    return "as root: agenttaskd ledger salvage (docs/recovery.md); the agent goes on by itself";
+  if (code == "newer") return "run the newer version of agenttaskd again";
+  if (code == "denied")
+    return "give the agent the right to write its state folder; work starts again by itself";
+  return "make room on the disk, or repair the file system; work starts again by itself";
+}
+
+Check check_containment(const json& containment) {
+  if (text_of(containment, "by") == "control-groups") {
+    return {"containment", Verdict::good,
+            "each run has a control group in " + text_of(containment, "folder")};
+  }
+  return {"containment", Verdict::note, "runs are known by marks alone: " + text_of(containment, "why"),
+          "what sheds every mark may outlive its run; give the agent's service Delegate=yes"};
 }
 
 }  // namespace
@@ -157,8 +175,8 @@ std::vector<Check> check_files(const os::Folders& folders) {
 std::vector<Check> check_agent(const json& diagnostics) {
   std::vector<Check> checks;
   if (const std::string problem = text_of(diagnostics, "ledgerProblem"); !problem.empty()) {
-    checks.push_back({"ledger", Verdict::failed, problem,
-                      "make room on the disk, or repair the file system; work starts again by itself"});
+    checks.push_back(
+        {"ledger", Verdict::failed, problem, ledger_remedy(text_of(diagnostics, "ledgerProblemCode"))});
   } else {
     checks.push_back({"ledger", Verdict::good, "written without fault"});
   }
@@ -176,6 +194,9 @@ std::vector<Check> check_agent(const json& diagnostics) {
     const bool full = *waiting > *budget / 8 * 7;
     checks.push_back({"outbox", full ? Verdict::failed : Verdict::good, finding,
                       full ? "bring the server back into reach: output is being dropped" : ""});
+  }
+  if (const json* containment = member_of(diagnostics, "containment")) {
+    checks.push_back(check_containment(*containment));
   }
   return checks;
 }

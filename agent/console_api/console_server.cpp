@@ -4,6 +4,7 @@
 #include <atomic>
 #include <list>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -60,15 +61,18 @@ void ConsoleServer::State::reap() {
 
 void ConsoleServer::State::accept_all(const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kPause{100};
+  bool said = false;  // one line for each time that it lasts
   while (!stop.stop_requested()) {
     auto accepted = listener->accept(stop);
     reap();
     if (!accepted) {
-      logger.warning("cannot accept a console", {{"error", accepted.error().message}});
+      if (!std::exchange(said, true))
+        logger.warning("cannot accept a console", {{"error", accepted.error().message}});
       std::this_thread::sleep_for(kPause);  // out of descriptors: let some be closed
       continue;
     }
     if (!*accepted) break;
+    said = false;
     admit(std::move(**accepted));
   }
 }
@@ -103,14 +107,23 @@ void ConsoleServer::State::admit(os::LocalStream stream) {
   connection.only_chooses = only_chooses;
   connection.chooser = chooser;
   auto shared = std::make_shared<os::LocalStream>(std::move(stream));
-  connection.thread = std::jthread([this, &connection, shared](const std::stop_token& stop) {
-    try {
-      serve(*shared, stop);
-    } catch (const std::exception& fault) {
-      logger.error("a console's thread failed", {{"error", fault.what()}});
-    }
-    connection.done.store(true);
-  });
+  try {
+    connection.thread = std::jthread([this, &connection, shared](const std::stop_token& stop) {
+      try {
+        serve(*shared, stop);
+      } catch (const std::exception& fault) {
+        logger.error("a console's thread failed", {{"error", fault.what()}});
+      }
+      connection.done.store(true);
+    });
+  } catch (const std::system_error& shortage) {
+    connections.pop_back();
+    logger.warning("no thread for a console", {{"error", shortage.what()}});
+    (void)shared->write_all(
+        problem_line({ErrorCode::unavailable, std::string("the system has no thread for another console (") +
+                                                  shortage.what() + "); try again later"}),
+        kAtOnce);
+  }
 }
 
 void ConsoleServer::State::serve(os::LocalStream& stream, const std::stop_token& stop) const {

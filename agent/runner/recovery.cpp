@@ -84,7 +84,7 @@ Result<void> Runner::Body::end_interrupted(const OpenRun& run,
   outcome.may_rerun = survivors.empty();
   if (!survivors.empty()) outcome.detail += "; some of its processes could not be stopped";
   outcome.result = interrupted_result(out, err, survivors, outcome.detail);
-  const auto ended = ledger_.end(run.task_id, run.number, outcome, kept_output_of(out, err));
+  const auto ended = end_run(run.task_id, run.number, outcome, [&] { return kept_output_of(out, err); });
   if (!ended) return ended.error();
   log_.warning("run interrupted", {{"task", run.task_id}, {"run", run.number}});
   remove_spool(run.task_id);

@@ -234,7 +234,12 @@ void Runner::Body::attempt(ActiveRun& active) {
   const auto worker = workers_.find(task->spec.type);
   if (worker == nullptr || !may_start(*task, *worker, active.stop.get_token())) return;
   if (active.stop.stop_requested()) return;  // a shutdown: it waits for the next start of the agent
-  // The files for its output come first: without room for them nothing is started.
+  if (auto room = supervisor_.check_room(); !room) {
+    const std::scoped_lock lock(mutex_);
+    return note_shortage(room.error().message);
+  }
+  // Without room for its end nothing is started, nor without files for its output.
+  if (auto taken = take_reserve(); !taken) return note_problem(taken.error());
   const std::int64_t keep = task->spec.options.max_output_bytes;
   auto standard_output = Spool::create(spool_file(id, OutputStream::standard_output), keep);
   auto standard_error = Spool::create(spool_file(id, OutputStream::standard_error), keep);
@@ -253,7 +258,7 @@ void Runner::Body::attempt(ActiveRun& active) {
     if (!started) {
       note_problem(started.error());
     } else if (started->reason == reason::kOutboxFull) {
-      block(reason::kOutboxFull);
+      block(reason::kOutboxFull, "too many reports wait for the server");
     }
     return;
   }
@@ -288,7 +293,7 @@ void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const T
 void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome) {
   const std::string& id = active.task.id;
   for (int left = kEndAttemptsAtShutdown; left > 0;) {
-    const auto ended = ledger_.end(id, started.number, outcome, active.live->kept());
+    const auto ended = end_run(id, started.number, outcome, [&] { return active.live->kept(); });
     if (ended) {
       clear_problem();
       log_.info("run ended", {{"task", id},

@@ -74,7 +74,8 @@ Runner::Body::Body(Ledger& ledger, const WorkerRegistry& workers, const Policy& 
       scheduler_(ledger, clock),
       slots_(options_.slots),
       retry_backoff_(std::chrono::seconds(1), std::chrono::seconds(30), random_fraction),
-      purge_at_(clock.monotonic()) {}
+      purge_at_(clock.monotonic()),
+      reserve_(options_.reserve_file, options_.reserve_bytes) {}
 
 Runner::Body::~Body() {
   stop();
@@ -211,7 +212,7 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   {
     const std::scoped_lock lock(mutex_);
     if (!ledger_problem_.empty()) return say(reason::kLedgerUnwritable, ledger_problem_);
-    if (!blocked_.empty()) return say(blocked_, "too many reports wait for the server");
+    if (!blocked_.empty()) return say(blocked_, blocked_detail_);
   }
   if (!spec.options.concurrency_key.empty()) {
     const auto holder = ledger_.running_with_key(spec.options.concurrency_key);
@@ -258,10 +259,34 @@ void Runner::Body::clear_problem() {
   if (was) log_.info("the ledger can be written again");
 }
 
-void Runner::Body::block(std::string_view reason) {
+void Runner::Body::block(std::string_view reason, std::string detail) {
   const std::scoped_lock lock(mutex_);
   blocked_ = reason;
+  blocked_detail_ = std::move(detail);
   retry_at_ = clock_.monotonic() + std::chrono::seconds(5);
+}
+
+void Runner::Body::note_shortage(std::string detail) {
+  if (blocked_ != reason::kNoSlot)
+    log_.warning("no work is started for now: the system is short of something", {{"error", detail}});
+  blocked_ = reason::kNoSlot;
+  blocked_detail_ = std::move(detail);
+  retry_at_ = clock_.monotonic() + std::chrono::milliseconds(500) + retry_backoff_.next();
+  timers_changed_ = true;
+  wake_.notify_all();
+}
+
+Result<void> Runner::Body::take_reserve() {
+  return options_.reserve_file.empty() ? Result<void>() : reserve_.take();
+}
+
+Result<Task> Runner::Body::end_run(std::string_view id, std::int64_t number, const RunOutcome& outcome,
+                                   const std::function<ChunkSource()>& output) {
+  auto ended = ledger_.end(id, number, outcome, output());
+  if (ended || ended.error().code != ErrorCode::limit || options_.reserve_file.empty()) return ended;
+  if (!reserve_.give_up()) return ended;
+  log_.warning("the disk is full: the end of a run gets the room that was kept for it", {{"task", id}});
+  return ledger_.end(id, number, outcome, output());
 }
 
 std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputStream stream) const {

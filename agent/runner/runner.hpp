@@ -28,6 +28,10 @@ struct RunnerOptions {
   std::chrono::milliseconds drain{0};
   /// Between the polite stop of what a crash left and its kill.
   std::chrono::milliseconds grace{5000};
+  /// Holds room on the disk of the ledger, which the ends of runs get when there is no other; while it can't
+  /// be held nothing starts. Empty: none is held.
+  std::filesystem::path reserve_file;
+  std::int64_t reserve_bytes = 16LL * 1024 * 1024;
 };
 
 /// Why a task is where it is, for `agenttask explain`.

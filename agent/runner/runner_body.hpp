@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include "agent/scheduler/scheduler.hpp"
 #include "platform/base/backoff.hpp"
 #include "platform/os/process.hpp"
+#include "platform/os/reserved_room.hpp"
 
 namespace agenttask::agent {
 
@@ -73,7 +75,8 @@ class Runner::Body {
   void purge();
   void sleep();
   [[nodiscard]] Occupancy occupancy() const;
-  void launch(ReadyTask task);
+  /// False: the system has no thread for it now.
+  bool launch(ReadyTask task);
   void stop_overdue();
   [[nodiscard]] std::optional<MonotonicTime> next_deadline() const;
 
@@ -96,7 +99,15 @@ class Runner::Body {
   /// The ledger refused: nothing starts until it is tried again, a little later each time.
   void note_problem(const Error& error);
   void clear_problem();
-  void block(std::string_view reason);
+  /// Nothing starts for a while, for a reason that is not the ledger's.
+  void block(std::string_view reason, std::string detail);
+  /// The same with the lock held; the next try is a little later each time.
+  void note_shortage(std::string detail);
+  /// Room for the ends of runs; no error where none is wanted.
+  [[nodiscard]] Result<void> take_reserve();
+  /// Records an end; on a full disk once more with the room that is kept for it.
+  [[nodiscard]] Result<Task> end_run(std::string_view id, std::int64_t number, const RunOutcome& outcome,
+                                     const std::function<ChunkSource()>& output);
   [[nodiscard]] std::filesystem::path spool_file(std::string_view task_id, OutputStream stream) const;
   /// Where a run's processes are noted down, beside its output.
   [[nodiscard]] std::filesystem::path process_record(std::string_view task_id) const;
@@ -126,10 +137,12 @@ class Runner::Body {
   std::optional<UnixMilliseconds> look_again_;
   std::optional<DurationMilliseconds> look_again_since_boot_;
   std::string ledger_problem_;
-  std::string_view blocked_;               ///< one of `reason`, with static lifetime
+  std::string_view blocked_;  ///< one of `reason`, with static lifetime
+  std::string blocked_detail_;
   std::optional<MonotonicTime> retry_at_;  ///< when what blocks is tried again
   Backoff retry_backoff_;
   std::optional<MonotonicTime> purge_at_;  ///< of the loop alone
+  os::ReservedRoom reserve_;
 
   mutable std::mutex follow_mutex_;
   std::condition_variable_any followed_;

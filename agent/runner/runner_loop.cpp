@@ -93,7 +93,9 @@ void Runner::Body::pass() {
     note_problem(plan.error());
     return;
   }
-  for (ReadyTask& task : plan->start) launch(std::move(task));
+  for (ReadyTask& task : plan->start) {
+    if (!launch(std::move(task))) break;
+  }
   {
     const std::scoped_lock lock(mutex_);
     look_again_ = plan->look_again;
@@ -110,22 +112,21 @@ void Runner::Body::purge() {
   if (!purged || *purged < static_cast<std::int64_t>(kPurgedAtOnce)) purge_at_ = now + kBetweenPurges;
 }
 
-void Runner::Body::launch(ReadyTask task) {
+bool Runner::Body::launch(ReadyTask task) {
   auto active = std::make_shared<ActiveRun>(std::move(task));
   {
     const std::scoped_lock lock(mutex_);
-    if (stopping_) return;
+    if (stopping_) return false;
     active_.emplace(active->task.id, active);
     try {
       active->thread = std::jthread([this, active] { run(*active); });
-      return;
     } catch (const std::system_error& error) {
       active_.erase(active->task.id);
-      log_.warning("no thread for a run: it is tried again",
-                   {{"task", active->task.id}, {"error", error.what()}});
-      retry_at_ = clock_.monotonic() + std::chrono::seconds(1);
+      note_shortage(std::string("the system has no thread for another run: ") + error.what());
+      return false;
     }
   }
+  return true;
 }
 
 std::optional<MonotonicTime> Runner::Body::next_deadline() const {

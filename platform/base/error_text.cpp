@@ -2,6 +2,8 @@
 
 #include <cctype>
 
+#include "platform/base/encoding.hpp"
+
 namespace agenttask {
 namespace {
 
@@ -24,6 +26,12 @@ bool names(std::string_view message, std::string_view word) {
 std::string with_field(std::string_view field, std::string_view message) {
   if (field.empty() || names(message, field)) return std::string(message);
   return std::string(field).append(": ").append(message);
+}
+
+std::string excerpt(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  const auto begin = text.substr(0, most);
+  return std::string(begin.substr(0, begin.size() - incomplete_utf8_tail(begin)));
 }
 
 }  // namespace agenttask

@@ -11,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/error_text.hpp"
+
 namespace agenttask {
 namespace {
 
@@ -27,7 +29,18 @@ std::string significant_digits(std::string_view literal) {
   return digits;
 }
 
-/// Whether the double prints the literal back at the literal's own precision.
+/// Whether these are the digits in which programs write this double: the fewest that mean no other one. They
+/// are not always what rounding to as many digits gives, as for 5.684341886080802e-14, which is 2^-44.
+bool is_usual_spelling(double value, const std::string& digits) {
+  std::array<char, 32> shortest{};
+  const auto written =
+      std::to_chars(shortest.data(), shortest.data() + shortest.size(), value, std::chars_format::scientific);
+  const auto length = static_cast<std::size_t>(written.ptr - shortest.data());
+  return digits == significant_digits({shortest.data(), length}) ||
+         digits == significant_digits(json(value).dump());  // and as encode_json writes it
+}
+
+/// Whether the double prints the literal back at the literal's own precision, or as it is usually written.
 bool is_kept_exactly(double value, std::string_view literal) {
   const std::string digits = significant_digits(literal);
   if (digits.empty()) return value == 0;  // 0.0, 0e5
@@ -38,7 +51,8 @@ bool is_kept_exactly(double value, std::string_view literal) {
   const int length =
       std::snprintf(printed.data(), printed.size(), "%.*e", static_cast<int>(digits.size()) - 1, value);
   if (length <= 0 || static_cast<std::size_t>(length) >= printed.size()) return false;
-  return significant_digits({printed.data(), static_cast<std::size_t>(length)}) == digits;
+  return significant_digits({printed.data(), static_cast<std::size_t>(length)}) == digits ||
+         is_usual_spelling(value, digits);
 }
 
 /// Builds the document while the parser reads it, and stops at the first thing that must be refused.
@@ -66,7 +80,7 @@ class StrictBuilder final : public nlohmann::json_sax<json> {
   bool start_object(std::size_t /*size*/) override { return open(json::object()); }
   bool key(string_t& value) override {
     if (stack_.back()->contains(value)) {
-      error_.field = value.substr(0, 200);
+      error_.field = excerpt(value, 200);
       return refuse("the key \"" + shorten(value) + "\" stands twice in one object");
     }
     key_ = std::move(value);
@@ -97,7 +111,7 @@ class StrictBuilder final : public nlohmann::json_sax<json> {
 
  private:
   static std::string shorten(const std::string& text) {
-    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+    return text.size() <= 60 ? text : excerpt(text, 57) + "...";
   }
 
   bool refuse(std::string message) {
@@ -149,6 +163,9 @@ class StrictBuilder final : public nlohmann::json_sax<json> {
 }  // namespace
 
 Result<json> parse_json(std::string_view text, std::size_t depth) {
+  // The parser takes a zero byte for the end of the text, and would not look at what is behind.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
+    return Error{ErrorCode::invalid, "not JSON at byte " + std::to_string(zero + 1) + ": a zero byte"};
   StrictBuilder builder(depth);
   const bool parsed = json::sax_parse(text, &builder);
   return builder.take(parsed);

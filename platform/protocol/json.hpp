@@ -14,8 +14,8 @@ namespace agenttask {
 ///
 /// Refused with `invalid`: anything that is not UTF-8 or not JSON, text after the document, duplicate keys
 /// (`field` names the key), integers that fit neither int64 nor uint64, and numbers with a fraction or
-/// exponent that a double does not print back at their own precision (so 0.1 and 1e2 pass, 9007199254740993.0
-/// and 1e400 don't). Refused with `limit`: deeper than `depth`. The caller bounds the size. Threads: any.
+/// exponent that a double neither prints back so nor is usually written as (0.1 and 1e2 pass, 1e400 and
+/// 9007199254740993.0 don't). With `limit`: deeper than `depth`. The caller bounds the size.
 [[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text,
                                                 std::size_t depth = limits::kJsonDepth);
 

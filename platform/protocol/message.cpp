@@ -26,6 +26,8 @@ template <class... Bodies>
 struct Overloaded : Bodies... {
   using Bodies::operator()...;
 };
+template <class... Bodies>
+Overloaded(Bodies...) -> Overloaded<Bodies...>;  // clang 14 needs it
 
 json cursor_to_json(const Cursor& cursor) {
   return {{"sequence", cursor.sequence}, {"chain", cursor.chain}};

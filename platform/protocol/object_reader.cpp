@@ -6,12 +6,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/error_text.hpp"
+
 namespace agenttask {
 namespace {
 
-std::string excerpt(std::string_view name) {
-  return std::string(name.substr(0, 100));
-}
+constexpr std::size_t kQuotedBytes = 100;
 
 }  // namespace
 
@@ -161,7 +161,7 @@ std::optional<Error> ObjectReader::finish() {
   if (!error_ && unknown_ == Unknown::refuse) {
     for (const auto& [name, value] : object_.items()) {
       if (std::find(known_.begin(), known_.end(), name) == known_.end()) {
-        refuse(excerpt(name), "is not a field that is known here");
+        refuse(excerpt(name, kQuotedBytes), "is not a field that is known here");
         break;
       }
     }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "platform/base/encoding.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask {
@@ -103,16 +104,21 @@ std::string encode(const Problem& problem) {
 }
 
 Problem decode_problem(int status, std::string_view body) {
-  constexpr std::size_t excerpt = 300;
-  if (auto parsed = parse_json(body); parsed && parsed->is_object() && parsed->contains("code")) {
-    Problem problem{status, string_member(*parsed, "code"), string_member(*parsed, "detail"),
-                    string_member(*parsed, "field")};
+  constexpr std::size_t kCodeBytes = 64;
+  constexpr std::size_t kFieldBytes = 256;
+  constexpr std::size_t kDetailBytes = 4096;
+  constexpr std::size_t kTextBytes = 300;
+  auto parsed = parse_json(body);
+  if (parsed && parsed->is_object() && !string_member(*parsed, "code").empty()) {
+    Problem problem{status, excerpt(string_member(*parsed, "code"), kCodeBytes),
+                    excerpt(string_member(*parsed, "detail"), kDetailBytes),
+                    excerpt(string_member(*parsed, "field"), kFieldBytes)};
     for (const char* known : {"type", "title", "status", "code", "detail", "field"}) parsed->erase(known);
     if (!parsed->empty()) problem.extra = encode_json(*parsed);
     return problem;
   }
   std::string text;
-  for (const char c : body.substr(0, excerpt)) text += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  for (const char c : excerpt(body, kTextBytes)) text += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   if (!is_utf8(text)) text = "(an answer that is not text)";
   return {status, "http-" + std::to_string(status), text};
 }

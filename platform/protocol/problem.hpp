@@ -19,8 +19,8 @@ struct Problem {
 constexpr std::string_view kProblemType = "application/problem+json";
 
 [[nodiscard]] std::string encode(const Problem& problem);
-/// Reads one from a peer; where the body is not one, `code` is `http-<status>` and `detail` a bounded excerpt
-/// of it.
+/// Reads one from a peer, at most 4 KiB of its `detail`; where the body is not one, `code` is `http-<status>`
+/// and `detail` a bounded excerpt of it.
 [[nodiscard]] Problem decode_problem(int status, std::string_view body);
 /// The usual mapping of an error: invalid 400, unauthorized 401, denied 403, not_found 404, conflict 409,
 /// limit 413 for bodies and 400 for fields, unavailable 503, unsupported 422, others 500.

@@ -220,7 +220,9 @@ std::optional<std::string> read_object_text(ObjectReader& reader, std::string_vi
 TaskSpec read_spec(ObjectReader& reader, ObjectReader::Unknown unknown) {
   TaskSpec spec;
   spec.id = uuid_field(reader, "id").value_or("");
-  spec.node_id = reader.text("nodeId", limits::kNodeNameBytes, 1).value_or("");
+  // On the wire a device without a server has no id; whoever asks names a node or leaves it out.
+  const std::size_t least = unknown == ObjectReader::Unknown::refuse ? 1 : 0;
+  spec.node_id = reader.text("nodeId", limits::kNodeNameBytes, least).value_or("");
   reader.require("type");
   spec.type = reader.text("type", limits::kTypeBytes, 1).value_or("");
   if (!is_type_name(spec.type)) reader.refuse("type", "may have letters, digits, '_', '-' and '.' only");

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "platform/base/encoding.hpp"
+#include "platform/base/error_text.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/object_reader.hpp"
 #include "platform/protocol/task_fields.hpp"
@@ -29,7 +30,7 @@ std::vector<std::pair<std::string, std::string>> read_environment(ObjectReader& 
   ObjectReader reader(*value, ObjectReader::Unknown::refuse, outer.path_of("env"));
   for (const auto& [name, unused] : value->items()) {
     if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos) {
-      reader.refuse(name.substr(0, 100), "is no name for an environment variable");
+      reader.refuse(excerpt(name, 100), "is no name for an environment variable");
     }
     if (auto text = reader.text(name, limits::kDataBytes)) entries.emplace_back(name, std::move(*text));
   }

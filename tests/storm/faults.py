@@ -55,6 +55,30 @@ class Kill(Fault):
                 return
 
 
+class KillAtCommitPoint(Fault):
+    """kill -9 at the instruction before or after a commit that has a name, as the programs under test can: at the first of some that are drawn at
+    random, or at one that the program passes and that was aimed at the least."""
+    name, weight = "kill at a commit point", 10
+
+    def strike(self, machine):
+        passed = sorted(sorted(machine.points.reached), key=lambda line: (machine.aimed_at[line], self.rng.random()))
+        lines = passed[:1] if self.rng.random() < 0.65 else self.rng.sample(machine.known_points, 10)
+        machine.aimed_at.update(lines)
+        with machine.busy:
+            if not machine.start():
+                return
+            if self.rng.random() < 0.4:
+                # Some are passed only at a start.
+                machine.kill()
+                machine.points.arm(*lines)
+                machine.begin_only()
+            else:
+                machine.points.arm(*lines)
+            machine.ended_itself(self.rng.uniform(1, 4))
+        self.hold(self.rng.choice((0, 0, 0.05, self.rng.uniform(0, 2))))
+        machine.start()
+
+
 class KillTwice(Fault):
     """Killed again while it still recovers from the first time."""
     name, weight = "kill while starting", 3
@@ -151,6 +175,21 @@ class ClockJumpOfYears(ClockJump):
     """What is recorded while a clock is years back is purged when it is right again (test_clocks.py), so every storm would find just that."""
     name, weight, only_by_name = "clock jump of years", 1, True
     jumps = (10 * 365 * 24 * HOUR,)
+
+
+class NewWorker(Fault):
+    """Somebody replaces the workers of a device: for a moment nobody knows their tasks."""
+    name, weight = "new worker", 2
+
+    def strike(self, machine):
+        if machine is self.world.server:
+            return
+        folder, aside = machine.owner.state / "workers" / "storm", machine.owner.folder / "aside"
+        shutil.copytree(folder, machine.owner.folder / "new")
+        folder.rename(aside)
+        self.hold(self.rng.choice((0, self.rng.uniform(0, 1))))
+        (machine.owner.folder / "new").rename(folder)
+        shutil.rmtree(aside)
 
 
 class OldDatabase(Fault):
@@ -328,7 +367,7 @@ class HalfOpen(Fault):
             link.cut_swallowing()
 
 
-MACHINE_FAULTS = [Kill, KillTwice, Stop, FailingSync, FullDisk, ClockJump, ClockJumpOfYears, OldDatabase, OldLedger, Clone]
+MACHINE_FAULTS = [Kill, KillAtCommitPoint, KillTwice, Stop, FailingSync, FullDisk, NewWorker, ClockJump, ClockJumpOfYears, OldDatabase, OldLedger, Clone]
 LINK_FAULTS = [Cut, CutAll, Delay, Refuse, HalfOpen]
 ALL = MACHINE_FAULTS + LINK_FAULTS
 

@@ -60,7 +60,7 @@ class Actor(threading.Thread):
         kind = self.rng.choices(kinds, [kind.weight for kind in kinds])[0]
         name = f"{self.name}-{self.count}"
         body = kind.build(self.rng, name, self.world.marks, self.world.wall())
-        key = f"{name}.1" if kind.name == "workflow" else name
+        key = f"{name}.1" if kind.name in ("workflow", "cautious") else name
         return Order(key, kind, node, self.name, {**body, "description": key})
 
     def note(self, what, order, answer, **more):
@@ -190,7 +190,8 @@ class User(Actor):
         self.client = device.local()
 
     def step(self):
-        actions = [(self.create, 60), (self.cancel, 8), (self.delete, 3), (self.update, 6), (self.choose, 8), (self.steer, 4), (self.look, 11)]
+        actions = [(self.create, 60), (self.cancel, 8), (self.delete, 3), (self.update, 6), (self.choose, 8), (self.steer, 4), (self.hold, 1),
+                   (self.post, 3), (self.look, 11)]
         self.rng.choices([action for action, _ in actions], [weight for _, weight in actions])[0]()
 
     def create(self):
@@ -210,6 +211,16 @@ class User(Actor):
             self.note("not acknowledged", order, answer)
             if answer.status not in UNDECIDED:
                 order.refused = answer.code
+
+    def hold(self):
+        """For a moment; should the answer be lost, it is released when all gets quiet."""
+        self.story.tell("hold", by=self.name, answer=self.client.call("hold").status)
+        self.world.over.wait(self.rng.uniform(0, 1.5))
+        self.story.tell("release", by=self.name, answer=self.client.call("release").status)
+
+    def post(self):
+        self.count += 1
+        self.client.call("createMessage", roomId="device", content={"text": f"{self.name}-{self.count}"})
 
     def change(self, what, order, call, **arguments):
         try:

@@ -61,6 +61,9 @@ def settle(world, book, story):
     while world.now() < deadline:
         open_ones = close_open_ones(world, book)
         states = [device.status() for device in world.devices]
+        for state, device in zip(states, world.devices):
+            if state and state.get("hold"):
+                device.release()
         waiting = [unfinished(state, world, device) for state, device in zip(states, world.devices)]
         client = world.operator(direct=True)
         try:
@@ -101,14 +104,14 @@ class Storm:
     """One storm from its start to its comparison. `checker` afterwards, where it came so far."""
 
     def __init__(self, folder, seed, agents, faults, kinds, calm=2.0, pace=0.15):
-        from faults import ClockJump, FailingSync, FullDisk
+        from faults import ClockJump, FailingSync, FullDisk, KillAtCommitPoint
         from load import Book
         from story import Story
         from world import World
         self.seed, self.faults, self.kinds, self.calm, self.pace = seed, faults, kinds, calm, pace
         self.story, self.book, self.checker = Story(folder / "story"), Book(), None
         self.world = World(folder, self.story, agents, inside=any(issubclass(fault, (FailingSync, ClockJump)) for fault in faults),
-                           disks=FullDisk in faults)
+                           disks=FullDisk in faults, points=KillAtCommitPoint in faults)
 
     def run(self, seconds):
         from checker import Checker
@@ -125,13 +128,17 @@ class Storm:
         if settled or all(machine.running() for machine in self.world.machines):
             self.checker = Checker(self.world, self.book).look()
             self.checker.compare()
+            for name in self.desk.missing(self.checker.past.server_forgot):
+                self.world.violation("not lost", f"{name} was answered with yes, and is not there")
 
     def actors(self):
         from faults import LINK_FAULTS, MACHINE_FAULTS, Weather
+        from desk import Desk
         from load import Operator, User
         world, seed = self.world, self.seed
         blows, cuts = ([fault for fault in self.faults if fault in kind] for kind in (MACHINE_FAULTS, LINK_FAULTS))
-        return [*(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
+        self.desk = Desk(world, self.book, seed, self.pace * 5)
+        return [self.desk, *(Operator(world, self.book, seed, number, self.pace, self.kinds) for number in range(2)),
                 *(User(world, self.book, seed, device, self.pace * 2, self.kinds) for device in world.devices),
                 *(Weather(world, seed, machine.name, machine, blows, self.calm) for machine in world.machines),
                 *(Weather(world, seed, f"link {device.number}", device.link, cuts, self.calm * 2) for device in world.devices),
@@ -161,7 +168,8 @@ def leave(*_):
 
 def main():
     options = arguments()
-    from faults import ALL, FullDisk
+    from commit_points import AGENT, SERVER
+    from faults import ALL, FullDisk, KillAtCommitPoint
     from trouble import SmallDisk
     from work import KINDS
     if options.list:
@@ -178,6 +186,9 @@ def main():
     if FullDisk in faults and not SmallDisk.possible(folder):
         faults.remove(FullDisk)
         print("storm: without full disks: a file system can't be mounted here, which needs root")
+    if KillAtCommitPoint in faults and not (AGENT.exists() and SERVER.exists()):
+        faults.remove(KillAtCommitPoint)
+        print("storm: without kills at commit points: this build has only the programs that are shipped")
     began = time.monotonic()
     storm = Storm(folder, seed, options.agents, faults, kinds, options.calm, options.pace)
     options.interrupted = False
@@ -195,9 +206,27 @@ def main():
     return report(options, seed, folder, storm, time.monotonic() - began)
 
 
+def kills_at_points(story, side, machines):
+    """How often the programs of one side were ended at which commit points: before + after; and which they passed unharmed, or never."""
+    if not machines[0].points:
+        return
+    names = {machine.name for machine in machines}
+    kills = Counter(event["point"] for event in story.of("killed") if event["at"] in names and event.get("point"))
+    points = list(dict.fromkeys(line.split()[1] for line in machines[0].known_points))
+    reached = {line.split()[1] for machine in machines for line in machine.points.reached}
+    met = {point: [kills[f"{moment} {point}"] for moment in ("before", "after")] for point in points}
+    told = [f"{point} {before}+{after}" for point, (before, after) in met.items() if before + after]
+    yield f"at commit points, {side}: {kills.total()} at {len(told)} of {len(points)}, before+after: " + (", ".join(told) or "none")
+    yield f"    passed unharmed: {', '.join(point for point in points if point in reached and not sum(met[point])) or 'none'}"
+    yield f"    never passed:    {', '.join(point for point in points if point not in reached) or 'none'}"
+
+
 def report(options, seed, folder, storm, took):
     world, story, checker = storm.world, storm.story, storm.checker
     print(f"storm: {took:.0f} s; kills: server {story.count('killed', 'server')}, agents {story.count('killed', 'agent')}")
+    for side, machines in (("server", [world.server]), ("agents", world.devices)):
+        for line in kills_at_points(story, side, machines):
+            print(line)
     print("faults: " + (", ".join(f"{name} {count}" for name, count in sorted(Counter(e["fault"] for e in story.of("fault")).items())) or "none"))
     orders = storm.book.all()
     print(f"asked for {len(orders)} tasks: {sum(bool(o.acknowledged) for o in orders)} acknowledged, {sum(bool(o.refused) for o in orders)} refused; "

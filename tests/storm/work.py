@@ -8,6 +8,8 @@ from truth import BEGIN, END
 #: Nothing of the storm expires unless it is meant to, also when a clock jumps by years.
 NEVER = 253402300799999
 STEP = "STORM_STEP"
+STRICT = "STORM_STRICT"        # whose worker wants other data
+CAUTIOUS = "STORM_CAUTIOUS"    # whose worker does not want to run it when it is asked first
 ROOM = "storm"
 
 
@@ -120,6 +122,18 @@ def later(rng, key, marks, now):
     return {**shell(rng, key, "", marks=marks), "schedule": {"scheduledFor": now + rng.randint(-2000, 6000)}}
 
 
+def expiring(rng, key, marks, now):
+    return shell(rng, key, "", marks=marks, expiresAt=now + rng.randint(100, 3000))
+
+
+def invalid(rng, key, marks, now):
+    return {"type": STRICT, "data": {"key": key}, "options": {"expiresAt": NEVER}}
+
+
+def cautious(rng, key, marks, now):
+    return {"type": CAUTIOUS, "data": {"key": key, "step": 1, "of": 1, "pause": "0"}, "options": {"expiresAt": NEVER}}
+
+
 def recurring(rng, key, marks, now):
     schedule = {"updateInterval": rng.choice((1000, 1500, 2500)), "overlap": rng.choice(("skip", "queue", "cancelPrevious")),
                 "catchUp": rng.choice(("once", "all", "skip"))}
@@ -165,6 +179,9 @@ KINDS = [
     Kind("keyed", 4, (COMPLETE,), keyed, output=whole),
     Kind("chatty", 1, (COMPLETE,), chatty, output=talk),
     Kind("later", 4, (COMPLETE,), later, output=whole),
+    Kind("expiring", 2, (COMPLETE, EXPIRED), expiring, output=whole),
+    Kind("invalid", 1, (("failed", "invalid"),), invalid, marks=False),
+    Kind("cautious", 1, (COMPLETE,), cautious),
     Kind("recurring", 1, (), recurring, once=False, recurring=True, output=whole),
     Kind("asked", 3, (COMPLETE,), asked, output=whole),
     Kind("unanswered", 1, (COMPLETE, EXPIRED), unanswered, output=whole),
@@ -180,12 +197,18 @@ def install_worker(state, marks):
     """The worker of the workflows: posts a message, creates the next step, and leaves its marks like a command."""
     program = f"""#!/bin/sh
 read -r request
+case $request in '{{"validate"'*)
+  asked=${{request#*'"key":"'}}; asked={marks.file}.asked.${{asked%%'"'*}}
+  if [ -e $asked ]; then echo '{{"valid":true}}'; else :>$asked; echo '{{"valid":false,"detail":"ask again"}}'; fi
+  exit;;
+esac
 key=${{request#*'"key":"'}}; key=${{key%%'"'*}}
 step=${{request#*'"step":'}}; step=${{step%%[,\\}}]*}}
 of=${{request#*'"of":'}}; of=${{of%%[,\\}}]*}}
 pause=${{request#*'"pause":"'}}; pause=${{pause%%'"'*}}
 case $request in *'"onInterrupt":"rerun"'*) next='{{"expiresAt":{NEVER},"onInterrupt":"rerun"}}';; *) next='{{"expiresAt":{NEVER}}}';; esac
 read t x </proc/uptime; echo "start $key.$step $AGENTTASK_RUN_ID $PPID $$ $t" >>{marks.file}
+echo '{{"progress":{{"text":"begun"}}}}'
 call() {{ echo "$1"; read -r answer; case $answer in *'"problem"'*) echo "$answer" >&2; exit 9;; esac; }}
 call '{{"call":{{"id":1,"name":"createMessage","arguments":{{"content":{{"text":"'$key.$step'"}},"roomId":"{ROOM}"}}}}}}'
 [ $step -ge $of ] || call '{{"call":{{"id":2,"name":"createTask","arguments":{{"type":"{STEP}","description":"'$key.$((step+1))'","roomId":"{ROOM}","options":'$next',"data":{{"key":"'$key'","step":'$((step+1))',"of":'$of',"pause":"'$pause'"}}}}}}}}'
@@ -193,11 +216,12 @@ sleep $pause
 echo '{{"result":{{"step":'$step'}}}}'
 read t x </proc/uptime; echo "end $key.$step $AGENTTASK_RUN_ID 0 $t" >>{marks.file}
 """
-    folder = state / "workers" / "storm"
-    folder.mkdir(parents=True)
-    for made in (state / "workers", folder):
-        made.chmod(0o755)
-    (folder / "step").write_text(program)
-    (folder / "step").chmod(0o755)
-    (folder / "worker.json").write_text(json.dumps({"types": [STEP], "command": ["./step"], "environment": {"STORM": marks.token}}))
-    (folder / "worker.json").chmod(0o644)
+    for name, type, more in (("storm", STEP, {}), ("strict", STRICT, {"dataSchema": {"type": "object", "required": ["must"]}}), ("cautious", CAUTIOUS, {"validate": True})):
+        folder = state / "workers" / name
+        folder.mkdir(parents=True)
+        for made in (state / "workers", folder):
+            made.chmod(0o755)
+        (folder / "step").write_text(program)
+        (folder / "step").chmod(0o755)
+        (folder / "worker.json").write_text(json.dumps({"types": [type], "command": ["./step"], "environment": {"STORM": marks.token}, **more}))
+        (folder / "worker.json").chmod(0o644)

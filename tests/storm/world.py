@@ -6,11 +6,13 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clients import LocalClient, Lost, OperatorClient
 from link import Links
+from commit_points import AGENT, MOMENTS, SERVER, Points, points_of
 from programs import BIN, Agent, Program, Server
 from story import now
 from trouble import SmallDisk, Trouble, compile_trouble
@@ -19,13 +21,22 @@ from work import Marks, install_worker
 
 class Machine:
     """A program that is started and ended again and again. `busy` is held by whoever changes it."""
+    shipped = under_test = None     # the program
 
     def __init__(self, world, name):
         self.world, self.name = world, name
         self.busy = threading.RLock()
         self.lives = []           # (pid, began, ended or None)
         self.trouble = Trouble(world.library, world.folder / f"trouble of {name}") if world.library else None
-        self.disk = None
+        self.disk = self.points = None
+
+    def is_under_test(self):
+        """From now on it may be ended at commit points; before its first start."""
+        self.points, self.aimed_at = Points(self.owner.folder / "points"), Counter()
+        self.known_points = [f"{moment} {point}" for point in points_of(self.under_test) for moment in MOMENTS]
+
+    def program_words(self):
+        return [*self.wrapper(), *(self.points.words(self.under_test) if self.points else [self.shipped])]
 
     def begin(self, program):
         self.owner.program = program
@@ -63,6 +74,21 @@ class Machine:
                 self.world.died(self, code)
             else:
                 self.world.story.tell("killed", at=self.name)
+
+    def ended_itself(self, seconds):
+        """Whether it came to an armed commit point in this time; afterwards nothing is armed."""
+        with self.busy:
+            end, before = time.monotonic() + seconds, len(self.points.kills)
+            while self.running() and time.monotonic() < end and not self.world.over.is_set():
+                time.sleep(0.004)
+            if self.points.disarm() and self.running():
+                return False
+            code = self.ended()
+            if len(self.points.kills) == before:
+                self.world.died(self, code)
+            else:
+                self.world.story.tell("killed", at=self.name, point=self.points.kills[-1])
+            return True
 
     def stop(self):
         with self.busy:
@@ -116,14 +142,16 @@ class Machine:
 
 
 class ServerMachine(Machine):
+    shipped, under_test = BIN / "agenttask-server", SERVER
+
     def __init__(self, world):
         super().__init__(world, "server")
         self.owner = Server(world.folder / "server")
         self.owner.authority = Path(shutil.copy(self.owner.authority, world.folder))     # for everybody, whatever becomes of its disk
 
     def arguments(self):
-        return [*self.wrapper(), BIN / "agenttask-server", "run", "--state-dir", self.owner.state, "--listen",
-                f"127.0.0.1:{self.owner.port}", "--keep-runs", "10000"]
+        return [*self.program_words(), "run", "--state-dir", self.owner.state, "--listen",
+                f"127.0.0.1:{self.owner.port}", *self.world.server_options]
 
     def answers(self):
         try:
@@ -133,6 +161,8 @@ class ServerMachine(Machine):
 
 
 class Device(Machine):
+    shipped, under_test = BIN / "agenttaskd", AGENT
+
     def __init__(self, world, number):
         super().__init__(world, f"agent {number}")
         self.number = number
@@ -152,12 +182,14 @@ class Device(Machine):
         other.owner = Agent(self.world.folder / f"clone{self.number}-{len(self.world.clones)}", name=self.owner.name)
         shutil.copytree(self.owner.state, other.owner.state, ignore=shutil.ignore_patterns("*.sock"))
         other.owner.node = self.owner.node
+        if self.points:
+            other.points = Points(other.owner.folder / "points")
         self.world.clones.append(other)
         return other
 
     def arguments(self):
-        return [*self.wrapper(), BIN / "agenttaskd", "--state-dir", self.owner.state, "--name", self.owner.name, "--poll-wait", "5s",
-                "--slots", "6"]
+        return [*self.program_words(), "--state-dir", self.owner.state, "--name", self.owner.name, "--poll-wait", "5s",
+                "--slots", "6", *self.world.agent_options]
 
     def local(self):
         return LocalClient(self.owner.state / "run/agent.sock")
@@ -175,6 +207,16 @@ class Device(Machine):
         finally:
             client.close()
 
+    def release(self):
+        """Ends a hold, where it answers."""
+        client = self.local()
+        try:
+            client.call("release")
+        except Lost:
+            pass
+        finally:
+            client.close()
+
     def enroll(self):
         token = self.world.server.owner.enrollment_token()
         done = self.owner.console("enroll", f"https://127.0.0.1:{self.link.port}", token)
@@ -187,9 +229,10 @@ class Device(Machine):
 
 
 class World:
-    """`inside`: programs can be troubled from inside; `disks`: each program's folder is a small disk."""
+    """`inside`: programs can be troubled from inside; `disks`: each program's folder is a small disk; `points`: they can be ended at commit points."""
 
-    def __init__(self, folder, story, agents, inside=True, disks=True):
+    def __init__(self, folder, story, agents, inside=True, disks=True, server_options=("--keep-runs", "10000"), agent_options=(), points=False):
+        self.server_options, self.agent_options = server_options, agent_options
         self.folder, self.story, self.now = Path(folder), story, now
         self.violations = []
         self.library = compile_trouble(self.folder) if inside else None
@@ -202,6 +245,8 @@ class World:
         self.front = self.links.add(self.server.owner.port)     # the operators' way to the server
         self.over = threading.Event()       # no more load, no more faults
         self.disks = disks
+        for machine in self.machines if points else ():
+            machine.is_under_test()
 
     @property
     def machines(self):

@@ -125,6 +125,7 @@ class Server(Service):
         self.port = free_port()
         self.options = list(options)
         self.program = None
+        self.start_words = [BIN / "agenttask-server"]    # how it is started: its command line before the verb
         made = self.command("init")
         self.token = made.stdout.strip().splitlines()[-1].strip()
         self.authority = self.state / "authority" / "authority.pem"
@@ -138,7 +139,7 @@ class Server(Service):
         return done
 
     def start(self):
-        self.program = Program([BIN / "agenttask-server", "run", "--state-dir", self.state, "--listen", f"127.0.0.1:{self.port}", *self.options],
+        self.program = Program([*self.start_words, "run", "--state-dir", self.state, "--listen", f"127.0.0.1:{self.port}", *self.options],
                                self.folder / "server.log")
         until(self.ready, f"the server answers\n{self.program.text()}")
         return self
@@ -168,12 +169,13 @@ class Agent(Service):
         self.server = server
         self.options = list(options)
         self.program = None
+        self.start_words = [BIN / "agenttaskd"]    # how it is started: its command line before the options
         self.name = name
         self.node = None
 
     def start(self):
         name = ["--name", self.name] if self.name else []
-        self.program = Program([BIN / "agenttaskd", "--state-dir", self.state, *name, *self.options], self.folder / "agent.log")
+        self.program = Program([*self.start_words, "--state-dir", self.state, *name, *self.options], self.folder / "agent.log")
         until(self.listens, f"the agent listens\n{self.program.text()}")
         return self
 

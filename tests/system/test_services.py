@@ -72,7 +72,7 @@ def test_it_is_a_task_like_others(place):
     assert "cancelled" in place.agent.console("cancel", id).stdout
     id = place.agent.console("service", "ledger", "name", "--every", "1h", "--tag", "hourly").stdout.strip()
     until(lambda: show(place.agent, id).get("occurrence") == 1 and show(place.agent, id)["status"] == "sent", "it ran once")
-    assert "ledger name" in place.agent.console("show", id).stdout
+    assert "ledger name" in place.agent.console("list", "--tag", "hourly").stdout
     done = place.agent.console("service", "ledger", "echo", "--choice", "yes", "--choice", "no", "--tag", "asks")
     id = done.stdout.strip()
     assert place.agent.console("choose", id, "yes").returncode == 0
@@ -88,11 +88,26 @@ def test_over_https(place):
     task = place.api.get(f"/v1/tasks/{id}?wait=50000").ok()
     assert task["status"] == "complete" and task["result"]["data"] == {"answer": {"balance": 9007199254740993}}, task
     assert [run["status"] for run in place.api.runs(id)] == ["complete"]
-    done = place.agent.console("fleet", "--help")
-    assert done.returncode == 0
     for wrong, field in (({}, "data.service"), ({"service": "ledger"}, "data.method"), ({**data, "arguments": 5}, "data.arguments"), ({**data, "call": "x"}, "data.call")):
         answer = place.api.post(f"/v1/nodes/{place.node}/tasks", {"type": "service", "data": wrong})
         assert answer.status == 400 and answer.json["field"] == field, (wrong, answer.body)
+
+
+def test_with_fleet(place):
+    variables = {**environment(), "AGENTTASK_SERVER": place.server.url, "AGENTTASK_TOKEN": place.server.token, "AGENTTASK_CA": str(place.server.authority)}
+
+    def fleet(*words):
+        return subprocess.run([BIN / "agenttask", "fleet", *words], capture_output=True, text=True, env=variables, stdin=subprocess.DEVNULL, timeout=60)
+    done = fleet("service", place.node, "ledger", "balance")
+    assert (done.returncode, done.stdout) == (0, '{"balance":9007199254740993}\n'), done
+    assert fleet("service", place.node, "ledger", "name").stdout == "petty cash\n"
+    assert json.loads(fleet("service", place.node, "ledger", "name", "--json").stdout)["result"]["data"] == {"answer": "petty cash"}
+    done = fleet("service", place.node, "ledger", "nothing")
+    assert done.returncode == 125 and "there is no such method" in done.stderr
+    id = fleet("service", place.node, "ledger", "name", "--detach").stdout.strip()
+    assert place.api.ended(id)["status"] == "complete"
+    assert fleet("service", place.node, "ledger", "name", "--data", "5").returncode == 125
+    assert fleet("echo", place.node, "still there").stdout == "still there\n"
 
 
 def test_one_that_nobody_offers(place):

@@ -18,7 +18,7 @@ from work import KINDS  # noqa: E402
 #: Those that put a library into the programs do not go together with the sanitizers' own.
 INSIDE = [] if os.environ.get("AGENTTASK_SANITIZE") else ["failing fsync", "clock jump"]
 #: Old copies lose what came after them, on purpose; which of it somebody may miss is still learned by long storms, so they are not in this one.
-FAULTS = ["kill", "kill while starting", "restart", "cut", "cut all", "delay", "refuse", *INSIDE]
+FAULTS = ["kill", "kill at a commit point", "kill while starting", "restart", "cut", "cut all", "delay", "refuse", *INSIDE]
 
 
 def test_H1_H4_a_short_storm_breaks_no_promise(tmp_path):

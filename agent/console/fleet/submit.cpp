@@ -6,7 +6,9 @@
 #include "agent/console/exit_code.hpp"
 #include "agent/console/fleet/fleet.hpp"
 #include "agent/console/json_access.hpp"
+#include "agent/console/service_words.hpp"
 #include "agent/console/task_words.hpp"
+#include "agent/console/text.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::console {
@@ -22,7 +24,9 @@ struct Words {
   std::string id;
   std::string idempotency_key;
   bool wait = false;
+  bool detach = false;
   CommandWords command;
+  ServiceWords service;
   TaskWords task;
 };
 
@@ -94,25 +98,25 @@ int command(const Fleet& fleet, const Words& words) {
   return enqueue(fleet, words, words.node, task_request("command", std::move(*data), words.task, now()));
 }
 
-/// An echo is for trying whether a device answers: it always waits.
-int echo(const Fleet& fleet, const Words& words) {
-  const auto body = task_request("echo", json{{"message", words.text}}, words.task, now());
-  if (!body) return fleet.console.fail(body.error());
-  agent::Answer answer =
-      fleet.api.call("POST", api_path({"nodes", words.node, "tasks"}), {}, encode_json(*body));
+/// Waits for a task that was made to hear something from the device: prints what `said` makes of its result.
+int hear(const Fleet& fleet, const std::string& node, const json& body,
+         std::string (*said)(const RunResult&)) {
+  agent::Answer answer = fleet.api.call("POST", api_path({"nodes", node, "tasks"}), {}, encode_json(body));
   if (!answer.ok()) return fleet.console.fail(*answer.problem);
   auto view = task_of(answer);
   if (!view) return fleet.console.fail(view.error());
   const std::string id = view->task.spec.id;
   fleet.interrupts.set_farewell("left task " + id + " as it is; see: agenttask fleet show " + id);
-  bool said = false;
+  std::string told;  ///< why it waits
   while (!has_ended(view->task.state.status)) {
-    if (view->task.state.reason == reason::kDeviceOffline && !said && !fleet.console.json) {
-      fleet.console.screen.say("waiting: " + view->task.state.detail);
-      said = true;
+    const TaskState& state = view->task.state;
+    const bool may_last = state.reason == reason::kDeviceOffline || state.reason == reason::kNoWorker;
+    if (may_last && state.detail != told && !fleet.console.json) {
+      fleet.console.screen.say("waiting: " + printable(state.detail));
+      told = state.detail;
     }
-    // A short wait first, so that an offline device is mentioned soon.
-    answer = fleet.api.call("GET", api_path({"tasks", id}), {{"wait", said ? "55000" : "2000"}});
+    // A short wait first, so that a wait that may last is mentioned soon.
+    answer = fleet.api.call("GET", api_path({"tasks", id}), {{"wait", told.empty() ? "2000" : "55000"}});
     if (!answer.ok()) return fleet.console.fail(*answer.problem);
     view = task_of(answer);
     if (!view) return fleet.console.fail(view.error());
@@ -121,14 +125,34 @@ int echo(const Fleet& fleet, const Words& words) {
   if (fleet.console.json) {
     fleet.console.print_json(answer.json);
   } else if (view->task.state.status == TaskStatus::complete) {
-    const auto data = parse_json(view->result.data);
-    const bool plain =
-        data && data->is_object() && data->contains("message") && (*data)["message"].is_string();
-    fleet.console.screen.print((plain ? (*data)["message"].get<std::string>() : view->result.data) + "\n");
+    fleet.console.screen.print(said(view->result) + "\n");
   } else if (!conclusion.message.empty()) {
     fleet.console.screen.say(conclusion.message);
   }
   return conclusion.exit_code;
+}
+
+/// An echo is for trying whether a device answers: it always waits.
+int echo(const Fleet& fleet, const Words& words) {
+  const auto body = task_request("echo", json{{"message", words.text}}, words.task, now());
+  if (!body) return fleet.console.fail(body.error());
+  return hear(fleet, words.node, *body, [](const RunResult& result) {
+    const auto data = parse_json(result.data);
+    const bool plain =
+        data && data->is_object() && data->contains("message") && (*data)["message"].is_string();
+    return plain ? (*data)["message"].get<std::string>() : result.data;
+  });
+}
+
+int service(const Fleet& fleet, const Words& words) {
+  auto data = service_data(words.service);
+  if (!data) return fleet.console.fail(data.error());
+  auto body = task_request("service", std::move(*data), words.task, now());
+  if (!body) return fleet.console.fail(body.error());
+  if (words.detach || outlasts_its_console(words.task)) {
+    return enqueue(fleet, words, words.node, std::move(body));
+  }
+  return hear(fleet, words.node, *body, [](const RunResult& result) { return service_answer(result.data); });
 }
 
 void add_common(CLI::App& verb, Words& words) {
@@ -191,6 +215,23 @@ void add_fleet_submit(CLI::App& fleet, Console& console) {
                         [words](const Fleet& at) { return echo(at, *words); });
   verb->add_option("NODE", words->node, node_help)->type_name("")->required();
   verb->add_option("TEXT", words->text, "What to echo")->type_name("")->required();
+
+  verb = add_fleet_verb(
+      fleet, console,
+      {"service", "Call a service that a worker of a device offers; prints its answer",
+       "  agenttask fleet service web-1 solana getBalance --data '{\"account\":\"petty-cash\"}'\n"
+       "  agenttask fleet service web-1 solana refresh --every 1h\n"
+       "  agenttask fleet node show web-1        # which services it has\n"
+       "It waits for a device that is away, and for a service that nobody offers yet. Ctrl-C leaves the\n"
+       "call as it is, and prints the id of its task."},
+      [words](const Fleet& at) { return service(at, *words); });
+  verb->add_option("NODE", words->node, node_help)->type_name("")->required();
+  add_service_words(*verb, words->service);
+  verb->add_flag("--detach", words->detach,
+                 "Print the task's id and don't wait (so do --every and --choice)");
+  add_task_options(*verb, words->task);
+  add_place_options(*verb, words->task);
+  add_choice_options(*verb, words->task);
 }
 
 }  // namespace agenttask::console

@@ -59,17 +59,18 @@ constexpr const char* kMiddle = R"BASH()
   case "$path" in
 )BASH";
 
-// The words of the agent are names that others chose: they are never expanded, and quoted for the line.
+// First what the agent knows: names that others chose, so they are never expanded, and quoted for the line.
 constexpr const char* kEnd = R"BASH(  esac
   COMPREPLY=()
-  for word in $words; do
-    [[ "$word" == "$current"* ]] && COMPREPLY+=("$word")
-  done
   while IFS= read -r word; do
     [[ -z "$word" ]] && continue
     [[ -n "${ZSH_VERSION-}" ]] || word="$(printf '%q' "$word")"
     COMPREPLY+=("$word")
-  done <<< "$(agenttask completion words @STATE@ -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
+  done <<< "$(agenttask completion words @STATE@ -- "${COMP_WORDS[@]:1:$COMP_CWORD}" 2>/dev/null)"
+  [[ ${#COMPREPLY[@]} -eq 0 ]] || return 0
+  for word in $words; do
+    [[ "$word" == "$current"* ]] && COMPREPLY+=("$word")
+  done
 }
 complete -o default -F _agenttask agenttask
 )BASH";

@@ -6,9 +6,9 @@
 #include "agent/console/agent_link.hpp"
 #include "agent/console/console.hpp"
 #include "agent/console/exit_code.hpp"
-#include "agent/console/json_access.hpp"
 #include "agent/console/local_follow.hpp"
 #include "agent/console/offered_services.hpp"
+#include "agent/console/service_words.hpp"
 #include "agent/console/submit.hpp"
 #include "agent/console/task_words.hpp"
 #include "platform/protocol/json.hpp"
@@ -20,29 +20,15 @@ namespace {
 using nlohmann::json;
 
 struct Words {
-  std::string service;
-  std::string method;
-  std::string data;
+  ServiceWords call;
   TaskWords task;
   bool detach = false;
 };
 
-/// A text as it is, everything else as JSON.
-std::string answered(const std::string& data) {
-  const auto value = parse_json(data, limits::kJsonDepth + 16);
-  const json* answer = value ? member_of(*value, "answer") : nullptr;
-  if (answer == nullptr) return data;
-  return answer->is_string() ? answer->get<std::string>() : encode_json(*answer);
-}
-
 int service(const Console& console, const Words& words) {
-  json data{{"service", words.service}, {"method", words.method}};
-  if (!words.data.empty()) {
-    auto arguments = data_argument(words.data);
-    if (!arguments) return console.fail(with_context(arguments.error(), "--data"));
-    data["arguments"] = std::move(*arguments);
-  }
-  const auto body = task_request("service", std::move(data), words.task, now());
+  auto data = service_data(words.call);
+  if (!data) return console.fail(data.error());
+  const auto body = task_request("service", std::move(*data), words.task, now());
   if (!body) return console.fail(body.error());
   if (words.detach || outlasts_its_console(words.task)) return submit(console, *body);
   // Somebody waits for the answer here: a name that nobody offers would keep them for ever.
@@ -50,12 +36,12 @@ int service(const Console& console, const Words& words) {
   if (!workers.ok()) return console.fail(*workers.problem);
   const auto list = parse_json(workers.json, limits::kJsonDepth + 16);
   if (!list) return console.fail(with_context(list.error(), "cannot read the agent's answer"));
-  if (const auto error = why_not_offered(*list, words.service)) return console.fail(*error);
+  if (const auto error = why_not_offered(*list, words.call.service)) return console.fail(*error);
   Interrupts interrupts;
   const FollowEnd end = follow_local(console, interrupts, {"createTask", OnInterruptKey::cancel, false},
                                      json{{"task", *body}, {"follow", true}, {"output", false}});
   if (end.view && end.view->task.state.status == TaskStatus::complete && !console.json) {
-    console.screen.print(answered(end.view->result.data) + "\n");
+    console.screen.print(service_answer(end.view->result.data) + "\n");
   }
   if (console.json && end.view) console.print_json(end.json);
   return finish_follow(console, end);
@@ -77,10 +63,7 @@ void add_service(CLI::App& root, Console& console) {
        "Ctrl-C cancels the call; pressed again it leaves at once and prints the id of its task.\n"
        "Exit codes: 0 it answered; 124 timed out; 125 it failed, or nobody offers it; 130 cancelled."},
       [&console, words] { return service(console, *words); });
-  verb->add_option("NAME", words->service, "The service")->type_name("")->required();
-  verb->add_option("CALL", words->method, "What it shall do: one of its methods")->type_name("")->required();
-  verb->add_option("--data", words->data, "Arguments of the call: a JSON object, @FILE or -")
-      ->type_name("JSON");
+  add_service_words(*verb, words->call);
   verb->add_flag("--detach", words->detach,
                  "Print the task's id and don't wait, also for a service that nobody offers yet (so do "
                  "--every and --choice)");

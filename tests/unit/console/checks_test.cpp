@@ -93,6 +93,15 @@ TEST(AgentChecks, ABrokenPolicyOrLedgerFails) {
   EXPECT_EQ(find(check_agent(json::parse(R"({"hold":true})")), "hold")->verdict, Verdict::note);
 }
 
+TEST(AgentChecks, SayHowRunsAreHeld) {
+  const auto held = check_agent(json::parse(R"({"containment":{"by":"control-groups","folder":"/g"}})"));
+  EXPECT_EQ(find(held, "containment")->verdict, Verdict::good);
+  EXPECT_NE(find(held, "containment")->finding.find("/g"), std::string::npos);
+  const auto marked = check_agent(json::parse(R"({"containment":{"by":"marks","why":"it is read-only"}})"));
+  EXPECT_EQ(find(marked, "containment")->verdict, Verdict::note);
+  EXPECT_NE(find(marked, "containment")->finding.find("it is read-only"), std::string::npos);
+}
+
 TEST(FileChecks, TellADatabaseFromSomethingElse) {
   const test::TemporaryFolder folder;
   const os::Folders folders = os::folders_inside(folder.path());

@@ -1,9 +1,12 @@
 #include "platform/protocol/json.hpp"
 
+#include <cmath>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "platform/base/encoding.hpp"
 
 namespace agenttask {
 namespace {
@@ -29,6 +32,18 @@ TEST(ParseJson, TakesOtherSpellingsOfTheSameDouble) {
   EXPECT_EQ(round_trip("1.50"), "1.5");
 }
 
+// Rounded to as many digits, 2^-44 is …801e-14, which means another double.
+TEST(ParseJson, TakesTheUsualSpellingOfEachDouble) {
+  EXPECT_EQ(round_trip("5.684341886080802e-14"), "5.684341886080802e-14");
+  EXPECT_EQ(round_trip("5.6843418860808015e-14"), "5.684341886080802e-14");
+  for (int exponent = -1074; exponent < 1024; ++exponent) {
+    const nlohmann::json value = std::ldexp(1.0, exponent);
+    const auto again = parse_json(encode_json(value));
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(*again, value);
+  }
+}
+
 TEST(ParseJson, RefusesNumbersItCannotKeep) {
   for (const char* text : {"18446744073709551616", "-9223372036854775809", "9007199254740993.0", "1e400",
                            "1e-400", "3.14159265358979323846", "0.123456789012345678901"}) {
@@ -48,6 +63,26 @@ TEST(ParseJson, RefusesWhatIsNotOneDocument) {
     const auto value = parse_json(text);
     ASSERT_TRUE(value.has_error()) << text;
     EXPECT_EQ(value.error().code, ErrorCode::invalid) << text;
+  }
+}
+
+TEST(ParseJson, ReadsPastAZeroByte) {
+  using namespace std::string_view_literals;
+  for (const auto text : {"{}\0"sv, "{\"a\":1}\0{\"a\":2}"sv, "\0"sv, "[1,\0]"sv, "\"\0\""sv}) {
+    const auto value = parse_json(text);
+    ASSERT_TRUE(value.has_error());
+    EXPECT_EQ(value.error().code, ErrorCode::invalid);
+  }
+}
+
+// A message that is not UTF-8 could not be sent on.
+TEST(ParseJson, QuotesWholeCharacters) {
+  for (const std::size_t before : {54U, 55U, 56U, 57U, 197U, 198U, 199U, 200U}) {
+    const std::string key = std::string(before, 'x') + "\u00e4\U0001F600" + std::string(20, 'y');
+    const auto value = parse_json("{\"" + key + "\":1,\"" + key + "\":2}");
+    ASSERT_TRUE(value.has_error());
+    EXPECT_TRUE(is_utf8(value.error().message)) << value.error().message;
+    EXPECT_TRUE(is_utf8(value.error().field)) << value.error().field;
   }
 }
 

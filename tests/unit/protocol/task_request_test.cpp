@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "platform/base/encoding.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 
@@ -47,6 +48,17 @@ TEST(TaskRequest, KeepsEverythingItIsGiven) {
   const auto again = spec_from_json(spec_to_json(*spec));
   ASSERT_TRUE(again.has_value()) << again.error().message;
   EXPECT_EQ(*again, *spec);
+}
+
+// The name of an unknown field is quoted, but never in half characters: the refusal could not be sent on.
+TEST(TaskRequest, QuotesWholeCharacters) {
+  const std::string name = std::string(99, 'x') + "\u00e4";
+  for (const auto& body : {R"({"type":"x",")" + name + R"(":1})",
+                           R"({"type":"command","data":{"cmd":"x","env":{")" + name + R"(=":"x"}}})"}) {
+    const auto spec = parse_task_request(*parse_json(body));
+    ASSERT_TRUE(spec.has_error()) << body;
+    EXPECT_TRUE(is_utf8(spec.error().message + spec.error().field)) << spec.error().message;
+  }
 }
 
 // A4: refused with the field's name.

@@ -45,6 +45,16 @@ TEST(Task, ShowsDataAndResultInFullOnly) {
   EXPECT_FALSE(task_to_json(task, Detail::summary).contains("result"));
 }
 
+// A device without a server has no id: its tasks are written and read all the same.
+TEST(Task, MayBelongToNoNode) {
+  Task task;
+  task.spec.id = "0192d5a0-0000-7000-8000-000000000001";
+  task.spec.type = "echo";
+  const auto again = task_from_json(task_to_json(task, Detail::full));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*again, task);
+}
+
 TEST(AddOutput, MarksWhatWasDropped) {
   nlohmann::json result = {{"success", true}, {"data", {{"exitCode", 0}}}};
   add_output(result,
@@ -83,6 +93,16 @@ TEST(Problem, SurvivesBytesAndBodiesOfOthers) {
   EXPECT_EQ(proxy.detail, "<html> Bad Gateway</html>");
   EXPECT_LE(decode_problem(502, std::string(1'000'000, 'x')).detail.size(), 300U);
   EXPECT_EQ(to_problem(Error{ErrorCode::denied, "no"}).status, 403);
+}
+
+TEST(Problem, OfAnybodyHasACodeAndIsBounded) {
+  EXPECT_EQ(decode_problem(400, R"({"code":1})").code, "http-400");
+  EXPECT_EQ(decode_problem(400, R"({"code":""})").code, "http-400");
+  const nlohmann::json large = {{"code", std::string(1000, 'c')}, {"detail", std::string(1'000'000, 'd')}};
+  EXPECT_LE(decode_problem(500, large.dump()).code.size(), 64U);
+  EXPECT_LE(decode_problem(500, large.dump()).detail.size(), 4096U);
+  // Text that is cut is still text.
+  EXPECT_EQ(decode_problem(502, std::string(299, 'x') + "\u00e4").detail, std::string(299, 'x'));
 }
 
 }  // namespace

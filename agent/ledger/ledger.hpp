@@ -168,9 +168,10 @@ class Ledger {
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.
   [[nodiscard]] Result<std::optional<std::string>> running_with_key(std::string_view key);
-  /// Removes ended tasks past their retention, at most `most`. Returns how many. None for another retention
-  /// after the wall clock jumped forward: nobody can tell how old they are.
-  [[nodiscard]] Result<std::int64_t> purge(UnixMilliseconds now, std::size_t most);
+  /// Removes what ended for longer than its retention and was acknowledged: at most `most` tasks, and runs and
+  /// messages. Their age counts from the first call that found them there, by the time that the ledger has
+  /// lived: no setting of the wall clock makes anything old.
+  [[nodiscard]] Result<Purged> purge(std::size_t most);
 
  private:
   class Body;

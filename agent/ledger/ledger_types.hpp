@@ -172,6 +172,12 @@ struct ReadyTask {
   std::int64_t sequence = 0;  ///< order of arrival; with `priority` the place in the queue
 };
 
+/// What one call of Ledger::purge did.
+struct Purged {
+  std::int64_t tasks = 0;
+  bool more = false;  ///< there may be more to do at once
+};
+
 /// When the ledger itself has something to do next, by the wall clock but where said.
 struct LedgerTimes {
   std::optional<UnixMilliseconds> due;  ///< the next task becomes due

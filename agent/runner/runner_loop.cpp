@@ -108,8 +108,8 @@ void Runner::Body::purge() {
   const MonotonicTime now = clock_.monotonic();
   if (!is_due(purge_at_, now)) return;
   // As long as there is more, each pass takes a part.
-  const auto purged = ledger_.purge(clock_.wall(), kPurgedAtOnce);
-  if (!purged || *purged < static_cast<std::int64_t>(kPurgedAtOnce)) purge_at_ = now + kBetweenPurges;
+  const auto purged = ledger_.purge(kPurgedAtOnce);
+  if (!purged || !purged->more) purge_at_ = now + kBetweenPurges;
 }
 
 bool Runner::Body::launch(ReadyTask task) {

@@ -139,7 +139,7 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   }
   const auto body = parse_json(changes);
   if (!body) return body.error();
-  const auto parsed = parse_task_changes(*body, row.task.spec);
+  const auto parsed = parse_task_changes(*body, row.task.spec, state.add_time);
   if (!parsed) return parsed.error();
   auto spec = apply_changes(row.task.spec, *parsed);
   if (!spec) return spec.error();

@@ -51,6 +51,15 @@ class Ledger {
   /// incarnation.
   [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& file,
                                                             const Clock& clock, LedgerOptions options = {});
+  /// The same where the file may be unusable: then every method answers why, until try_again() succeeds.
+  [[nodiscard]] static std::unique_ptr<Ledger> open_or_wait(const std::filesystem::path& file,
+                                                            const Clock& clock, LedgerOptions options = {});
+  /// Why the ledger can't be used: it could not be opened, or the disk refused the last thing that was done
+  /// with it. None: it can.
+  [[nodiscard]] std::optional<LedgerProblem> problem() const;
+  /// Opens it where it is not open yet, and writes something: problem() is over when that succeeds.
+  /// Subscribers are told.
+  [[nodiscard]] Result<void> try_again();
   ~Ledger();
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;

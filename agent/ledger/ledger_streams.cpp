@@ -267,7 +267,8 @@ Result<PollCursors> Ledger::poll_cursors() {
                         body_->incarnation(),
                         {},
                         stream.hold(),
-                        !load_quarantine(database).empty()};
+                        !load_quarantine(database).empty(),
+                        stream.incomplete};
     // The newest, and the oldest: the one that a server acknowledged last.
     auto statement = database.query(
         "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"

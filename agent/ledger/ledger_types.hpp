@@ -18,6 +18,7 @@ struct LedgerChange {
   bool work = false;                  ///< something may be due: the scheduler should look again
   bool reports = false;               ///< the outbox has more to send
   bool hold = false;                  ///< the hold was switched
+  bool health = false;                ///< the ledger can't be used any more, or can be again
   std::vector<std::string> stop;      ///< tasks that run and shall stop: somebody cancelled them
   std::vector<std::string> replaced;  ///< tasks that run and shall stop, as their next occurrence is due
   std::vector<std::string> tasks;     ///< tasks whose state changed
@@ -48,6 +49,7 @@ struct PollCursors {
   std::vector<std::string> predecessors;  ///< newest first, back to the last that a server acknowledged
   bool hold = false;
   bool quarantined = false;  ///< the server said so, and nothing is started
+  bool incomplete = false;   ///< it was saved from a damaged one, and no server has had its snapshot since
 };
 
 /// What became of the past of a device that is another node now.

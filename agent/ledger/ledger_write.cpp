@@ -39,8 +39,8 @@ StreamRow load_stream(storage::Database& database) {
   StreamRow row;
   auto statement = database.query(
       "SELECT node_id, hold, epoch, directive_sequence, directive_chain, report_sequence, report_chain,"
-      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes "
-      "FROM stream");
+      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes, "
+      "incomplete FROM stream");
   if (!statement.step()) return row;
   row.node_id = statement.text(0);
   row.held_by = held_by_of(statement.integer(1));
@@ -52,6 +52,7 @@ StreamRow load_stream(storage::Database& database) {
   row.outbox_bytes = statement.integer(10);
   row.last_created = statement.text(11);
   row.output_bytes = statement.integer(12);
+  row.incomplete = statement.integer(13) != 0;
   return row;
 }
 
@@ -68,11 +69,11 @@ void LedgerWrite::finish() {
   database.execute(
       "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
       " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
-      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13",
+      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13, incomplete = ?14",
       {stream.node_id, static_cast<std::int64_t>(stream.held_by), stream.epoch, stream.directives.sequence,
        stream.directives.chain, stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence,
        stream.acknowledged.chain, stream.outbox_reports, stream.outbox_bytes, stream.last_created,
-       stream.output_bytes});
+       stream.output_bytes, stream.incomplete});
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
@@ -343,6 +344,7 @@ void LedgerWrite::resync(std::int64_t epoch) {
   stream.epoch = epoch;
   stream.directives = stream.reports = stream.acknowledged = Cursor{};
   stream.outbox_reports = stream.outbox_bytes = 0;
+  stream.incomplete = false;
   database.execute("DELETE FROM outbox");
   std::vector<std::string> ids;
   {

@@ -266,8 +266,23 @@ CREATE INDEX remembered_not_dated ON remembered (id) WHERE kept_since IS NULL;
 CREATE INDEX remembered_by_age ON remembered (kept_since) WHERE kept_since IS NOT NULL;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                 kVersion5, kVersion6, kVersion7, kVersion8};
+// Saved from a damaged ledger: what it was given may be missing, until a server has its snapshot.
+constexpr std::string_view kVersion9 = R"sql(
+ALTER TABLE stream ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+// Runs that a server asked for and this device has answered: run_requests.hpp.
+constexpr std::string_view kVersion10 = R"sql(
+CREATE TABLE run_requests (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  task INTEGER NOT NULL REFERENCES tasks (sequence) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  UNIQUE (task, id)
+) STRICT;
+)sql";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4, kVersion5,
+                                 kVersion6, kVersion7, kVersion8, kVersion9, kVersion10};
 
 }  // namespace
 

@@ -81,6 +81,9 @@ void Runner::Body::pass() {
       retry_at_.reset();
     }
   }
+  if (!spool_made_) {
+    if (auto made = make_spool_folder(); !made) return note_problem(made.error());
+  }
   if (!recovered_) {
     if (auto done = recover(); !done) {
       note_problem(done.error());

@@ -160,7 +160,7 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   EXPECT_EQ(node_row().clock_offset, 500);
 }
 
-TEST_F(DeviceTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
+TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   const auto running = add();
   const auto alone = add();
   ReferenceDevice device(node);

@@ -99,7 +99,8 @@ Check check_policy(const json& diagnostics) {
 
 /// Which command, or what else, mends it.
 std::string ledger_remedy(const std::string& code) {
-  if (code == "corrupt" || code == "invalid")
+  if (code == "invalid") return "put the right file in its place, or as root: agenttaskd ledger reset";
+  if (code == "corrupt")
     return "as root: agenttaskd ledger salvage (docs/recovery.md); the agent goes on by itself";
   if (code == "newer") return "run the newer version of agenttaskd again";
   if (code == "denied")

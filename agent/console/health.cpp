@@ -147,7 +147,8 @@ Health read_status(const json& answer, UnixMilliseconds now) {
   fields.add("Node", node);
   add_former_nodes(answer, fields);
   fields.add("Server", describe_server(server, now));
-  fields.add("Tasks", describe_tasks(object_of(answer, "tasks")));
+  fields.add("Tasks", member_of(answer, "tasks") == nullptr ? "not known, as the ledger can't be read"
+                                                            : describe_tasks(object_of(answer, "tasks")));
   fields.add("Slots", std::to_string(busy) + " of " +
                           std::to_string(integer_of(answer, "slots").value_or(0)) + " busy");
   fields.add("Outbox", describe_outbox(ledger));

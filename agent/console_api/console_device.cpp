@@ -75,6 +75,10 @@ Result<std::string> ConsoleCalls::status(const json& arguments, const Caller&) c
     // A sick ledger must not silence the one call that can say so.
     answer["ledgerProblem"] = ledger.error().message;
   }
+  if (const auto problem = ledger_.problem()) {
+    answer["ledgerProblem"] = problem->detail;
+    answer["ledgerProblemCode"] = problem->code;
+  }
   if (controls_.server_status) {
     answer["server"] = parse_own(controls_.server_status());
     answer["nodeId"] = answer["server"].value("nodeId", "");

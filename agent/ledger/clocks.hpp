@@ -16,9 +16,9 @@ namespace agenttask::agent {
 /// Ready tasks can't have waited since a time that is still to come: they wait since now.
 void wait_since_now(LedgerWrite& write);
 
-/// Remembers both clocks, and says whether what is older than `retention` by the wall clock really is. After
-/// a jump forward nobody can tell, so nothing is removed for another `retention`.
-[[nodiscard]] bool clocks_allow_purge(LedgerWrite& write, std::string_view boot_id, UnixMilliseconds wall,
-                                      DurationMilliseconds retention);
+/// Looks at the clocks, and remembers that. Returns how long this ledger has lived
+/// (platform/base/lived_time.hpp). `boot_id`: never empty.
+[[nodiscard]] DurationMilliseconds look_at_clocks(LedgerWrite& write, const Clock& clock,
+                                                  std::string_view boot_id);
 
 }  // namespace agenttask::agent

@@ -72,28 +72,37 @@ void end_quarantine(LedgerWrite& write) {
 
 Result<std::unique_ptr<Ledger>> Ledger::open(const std::filesystem::path& file, const Clock& clock,
                                              LedgerOptions options) {
-  storage::OpenOptions how;
-  how.exclusive = true;
-  how.busy_timeout = std::chrono::milliseconds(0);
-  how.max_page_count = options.max_page_count;
-  auto database = storage::Database::open(file, ledger_schema(), how);
-  if (!database) {
-    if (database.error().code != ErrorCode::unavailable) return database.error();
-    return Error{ErrorCode::unavailable, "cannot open the agent's ledger " + file.string() +
-                                             ": another program holds it; is the agent running already?"};
-  }
-  auto body = std::make_unique<Body>(std::move(*database), clock, std::move(options));
-  auto began = body->write(commit_point::kIncarnationBegun, [&](LedgerWrite& write) -> Result<void> {
-    write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2)",
-                           {body->incarnation(), write.now});
+  auto body = std::make_unique<Body>(file, clock, std::move(options));
+  if (auto opened = body->try_again(); !opened) return opened.error();
+  return std::unique_ptr<Ledger>(new Ledger(std::move(body)));
+}
+
+std::unique_ptr<Ledger> Ledger::open_or_wait(const std::filesystem::path& file, const Clock& clock,
+                                             LedgerOptions options) {
+  auto body = std::make_unique<Body>(file, clock, std::move(options));
+  (void)body->try_again();  // problem() says why not
+  return std::unique_ptr<Ledger>(new Ledger(std::move(body)));
+}
+
+std::optional<LedgerProblem> Ledger::problem() const {
+  return body_->problem();
+}
+
+Result<void> Ledger::try_again() {
+  return body_->try_again();
+}
+
+/// The first thing that is written: this start of the agent.
+Result<void> Ledger::Body::begin() {
+  return write(commit_point::kIncarnationBegun, [&](LedgerWrite& write) -> Result<void> {
+    write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2)", {incarnation_, write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
     write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
-    resume_grids(write, resume_delays(write, body->options().boot_id));
+    resume_grids(write, resume_delays(write, options_.boot_id));
     wait_since_now(write);
+    write.change.work = true;
     return {};
   });
-  if (!began) return began.error();
-  return std::unique_ptr<Ledger>(new Ledger(std::move(body)));
 }
 
 Ledger::Ledger(std::unique_ptr<Body> body) : body_(std::move(body)) {}

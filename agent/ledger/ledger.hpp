@@ -51,6 +51,15 @@ class Ledger {
   /// incarnation.
   [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const std::filesystem::path& file,
                                                             const Clock& clock, LedgerOptions options = {});
+  /// The same where the file may be unusable: then every method answers why, until try_again() succeeds.
+  [[nodiscard]] static std::unique_ptr<Ledger> open_or_wait(const std::filesystem::path& file,
+                                                            const Clock& clock, LedgerOptions options = {});
+  /// Why the ledger can't be used: it could not be opened, or the disk refused the last thing that was done
+  /// with it. None: it can.
+  [[nodiscard]] std::optional<LedgerProblem> problem() const;
+  /// Opens it where it is not open yet, and writes something: problem() is over when that succeeds.
+  /// Subscribers are told.
+  [[nodiscard]] Result<void> try_again();
   ~Ledger();
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
@@ -170,9 +179,10 @@ class Ledger {
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.
   [[nodiscard]] Result<std::optional<std::string>> running_with_key(std::string_view key);
-  /// Removes ended tasks past their retention, at most `most`. Returns how many. None for another retention
-  /// after the wall clock jumped forward: nobody can tell how old they are.
-  [[nodiscard]] Result<std::int64_t> purge(UnixMilliseconds now, std::size_t most);
+  /// Removes what ended for longer than its retention and was acknowledged: at most `most` tasks, and runs
+  /// and messages. Their age counts from the first call that found them there, by the time that the ledger
+  /// has lived: no setting of the wall clock makes anything old.
+  [[nodiscard]] Result<Purged> purge(std::size_t most);
 
  private:
   class Body;

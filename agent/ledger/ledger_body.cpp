@@ -17,14 +17,93 @@ DurationMilliseconds monotonic_milliseconds(const Clock& clock) {
 
 }  // namespace
 
-Ledger::Body::Body(storage::Database database, const Clock& clock, LedgerOptions options)
-    : database_(std::move(database)),
+Ledger::Body::Body(std::filesystem::path file, const Clock& clock, LedgerOptions options)
+    : file_(std::move(file)),
       clock_(clock),
       options_(std::move(options)),
       wall_ahead_(clock.wall() - clock.since_boot()),
       slept_(clock.since_boot() - monotonic_milliseconds(clock)),
       awake_since_(clock.since_boot()) {
   incarnation_ = make_uuid(clock_.wall());
+}
+
+Result<void> Ledger::Body::try_again() {
+  bool is_open = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    is_open = database_.has_value();
+  }
+  if (is_open) return probe();
+  LedgerChange change;
+  auto opened = open_file();
+  if (!opened) change.health = note_problem(opened.error());
+  if (change.health) announce(change);
+  if (!opened) return opened;
+  auto begun = begin();
+  if (begun) return begun;
+  // A start that can't be noted must not do anything: the server could not tell it from a copy.
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_because_ = begun.error();
+    database_.reset();
+    file_lock_.reset();
+    change.health = note_problem(begun.error());
+  }
+  announce(change);
+  return begun;
+}
+
+Result<void> Ledger::Body::open_file() {
+  const std::scoped_lock lock(mutex_);
+  const auto open = [&]() -> Result<void> {
+    auto held = hold_ledger(file_);
+    if (!held && held.error().code == ErrorCode::conflict)
+      return Error{ErrorCode::unavailable, held.error().message};
+    if (!held) return held.error();
+    auto database = open_ledger_file(file_, options_.max_page_count);
+    if (!database) return database.error();
+    file_lock_ = *std::move(held);
+    database_ = *std::move(database);
+    return {};
+  };
+  auto opened = open();
+  if (!opened) closed_because_ = with_context(opened.error(), "the ledger can't be used");
+  return opened;
+}
+
+Result<void> Ledger::Body::probe() {
+  LedgerChange change;
+  const auto written = [&]() -> Result<void> {
+    const std::scoped_lock lock(mutex_);
+    storage::Transaction transaction(*database_);
+    database_->execute("UPDATE stream SET only_row = 1");
+    auto committed = transaction.commit();
+    change.health = committed ? clear_problem() : note_problem(committed.error());
+    change.work = change.health && committed;
+    return committed;
+  }();
+  announce(change);
+  return written;
+}
+
+std::optional<LedgerProblem> Ledger::Body::problem() const {
+  const std::scoped_lock lock(problem_mutex_);
+  return problem_;
+}
+
+bool Ledger::Body::note_problem(const Error& error) {
+  // With the file open these are faults of ours, or of who asked; what the disk refuses has other codes.
+  if (database_ && (error.code == ErrorCode::internal || error.code == ErrorCode::conflict)) return false;
+  auto described = describe_ledger_problem(error);
+  const std::scoped_lock lock(problem_mutex_);
+  if (problem_ && problem_->code == described.code) return false;
+  problem_ = std::move(described);
+  return true;
+}
+
+bool Ledger::Body::clear_problem() {
+  const std::scoped_lock lock(problem_mutex_);
+  return std::exchange(problem_, std::nullopt).has_value();
 }
 
 DurationMilliseconds Ledger::Body::wall_change() {
@@ -52,8 +131,8 @@ std::shared_ptr<LedgerSubscription> Ledger::Body::subscribe(Listener listener) {
 }
 
 void Ledger::Body::announce(const LedgerChange& change) {
-  if (!change.work && !change.reports && !change.hold && change.stop.empty() && change.replaced.empty() &&
-      change.tasks.empty()) {
+  if (!change.work && !change.reports && !change.hold && !change.health && change.stop.empty() &&
+      change.replaced.empty() && change.tasks.empty()) {
     return;
   }
   std::vector<std::shared_ptr<LedgerSubscription>> subscriptions;

@@ -1,14 +1,17 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/ledger/commit_points.hpp"
 #include "agent/ledger/ledger.hpp"
+#include "agent/ledger/ledger_file.hpp"
 #include "agent/ledger/ledger_write.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/storage/database.hpp"
@@ -27,7 +30,7 @@ struct LedgerSubscription {
 /// The connection behind its lock, and whoever wants to know of changes.
 class Ledger::Body {
  public:
-  Body(storage::Database database, const Clock& clock, LedgerOptions options);
+  Body(std::filesystem::path file, const Clock& clock, LedgerOptions options);
 
   /// Runs `action(LedgerWrite&)`, which returns a Result, as one transaction; tells of its change afterwards.
   /// `point` is its name; an action that does more adds others (storage::Database::commits).
@@ -36,16 +39,21 @@ class Ledger::Body {
     LedgerChange change;
     auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
       const std::scoped_lock lock(mutex_);
+      if (!database_) return closed_because_;
       note_sleep();
-      storage::Transaction transaction(database_);
-      database_.commits(point);
-      LedgerWrite write(database_, clock_, awake_since_, options_.outbox_budget);
+      storage::Transaction transaction(*database_);
+      database_->commits(point);
+      LedgerWrite write(*database_, clock_, awake_since_, options_.outbox_budget);
       auto answer = action(write);
       // A failure of the storage explains why something seemed not to be there.
-      if (!answer && !database_.failed()) return answer;
+      if (!answer && !database_->failed()) return answer;
       write.finish();
-      if (auto committed = transaction.commit(); !committed) return unwritable(committed.error());
+      if (auto committed = transaction.commit(); !committed) {
+        change.health = note_problem(committed.error());
+        return unwritable(committed.error());
+      }
       change = std::move(write.change);
+      change.health = clear_problem();
       return answer;
     }();
     announce(change);
@@ -55,12 +63,24 @@ class Ledger::Body {
   /// Runs `action(Database&)`, which returns a Result, in one consistent view.
   template <class Action>
   auto read(Action action) -> decltype(action(std::declval<storage::Database&>())) {
-    const std::scoped_lock lock(mutex_);
-    storage::Transaction transaction(database_, storage::Transaction::Kind::read);
-    auto answer = action(database_);
-    if (auto committed = transaction.commit(); !committed) return committed.error();
-    return answer;
+    LedgerChange change;
+    auto result = [&]() -> decltype(action(std::declval<storage::Database&>())) {
+      const std::scoped_lock lock(mutex_);
+      if (!database_) return closed_because_;
+      storage::Transaction transaction(*database_, storage::Transaction::Kind::read);
+      auto answer = action(*database_);
+      if (auto committed = transaction.commit(); !committed) {
+        change.health = note_problem(committed.error());
+        return committed.error();
+      }
+      return answer;
+    }();
+    if (change.health) announce(change);
+    return result;
   }
+
+  [[nodiscard]] std::optional<LedgerProblem> problem() const;
+  Result<void> try_again();
 
   Result<Cancelled> cancel(std::string_view id, bool deleted);
   /// One of pause, resume, run_now.
@@ -88,9 +108,20 @@ class Ledger::Body {
     return with_context(error, "the ledger can't be written");
   }
   void announce(const LedgerChange& change);
+  Result<void> open_file();
+  Result<void> begin();
+  Result<void> probe();
+  /// Whether that is news. Faults of ours and of callers are none of the disk's.
+  bool note_problem(const Error& error);
+  bool clear_problem();
 
+  const std::filesystem::path file_;
   std::mutex mutex_;
-  storage::Database database_;
+  std::optional<os::FileLock> file_lock_;      ///< as long as the file is open
+  std::optional<storage::Database> database_;  ///< none: it can't be opened
+  Error closed_because_;
+  mutable std::mutex problem_mutex_;  ///< apart, so that nobody who asks waits for a slow disk
+  std::optional<LedgerProblem> problem_;
   const Clock& clock_;
   LedgerOptions options_;
   std::string incarnation_;

@@ -128,30 +128,6 @@ std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view 
   return static_cast<std::int64_t>(rows.size());
 }
 
-/// Runs of tasks that go on, past their age; the last of each stays.
-void purge_runs(LedgerWrite& write, UnixMilliseconds before) {
-  constexpr std::string_view kOld =
-      "SELECT runs.task, runs.number FROM runs JOIN tasks ON tasks.sequence = runs.task"
-      " WHERE runs.end_time < ?1 AND runs.reported <= ?2 AND runs.number < tasks.run_count"
-      " AND tasks.end_time IS NULL";
-  {
-    auto statement = write.database.query(
-        "SELECT coalesce(sum(length(bytes)), 0) FROM output WHERE (task, run) IN (" + std::string(kOld) + ")",
-        {before, write.stream.acknowledged.sequence});
-    if (statement.step()) write.stream.output_bytes -= statement.integer(0);
-  }
-  write.database.execute("DELETE FROM runs WHERE (task, number) IN (" + std::string(kOld) + ")",
-                         {before, write.stream.acknowledged.sequence});
-}
-
-/// Those that the server has, past their age or their number.
-void purge_messages(LedgerWrite& write, UnixMilliseconds before, std::int64_t keep) {
-  write.database.execute(
-      "DELETE FROM messages WHERE reported <= ?1 AND (time < ?2 OR sequence <="
-      " (SELECT coalesce(max(sequence), 0) FROM messages) - ?3)",
-      {write.stream.acknowledged.sequence, before, keep});
-}
-
 }  // namespace
 
 Result<bool> Ledger::advance_time(UnixMilliseconds now) {
@@ -283,37 +259,6 @@ Result<std::optional<std::string>> Ledger::running_with_key(std::string_view key
   return body_->read([&](storage::Database& database) -> Result<std::optional<std::string>> {
     auto statement = database.query(kRunsWithKey, {key});
     return statement.step() ? std::optional(statement.text(0)) : std::nullopt;
-  });
-}
-
-Result<std::int64_t> Ledger::purge(UnixMilliseconds now, std::size_t most) {
-  const UnixMilliseconds before = now - body_->options().retention;
-  return body_->write(commit_point::kTasksPurged, [&](LedgerWrite& write) -> Result<std::int64_t> {
-    const bool believed =
-        clocks_allow_purge(write, body_->options().boot_id, now, body_->options().retention);
-    if (!believed) return std::int64_t{0};
-    // Enrolled, but the server has not asked for its snapshot yet: it knows of nothing that is here.
-    if (!write.stream.node_id.empty() && !write.stream.alone && write.stream.epoch == 0)
-      return std::int64_t{0};
-    const auto rows = load_tasks(
-        write.database,
-        "WHERE end_time IS NOT NULL AND end_time < ?1 AND reported <= ?2 ORDER BY end_time LIMIT ?3",
-        {before, write.stream.acknowledged.sequence, most});
-    for (const TaskRow& row : rows) {
-      const TaskState& state = row.task.state;
-      if (!has_ended(state.status)) continue;
-      write.database.execute(
-          "INSERT OR REPLACE INTO remembered (id, digest, status, reason, end_time, until, node_id)"
-          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-          {row.task.spec.id, storage::Blob{load_digest(write.database, row.sequence)},
-           to_string(state.status), state.reason, state.end_time, now + 2 * body_->options().retention,
-           row.task.spec.node_id});
-      write.erase(row);
-    }
-    write.database.execute("DELETE FROM remembered WHERE until < ?1", {now});
-    purge_runs(write, before);
-    purge_messages(write, before, body_->options().keep_messages);
-    return static_cast<std::int64_t>(rows.size());
   });
 }
 

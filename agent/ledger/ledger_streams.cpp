@@ -23,7 +23,7 @@ constexpr std::int64_t kMostPredecessors = 9000;
 /// Applies directives within one transaction.
 class Receiver {
  public:
-  Receiver(LedgerWrite& write, DurationMilliseconds retention) : write_(write), retention_(retention) {}
+  explicit Receiver(LedgerWrite& write) : write_(write) {}
 
   Received receive(const PollAnswer& answer);
 
@@ -43,7 +43,6 @@ class Receiver {
   [[nodiscard]] std::optional<TaskRow> load(const std::string& id);
 
   LedgerWrite& write_;
-  DurationMilliseconds retention_;
   Received received_;
 };
 
@@ -155,9 +154,10 @@ void Receiver::cancel(const std::string& task_id, bool deleted) {
   // It may still come, in an answer that is under way or from a server that was restored: it must not run
   // then.
   write_.database.execute(
-      "INSERT INTO remembered (id, digest, status, reason, end_time, until, node_id) VALUES (?1, ?2, "
-      "'cancelled', '', ?3, ?4, ?5)",
-      {id, storage::Blob{""}, write_.now, write_.now + 2 * retention_, write_.stream.node_id});
+      "INSERT INTO remembered (id, digest, status, reason, end_time, node_id) VALUES (?1, ?2, 'cancelled', "
+      "'',"
+      " ?3, ?4)",
+      {id, storage::Blob{""}, write_.now, write_.stream.node_id});
   write_.report_remembered(id);
 }
 
@@ -255,7 +255,7 @@ Result<Received> Ledger::receive(const PollAnswer& answer) {
       received.ignored = "the answer is of another epoch";
       return received;
     }
-    return Receiver(write, body_->options().retention).receive(answer);
+    return Receiver(write).receive(answer);
   });
 }
 
@@ -268,7 +268,8 @@ Result<PollCursors> Ledger::poll_cursors() {
                         body_->incarnation(),
                         {},
                         stream.hold(),
-                        !load_quarantine(database).empty()};
+                        !load_quarantine(database).empty(),
+                        stream.incomplete};
     // The newest, and the oldest: the one that a server acknowledged last.
     auto statement = database.query(
         "SELECT id FROM incarnations WHERE id <> ?1 AND (number > (SELECT max(number) - ?2 FROM incarnations)"

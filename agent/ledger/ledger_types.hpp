@@ -18,6 +18,7 @@ struct LedgerChange {
   bool work = false;                  ///< something may be due: the scheduler should look again
   bool reports = false;               ///< the outbox has more to send
   bool hold = false;                  ///< the hold was switched
+  bool health = false;                ///< the ledger can't be used any more, or can be again
   std::vector<std::string> stop;      ///< tasks that run and shall stop: somebody cancelled them
   std::vector<std::string> replaced;  ///< tasks that run and shall stop, as their next occurrence is due
   std::vector<std::string> tasks;     ///< tasks whose state changed
@@ -48,6 +49,7 @@ struct PollCursors {
   std::vector<std::string> predecessors;  ///< newest first, back to the last that a server acknowledged
   bool hold = false;
   bool quarantined = false;  ///< the server said so, and nothing is started
+  bool incomplete = false;   ///< it was saved from a damaged one, and no server has had its snapshot since
 };
 
 /// What became of the past of a device that is another node now.
@@ -170,6 +172,12 @@ struct ReadyTask {
   std::string concurrency_key;
   std::int64_t priority = 0;
   std::int64_t sequence = 0;  ///< order of arrival; with `priority` the place in the queue
+};
+
+/// What one call of Ledger::purge did.
+struct Purged {
+  std::int64_t tasks = 0;
+  bool more = false;  ///< there may be more to do at once
 };
 
 /// When the ledger itself has something to do next, by the wall clock but where said.

@@ -52,8 +52,8 @@ StreamRow load_stream(storage::Database& database) {
   StreamRow row;
   auto statement = database.query(
       "SELECT node_id, hold, epoch, directive_sequence, directive_chain, report_sequence, report_chain,"
-      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes,"
-      " alone FROM stream");
+      " acknowledged_sequence, acknowledged_chain, outbox_reports, outbox_bytes, last_created, output_bytes, "
+      "incomplete, alone FROM stream");
   if (!statement.step()) return row;
   row.node_id = statement.text(0);
   row.held_by = held_by_of(statement.integer(1));
@@ -65,7 +65,8 @@ StreamRow load_stream(storage::Database& database) {
   row.outbox_bytes = statement.integer(10);
   row.last_created = statement.text(11);
   row.output_bytes = statement.integer(12);
-  row.alone = statement.integer(13) != 0;
+  row.incomplete = statement.integer(13) != 0;
+  row.alone = statement.integer(14) != 0;
   return row;
 }
 
@@ -92,12 +93,12 @@ void LedgerWrite::finish() {
   database.execute(
       "UPDATE stream SET node_id = ?1, hold = ?2, epoch = ?3, directive_sequence = ?4, directive_chain = ?5,"
       " report_sequence = ?6, report_chain = ?7, acknowledged_sequence = ?8, acknowledged_chain = ?9,"
-      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13,"
-      " alone = ?14",
+      " outbox_reports = ?10, outbox_bytes = ?11, last_created = ?12, output_bytes = ?13, incomplete = ?14,"
+      " alone = ?15",
       {stream.node_id, static_cast<std::int64_t>(stream.held_by), stream.epoch, stream.directives.sequence,
        stream.directives.chain, stream.reports.sequence, stream.reports.chain, stream.acknowledged.sequence,
        stream.acknowledged.chain, stream.outbox_reports, stream.outbox_bytes, stream.last_created,
-       stream.output_bytes, static_cast<std::int64_t>(stream.alone)});
+       stream.output_bytes, stream.incomplete, static_cast<std::int64_t>(stream.alone)});
 }
 
 void LedgerWrite::report(Report report, TaskRow* about) {
@@ -186,7 +187,7 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   }
   const auto body = parse_json(changes);
   if (!body) return body.error();
-  const auto parsed = parse_task_changes(*body, row.task.spec);
+  const auto parsed = parse_task_changes(*body, row.task.spec, state.add_time);
   if (!parsed) return parsed.error();
   auto spec = apply_changes(row.task.spec, *parsed);
   if (!spec) return spec.error();
@@ -369,7 +370,7 @@ void LedgerWrite::trim_output(std::int64_t budget) {
 
 void LedgerWrite::trim_runs(const TaskRow& row, std::int64_t keep) {
   // Enrolled, but the server has not asked for its snapshot yet: it knows of no run.
-  if (!stream.node_id.empty() && stream.epoch == 0) return;
+  if (!stream.node_id.empty() && !stream.alone && stream.epoch == 0) return;
   constexpr std::string_view kOld =
       " WHERE task = ?1 AND {} <= (SELECT max(number) FROM runs WHERE task = ?1 AND number <= ?2"
       " AND end_time IS NOT NULL AND reported <= ?3)";
@@ -421,6 +422,7 @@ void LedgerWrite::resync(std::int64_t epoch) {
   stream.epoch = epoch;
   stream.directives = stream.reports = stream.acknowledged = Cursor{};
   stream.outbox_reports = stream.outbox_bytes = 0;
+  stream.incomplete = false;
   database.execute("DELETE FROM outbox");
   database.execute("DELETE FROM untold");
   const LeftOut left_out = output_without_room();

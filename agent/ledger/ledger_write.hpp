@@ -27,6 +27,7 @@ struct StreamRow {
   std::string last_created;
   std::int64_t output_bytes = 0;  ///< kept output of all tasks
   bool alone = false;             ///< it left its server, and has no other yet
+  bool incomplete = false;        ///< see PollCursors
   [[nodiscard]] bool hold() const { return held_by != HeldBy::nobody; }
 };
 /// What makes two requests the same: all but ids and the node's name.

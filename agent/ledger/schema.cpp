@@ -149,7 +149,7 @@ INSERT INTO local_tasks SELECT sequence FROM tasks WHERE node_id = '' OR add_tim
 )sql";
 
 // `delay_until`: the end of a wait that is a duration, in milliseconds since the boot `delays_boot_id`, so
-// that nothing that sets the wall clock stretches or cuts it. `clocks`, the rest: what purge saw of them.
+// that nothing that sets the wall clock stretches or cuts it. `clocks`, the rest: gone in version 8.
 constexpr std::string_view kVersion4 = R"sql(
 ALTER TABLE tasks ADD COLUMN delay_until INTEGER;
 CREATE INDEX tasks_delayed ON tasks (delay_until) WHERE queue = 4;
@@ -229,17 +229,69 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_room ON messages (room_id, sequence);
 )sql";
 
+// How long things are kept counts by the time that the ledger has lived, not by the wall clock:
+// `kept_since` is that time when a look first found them over; null until then.
+constexpr std::string_view kVersion8 = R"sql(
+CREATE TABLE lived_time (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  total INTEGER NOT NULL,
+  boot_id TEXT NOT NULL,
+  since_boot INTEGER NOT NULL,
+  wall INTEGER NOT NULL,
+  latest_wall INTEGER NOT NULL,
+  at_latest INTEGER NOT NULL,
+  absence INTEGER NOT NULL
+) STRICT;
+ALTER TABLE clocks DROP COLUMN look_boot_id;
+ALTER TABLE clocks DROP COLUMN look_wall;
+ALTER TABLE clocks DROP COLUMN look_since_boot;
+ALTER TABLE clocks DROP COLUMN latest_wall;
+ALTER TABLE clocks DROP COLUMN keep_until;
+
+ALTER TABLE tasks ADD COLUMN kept_since INTEGER;
+DROP INDEX tasks_ended;
+CREATE INDEX tasks_not_dated ON tasks (sequence)
+  WHERE kept_since IS NULL AND status IN ('complete', 'failed', 'cancelled');
+CREATE INDEX tasks_by_age ON tasks (kept_since) WHERE kept_since IS NOT NULL;
+ALTER TABLE runs ADD COLUMN kept_since INTEGER;
+CREATE INDEX runs_not_dated ON runs (task) WHERE kept_since IS NULL AND end_time IS NOT NULL;
+CREATE INDEX runs_by_age ON runs (kept_since) WHERE kept_since IS NOT NULL;
+ALTER TABLE messages ADD COLUMN kept_since INTEGER;
+CREATE INDEX messages_not_dated ON messages (sequence) WHERE kept_since IS NULL;
+CREATE INDEX messages_by_age ON messages (kept_since) WHERE kept_since IS NOT NULL;
+DROP INDEX remembered_until;
+ALTER TABLE remembered DROP COLUMN until;
+ALTER TABLE remembered ADD COLUMN kept_since INTEGER;
+CREATE INDEX remembered_not_dated ON remembered (id) WHERE kept_since IS NULL;
+CREATE INDEX remembered_by_age ON remembered (kept_since) WHERE kept_since IS NOT NULL;
+)sql";
+
+// Saved from a damaged ledger: what it was given may be missing, until a server has its snapshot.
+constexpr std::string_view kVersion9 = R"sql(
+ALTER TABLE stream ADD COLUMN incomplete INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+// Runs that a server asked for and this device has answered: run_requests.hpp.
+constexpr std::string_view kVersion10 = R"sql(
+CREATE TABLE run_requests (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  task INTEGER NOT NULL REFERENCES tasks (sequence) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  UNIQUE (task, id)
+) STRICT;
+)sql";
+
 // `alone`: the device left its server. `untold`: tasks of which the server has not heard the newest word, as
 // it had not heard the one before.
-constexpr std::string_view kVersion8 = R"sql(
+constexpr std::string_view kVersion11 = R"sql(
 ALTER TABLE stream ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE untold (
   task INTEGER PRIMARY KEY REFERENCES tasks (sequence) ON DELETE CASCADE
 ) STRICT;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,
-                                 kVersion5, kVersion6, kVersion7, kVersion8};
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,  kVersion5, kVersion6,
+                                 kVersion7, kVersion8, kVersion9, kVersion10, kVersion11};
 
 }  // namespace
 

@@ -17,6 +17,7 @@
 #include "platform/os/host.hpp"
 #include "platform/os/paths.hpp"
 #include "platform/os/process.hpp"
+#include "platform/os/reserved_room.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
 
@@ -27,13 +28,15 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLastReports{2'000};  ///< what the last reports may take when the agent stops
 constexpr milliseconds kLastReportsLook{20};
-
-os::Folders folders_of(const AgentOptions& options) {
-  return options.state_dir.empty() ? os::default_folders() : os::folders_inside(options.state_dir);
-}
+constexpr milliseconds kFirstMending{500};  ///< between looks whether the ledger can be used again
+constexpr milliseconds kLongestMending{5'000};
 
 Result<os::FileLock> own(const os::Folders& folders) {
-  if (auto made = os::create_folder(folders.state, os::Readable::by_owner); !made) {
+  const auto made = os::create_folder(folders.state, os::Readable::by_owner);
+  std::error_code unknown;
+  // One that is there and can't be written is the ledger's problem, and no reason to be silent.
+  if (!made &&
+      (made.error().code != ErrorCode::io || !std::filesystem::is_directory(folders.state, unknown))) {
     return with_context(made.error(), "the state folder can't be used (run as root, or give --state-dir)");
   }
   auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");
@@ -41,19 +44,27 @@ Result<os::FileLock> own(const os::Folders& folders) {
   return lock;
 }
 
-Result<std::unique_ptr<Ledger>> open_ledger(const AgentOptions& options, const os::Folders& folders,
-                                            const Clock& clock) {
+std::filesystem::path reserve_file(const os::Folders& folders) {
+  return folders.state / "reserve";
+}
+
+/// Whatever is wrong with it: the agent stays to say so.
+std::unique_ptr<Ledger> open_ledger(const AgentOptions& options, const os::Folders& folders,
+                                    const Clock& clock, Logger& log) {
   LedgerOptions settings;
   settings.boot_id = os::boot_id();
   settings.outbox_budget = options.outbox_bytes;
   settings.retention = options.retention.count();
   settings.keep_runs = options.keep_runs;
   settings.keep_messages = options.keep_messages;
-  const auto file = folders.state / "ledger.db";
-  auto ledger = Ledger::open(file, clock, std::move(settings));
-  if (!ledger) {
-    return with_context(ledger.error(),
-                        "the ledger " + file.string() + " can't be used, and was left as it is");
+  auto ledger = Ledger::open_or_wait(ledger_file(folders), clock, std::move(settings));
+  // On a full disk the room for ends lets the runs end that a crash cut off.
+  if (const auto problem = ledger->problem(); problem && problem->code == to_string(ErrorCode::limit) &&
+                                              os::ReservedRoom(reserve_file(folders), 0).give_up())
+    (void)ledger->try_again();
+  if (const auto problem = ledger->problem()) {
+    log.error("the ledger can't be used and was left as it is: nothing is started until it can",
+              {{"problem", problem->code}, {"detail", problem->detail}});
   }
   return ledger;
 }
@@ -68,7 +79,14 @@ RunnerOptions runner_options(const AgentOptions& options, const os::Folders& fol
   settings.slots = options.slots;
   settings.spool_folder = folders.state / "spool";
   settings.drain = options.shutdown_drain;
+  settings.reserve_file = reserve_file(folders);
   return settings;
+}
+
+/// What holds the processes of a run together.
+nlohmann::json describe(const os::ContainmentStatus& containment) {
+  const bool groups = containment.in_force == os::Containment::groups;
+  return {{"by", groups ? "control-groups" : "marks"}, {groups ? "folder" : "why", containment.detail}};
 }
 
 SyncOptions sync_options(const AgentOptions& options) {
@@ -81,6 +99,14 @@ SyncOptions sync_options(const AgentOptions& options) {
 }
 
 }  // namespace
+
+os::Folders folders_of(const AgentOptions& options) {
+  return options.state_dir.empty() ? os::default_folders() : os::folders_inside(options.state_dir);
+}
+
+std::filesystem::path ledger_file(const os::Folders& folders) {
+  return folders.state / "ledger.db";
+}
 
 std::filesystem::path policy_file(const AgentOptions& options) {
   return options.policy.empty() ? folders_of(options).config / "policy.json" : options.policy;
@@ -123,6 +149,7 @@ class Agent::Body {
   Result<void> enroll_unattended();
   Result<void> open_console();
   void keep_in_step(const std::stop_token& stop);
+  void try_to_mend();
   void send_last_reports();
   void read_policy();
   [[nodiscard]] std::string diagnostics() const;
@@ -148,9 +175,21 @@ class Agent::Body {
 Result<void> Agent::Body::start() {
   read_policy();
   if (auto added = add_workers(); !added) return added;
-  if (auto recovered = runner_.recover(); !recovered) return recovered;
-  if (auto wished = enroll_unattended(); !wished) return wished;
-  if (auto opened = open_console(); !opened) return opened;
+  if (const auto held = supervisor_.containment(); held.in_force == os::Containment::marks)
+    log_.info("runs are held together by marks alone", {{"why", held.detail}});
+  // Where the ledger can't be read, the runner does this as soon as it can.
+  if (!ledger_->problem()) {
+    if (auto recovered = runner_.recover(); !recovered) return recovered;
+  }
+  if (auto wished = enroll_unattended(); !wished) {
+    if (!ledger_->problem()) return wished;
+    log_.error("the wish to enrol can't be kept", {{"error", wished.error().message}});
+  }
+  if (auto opened = open_console(); !opened) {
+    if (!ledger_->problem()) return opened;
+    log_.error("there is no console until the state folder can be written",
+               {{"error", opened.error().message}});
+  }
   if (auto started = runner_.start(); !started) return started;
   make_workers_folder();
   workers_folder_.start();
@@ -241,10 +280,34 @@ Result<void> Agent::Body::open_console() {
 
 /// As Sync::run, and collects background processes of ended runs on the way.
 void Agent::Body::keep_in_step(const std::stop_token& stop) {
+  milliseconds pause = kFirstMending;
+  MonotonicTime look = clock_.monotonic() + pause;
   while (!stop.stop_requested()) {
-    const milliseconds most = sync_.step(stop);
+    milliseconds most = sync_.step(stop);
     supervisor_.reap_orphans();
+    if (!ledger_->problem()) {
+      pause = kFirstMending;
+      look = clock_.monotonic() + pause;
+    } else if (clock_.monotonic() >= look) {
+      try_to_mend();
+      pause = std::min(pause * 2, kLongestMending);
+      look = clock_.monotonic() + pause;
+      continue;
+    } else {
+      most = std::min(most, std::chrono::ceil<milliseconds>(look - clock_.monotonic()));
+    }
     link_->wait(most, stop);
+  }
+}
+
+/// Looks whether the disk is there again, or somebody has mended the ledger.
+void Agent::Body::try_to_mend() {
+  if (ledger_->try_again()) {
+    log_.info("the ledger can be used again");
+    runner_.wake();
+  }
+  if (!console_) {
+    if (const auto opened = open_console(); opened) log_.info("the console is open");
   }
 }
 
@@ -307,12 +370,17 @@ std::string Agent::Body::summary() const {
 }
 
 std::string Agent::Body::diagnostics() const {
-  const nlohmann::json facts = {
-      {"version", AGENTTASK_VERSION},           {"platform", os::platform_name()},
-      {"system", os::system_description()},     {"configFile", options_.config.string()},
-      {"stateFolder", folders_.state.string()}, {"policyFile", policy_file(options_).string()},
-      {"policy", policy_.describe()},           {"workers", workers_.types()},
-      {"proxy", !options_.proxy.empty()},       {"tlsMinimum", net::to_string(options_.tls_minimum)}};
+  const nlohmann::json facts = {{"version", AGENTTASK_VERSION},
+                                {"platform", os::platform_name()},
+                                {"system", os::system_description()},
+                                {"configFile", options_.config.string()},
+                                {"stateFolder", folders_.state.string()},
+                                {"policyFile", policy_file(options_).string()},
+                                {"policy", policy_.describe()},
+                                {"workers", workers_.types()},
+                                {"proxy", !options_.proxy.empty()},
+                                {"tlsMinimum", net::to_string(options_.tls_minimum)},
+                                {"containment", describe(supervisor_.containment())}};
   return encode_json(facts);
 }
 
@@ -340,9 +408,8 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, const C
   const os::Folders folders = folders_of(options);
   auto lock = own(folders);
   if (!lock) return lock.error();
-  auto ledger = open_ledger(options, folders, clock);
-  if (!ledger) return ledger.error();
-  auto body = std::make_unique<Body>(options, folders, *std::move(lock), *std::move(ledger), clock, log);
+  auto ledger = open_ledger(options, folders, clock, log);
+  auto body = std::make_unique<Body>(options, folders, *std::move(lock), std::move(ledger), clock, log);
   if (auto started = body->start(); !started) return started.error();
   return std::unique_ptr<Agent>(new Agent(std::move(body)));
 }

@@ -6,6 +6,7 @@
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
 #include "platform/base/log.hpp"
+#include "platform/os/paths.hpp"
 
 namespace agenttask::agent {
 
@@ -14,8 +15,9 @@ namespace agenttask::agent {
 /// Threads: one owner. Crash: what the parts say; whatever a crash left is picked up by the next start().
 class Agent {
  public:
-  /// Starts everything; then tasks run. `conflict`: another agent owns the state folder. A ledger that can't
-  /// be opened is an error and its file is left as it is.
+  /// Starts everything; then tasks run. `conflict`: another agent owns the state folder. With a ledger that
+  /// can't be used it starts too: it says so to its server and its console, starts no task, and goes on by
+  /// itself once the ledger can be used.
   static Result<std::unique_ptr<Agent>> start(const AgentOptions& options, const Clock& clock, Logger& log);
   /// Stops, where stop() was not called.
   ~Agent();
@@ -36,6 +38,10 @@ class Agent {
   explicit Agent(std::unique_ptr<Body> body);
   std::unique_ptr<Body> body_;
 };
+
+/// Where this agent keeps its files.
+[[nodiscard]] os::Folders folders_of(const AgentOptions& options);
+[[nodiscard]] std::filesystem::path ledger_file(const os::Folders& folders);
 
 /// Where this agent's policy file is, or would be: one that is put there later counts from the next reload
 /// on.

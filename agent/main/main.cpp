@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "agent/main/agent.hpp"
+#include "agent/main/care.hpp"
 #include "agent/main/options.hpp"
 #include "agent/main/watchdog.hpp"
 #include "agent/policy/policy.hpp"
@@ -36,6 +37,14 @@ int check_config(const AgentOptions& options) {
   std::printf("%s# policy file: %s (%s)\nThe configuration is good.\n", describe(options).c_str(),
               file.c_str(), policy.describe().c_str());
   return 0;
+}
+
+int care(const CommandLine& line) {
+  const os::SystemClock clock;
+  const CareAnswer answer = take_care(line, clock);
+  // What is wrong goes to standard error, but where somebody asked for an object.
+  std::fputs(answer.text.c_str(), answer.text.starts_with("agenttaskd: ") ? stderr : stdout);
+  return answer.code;
 }
 
 /// Serves until a signal asks to stop.
@@ -76,6 +85,11 @@ int run(const std::vector<std::string>& arguments) {
       return 0;
     case AgentVerb::check_config:
       return check_config(line->options);
+    case AgentVerb::ledger_check:
+    case AgentVerb::ledger_salvage:
+    case AgentVerb::ledger_reset:
+    case AgentVerb::prepare_image:
+      return care(*line);
     case AgentVerb::run:
       break;
   }

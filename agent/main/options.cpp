@@ -224,6 +224,61 @@ struct Flags {
   std::string text;
   std::optional<std::string> config;
   settings::FlagValues values;
+  bool json = false;
+  bool confirmed = false;
+};
+
+/// The verbs with which an administrator cares for what the agent keeps.
+struct CareVerbs {
+  CareVerbs(CLI::App& app, Flags& flags)
+      : ledger(app.add_subcommand("ledger", "Look after this device's durable record of tasks and runs")),
+        check(ledger->add_subcommand("check", "Say whether the ledger is sound; changes nothing")),
+        salvage(ledger->add_subcommand("salvage", "Save what can be read of a damaged ledger")),
+        reset(ledger->add_subcommand("reset", "Put the ledger away and begin anew")),
+        image(app.add_subcommand("prepare-image",
+                                 "Remove what makes this machine this node, for a disk image")) {
+    ledger->require_subcommand(1);
+    ledger->fallthrough();
+    for (CLI::App* verb : {check, salvage, reset, image}) {
+      verb->fallthrough();
+      verb->add_flag("--json", flags.json, "Print one JSON object");
+    }
+    for (CLI::App* verb : {reset, image})
+      verb->add_flag("--yes", flags.confirmed, "This is meant: nothing happens without it");
+    check->footer(
+        "Examples:\n  agenttaskd ledger check\n  agenttaskd ledger check --json | jq .findings\n"
+        "Exit codes: 0 sound; 1 not sound, or it can't be looked at; 3 the agent has it open.");
+    salvage->footer(
+        "What may have started never runs again: it ends as interrupted. The damaged file is kept beside. An "
+        "agent "
+        "that\nruns and can't use its ledger goes on by itself afterwards.\n\n"
+        "Examples:\n  agenttaskd ledger salvage\n  agenttaskd ledger salvage --json | jq '.ended, .lost'\n"
+        "Exit codes: 0 saved; 1 nothing could be saved, or the ledger is sound; 3 the agent has it open.");
+    reset->footer(
+        "The identity stays: the device is the same node. Its server sees that the ledger is lost.\n\n"
+        "Examples:\n  agenttaskd ledger reset --yes\n"
+        "Exit codes: 0 done; 1 it could not be; 2 without --yes; 3 the agent has it open.");
+    image->footer(
+        "Removes identity, key, ledger and output of runs; keeps configuration (with an enrolment token, "
+        "where it "
+        "holds\none), policy and workers. Each machine from the image enrols as a node of its own.\n\n"
+        "Examples:\n  systemctl stop agenttask && agenttaskd prepare-image --yes && poweroff\n"
+        "Exit codes: 0 done; 1 it could not be; 2 without --yes; 3 the agent runs.");
+  }
+
+  [[nodiscard]] std::optional<AgentVerb> chosen() const {
+    if (check->parsed()) return AgentVerb::ledger_check;
+    if (salvage->parsed()) return AgentVerb::ledger_salvage;
+    if (reset->parsed()) return AgentVerb::ledger_reset;
+    if (image->parsed()) return AgentVerb::prepare_image;
+    return std::nullopt;
+  }
+
+  CLI::App* ledger;
+  CLI::App* check;
+  CLI::App* salvage;
+  CLI::App* reset;
+  CLI::App* image;
 };
 
 Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
@@ -240,6 +295,7 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   app.fallthrough();
   app.require_subcommand(0, 1);
   app.add_subcommand("run", "Run the agent (what it does without a command)");
+  const CareVerbs care(app, flags);
   app.add_subcommand("check-config", "Check the configuration and show what counts; 0 when it is good");
   app.footer(
       "Flags count before the environment, the environment before the file. The file is "
@@ -253,13 +309,14 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    return Flags{AgentVerb::help, app.help(), {}, {}};
+    return Flags{AgentVerb::help, app.help(), {}, {}, false, false};
   } catch (const CLI::CallForVersion&) {
-    return Flags{AgentVerb::version, std::string(kVersion) + "\n", {}, {}};
+    return Flags{AgentVerb::version, std::string(kVersion) + "\n", {}, {}, false, false};
   } catch (const CLI::ParseError& error) {
     return Error{ErrorCode::invalid, std::string(error.what()) + "; see `agenttaskd --help`"};
   }
   if (app.got_subcommand("check-config")) flags.verb = AgentVerb::check_config;
+  if (const auto verb = care.chosen()) flags.verb = *verb;
   return flags;
 }
 
@@ -284,7 +341,11 @@ Result<CommandLine> read_options(const std::vector<std::string>& arguments,
                                  const settings::EnvironmentLookup& environment) {
   auto flags = parse_flags(arguments);
   if (!flags) return flags.error();
-  CommandLine line{.verb = flags->verb, .options = {}, .text = flags->text};
+  CommandLine line{.verb = flags->verb,
+                   .options = {},
+                   .text = flags->text,
+                   .json = flags->json,
+                   .confirmed = flags->confirmed};
   if (line.verb == AgentVerb::help || line.verb == AgentVerb::version) return line;
   settings::Sources sources{config_file(*flags, environment), {}, environment, std::move(flags->values)};
   if (!sources.file.empty()) {

@@ -40,12 +40,23 @@ struct AgentOptions {
   LogFormat log_format = LogFormat::text;
 };
 
-enum class AgentVerb : std::uint8_t { run, check_config, help, version };
+enum class AgentVerb : std::uint8_t {
+  run,
+  check_config,
+  ledger_check,
+  ledger_salvage,
+  ledger_reset,
+  prepare_image,
+  help,
+  version
+};
 
 struct CommandLine {
   AgentVerb verb = AgentVerb::run;
   AgentOptions options;
-  std::string text;  ///< of help and version: to be printed
+  std::string text;        ///< of help and version: to be printed
+  bool json = false;       ///< of the verbs that care for what is kept
+  bool confirmed = false;  ///< of those that put things away: somebody means it
 };
 
 /// Reads configuration file, environment and flags, each overriding the one before. `invalid` names the

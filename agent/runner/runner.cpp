@@ -82,11 +82,16 @@ Runner::Body::~Body() {
 }
 
 Result<void> Runner::Body::start() {
-  if (auto made = os::create_folder(options_.spool_folder, os::Readable::by_owner); !made) {
-    return with_context(made.error(), "cannot make the folder for the output of runs");
-  }
+  if (auto made = make_spool_folder(); !made) note_problem(made.error());
   subscription_ = ledger_.subscribe([this](const LedgerChange& change) { on_change(change); });
   loop_ = std::jthread([this] { loop(); });
+  return {};
+}
+
+Result<void> Runner::Body::make_spool_folder() {
+  auto made = os::create_folder(options_.spool_folder, os::Readable::by_owner);
+  spool_made_ = made.has_value();
+  if (!made) return with_context(made.error(), "cannot make the folder for the output of runs");
   return {};
 }
 
@@ -104,6 +109,7 @@ void Runner::Body::set_slots(unsigned slots) {
 }
 
 void Runner::Body::on_change(const LedgerChange& change) {
+  if (change.health && !ledger_.problem()) clear_problem();
   for (const std::string& id : change.stop) (void)stop_run(id, StopCause::cancel);
   for (const std::string& id : change.replaced) (void)stop_run(id, StopCause::replaced);
   if (change.work || change.hold) {

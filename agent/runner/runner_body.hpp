@@ -94,6 +94,7 @@ class Runner::Body {
   // recovery.cpp
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);
 
+  Result<void> make_spool_folder();
   void on_change(const LedgerChange& change);
   void announce_change();
   /// The ledger refused: nothing starts until it is tried again, a little later each time.
@@ -134,6 +135,7 @@ class Runner::Body {
   bool stopping_ = false;
   bool ended_ = false;
   bool recovered_ = false;
+  std::atomic<bool> spool_made_ = false;
   std::optional<UnixMilliseconds> look_again_;
   std::optional<DurationMilliseconds> look_again_since_boot_;
   std::string ledger_problem_;

@@ -81,6 +81,9 @@ void Runner::Body::pass() {
       retry_at_.reset();
     }
   }
+  if (!spool_made_) {
+    if (auto made = make_spool_folder(); !made) return note_problem(made.error());
+  }
   if (!recovered_) {
     if (auto done = recover(); !done) {
       note_problem(done.error());
@@ -108,8 +111,8 @@ void Runner::Body::purge() {
   const MonotonicTime now = clock_.monotonic();
   if (!is_due(purge_at_, now)) return;
   // As long as there is more, each pass takes a part.
-  const auto purged = ledger_.purge(clock_.wall(), kPurgedAtOnce);
-  if (!purged || *purged < static_cast<std::int64_t>(kPurgedAtOnce)) purge_at_ = now + kBetweenPurges;
+  const auto purged = ledger_.purge(kPurgedAtOnce);
+  if (!purged || !purged->more) purge_at_ = now + kBetweenPurges;
 }
 
 bool Runner::Body::launch(ReadyTask task) {

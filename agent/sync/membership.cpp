@@ -19,6 +19,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAnswerTime{30'000};
 constexpr milliseconds kLongestSleep = std::chrono::hours(1);  ///< clocks are looked at again after this
 constexpr milliseconds kShortestRenewal{1'000};
+/// A certificate that is called expired so soon after it was issued says that the server's clock is wrong.
+constexpr milliseconds kFresh = std::chrono::hours(1);
 constexpr std::string_view kRefusedToken = "enrollment-refused";  ///< the server's last word about a token
 
 Result<net::EnrollmentToken> read_token(std::string_view text) {
@@ -120,6 +122,7 @@ void Membership::load() {
   if (before == (identity_ ? identity_->certificate_pem : "")) return;
   link_.abandon(ServerCall::renew);
   renewing_ = expired_ = false;
+  renewed_.reset();
   renewal_timer_.reset();
   events_.identity(identity_ ? &*identity_ : nullptr, false);
 }
@@ -145,8 +148,13 @@ void Membership::retry_now() {
 }
 
 void Membership::expired() {
-  expired_ = true;
-  if (!renewing_) renewal_timer_.at(clock_.monotonic());
+  if (std::exchange(expired_, true) || renewing_) return;
+  const auto now = clock_.monotonic();
+  if (renewed_ && now - *renewed_ < kFresh) {
+    renewal_timer_.failed(now, {});
+  } else {
+    renewal_timer_.at(now);
+  }
 }
 
 void Membership::renamed(const std::string& name) {
@@ -274,8 +282,12 @@ void Membership::enrollment_refused(const CallFailure& failure) {
 bool Membership::renewal_due() const {
   if (expired_) return true;
   const auto certificate = net::Certificate::from_pem(identity_->certificate_pem);
+  if (!certificate) return false;
   // By the server's clock, as far as it is known: ours may be years off.
-  return certificate && certificate->renewal_due(clock_.wall() - board_.status().clock_offset.value_or(0));
+  const auto offset = board_.status().clock_offset;
+  const UnixMilliseconds now = clock_.wall() - offset.value_or(0);
+  // One that was issued while the server's clock was ahead would be renewed in years only.
+  return certificate->renewal_due(now) || (offset && now < certificate->not_before());
 }
 
 /// Sleeps until half of the certificate's life, an hour at a time as clocks may be set.
@@ -326,7 +338,9 @@ void Membership::renewal_done(const net::HttpResult& result, const std::string& 
   lock.unlock();
   identity_ = std::move(renewed);
   expired_ = false;
-  renewal_timer_.reset();
+  const auto now = clock_.monotonic();
+  if (!renewed_ || now - *renewed_ >= kFresh) renewal_timer_.reset();
+  renewed_ = now;
   plan_renewal();
   board_.fine(Trouble::renewal);
   show();

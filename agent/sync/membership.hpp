@@ -75,6 +75,7 @@ class Membership {
   bool refused_ = false;  ///< the server does not take the token: only a new wish, or a start, tries again
   bool renewing_ = false;
   bool expired_ = false;
+  std::optional<MonotonicTime> renewed_;  ///< the last time in this process
   RetryTimer enrollment_timer_;
   RetryTimer renewal_timer_;
 };

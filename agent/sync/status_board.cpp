@@ -82,16 +82,12 @@ void StatusBoard::connected() {
 void StatusBoard::trouble(Trouble which, const CallFailure& failure,
                           std::optional<MonotonicTime> next_attempt) {
   const std::scoped_lock lock(mutex_);
-  const UnixMilliseconds now = clock_.wall();
-  auto& entry = troubles_[static_cast<std::size_t>(which)];
-  const bool known = entry && entry->failure.code == failure.code;
-  entry = Entry{failure, now, {}};
+  std::optional<UnixMilliseconds> next;
   if (next_attempt) {
-    entry->next_attempt =
-        now +
-        std::chrono::duration_cast<std::chrono::milliseconds>(*next_attempt - clock_.monotonic()).count();
+    next = clock_.wall() +
+           std::chrono::duration_cast<std::chrono::milliseconds>(*next_attempt - clock_.monotonic()).count();
   }
-  if (which == Trouble::poll || which == Trouble::ledger) {
+  if (which == Trouble::poll) {
     status_.state = failure.refused ? LinkState::refused : LinkState::disconnected;
   }
   if (which == Trouble::enrollment && status_.enrollment) {
@@ -99,6 +95,19 @@ void StatusBoard::trouble(Trouble which, const CallFailure& failure,
     status_.enrollment->refused = !next_attempt;
     if (!next_attempt && status_.node_id.empty()) status_.state = LinkState::refused;
   }
+  keep(which, failure, next);
+}
+
+void StatusBoard::note(Trouble which, const CallFailure& failure) {
+  const std::scoped_lock lock(mutex_);
+  keep(which, failure, std::nullopt);
+}
+
+void StatusBoard::keep(Trouble which, const CallFailure& failure,
+                       std::optional<UnixMilliseconds> next_attempt) {
+  auto& entry = troubles_[static_cast<std::size_t>(which)];
+  const bool known = entry && entry->failure.code == failure.code;
+  entry = Entry{failure, clock_.wall(), next_attempt};
   log_.write(known ? LogLevel::debug : LogLevel::warning, "trouble with the server",
              {{"with", name_of(which)},
               {"code", failure.code},

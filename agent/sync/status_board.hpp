@@ -34,11 +34,16 @@ class StatusBoard {
   void connected();
   /// No `next_attempt`: it is not tried again.
   void trouble(Trouble which, const CallFailure& failure, std::optional<MonotonicTime> next_attempt);
+  /// A trouble of ours while the server is there: shown, but no reason to call it disconnected.
+  void note(Trouble which, const CallFailure& failure);
   void fine(Trouble which);
   void polls_every(DurationMilliseconds interval);
   [[nodiscard]] SyncStatus status() const;
 
  private:
+  /// Remembers and logs it; with the lock held.
+  void keep(Trouble which, const CallFailure& failure, std::optional<UnixMilliseconds> next_attempt);
+
   struct Entry {
     CallFailure failure;
     UnixMilliseconds since = 0;

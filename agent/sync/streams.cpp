@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/ledger/ledger_file.hpp"
 #include "platform/protocol/message.hpp"
 
 namespace agenttask::agent {
@@ -91,16 +92,6 @@ void Streams::retry_now() {
 
 void Streams::step(MonotonicTime now) {
   if (!peer_) return;
-  if (!adopted_ && poll_timer_.due(now)) {
-    const auto adopted = ledger_.adopt_node(node_id_);
-    if (!adopted) {
-      poll_failed(failure_of(adopted.error()), Trouble::ledger);
-      return;
-    }
-    if (!adopted->former_node.empty()) board_.was_another(*adopted);
-    adopted_ = true;
-  }
-  if (!adopted_) return;
   if (!poll_open_ && poll_timer_.due(now)) start_poll();
   // Not before the server knows that this start of the agent follows the last one.
   if (acknowledged_ && !reports_open_ && reports_waiting_ && reports_timer_.due(now)) start_reports();
@@ -118,8 +109,6 @@ MonotonicTime Streams::next() const {
 Result<PollRequest> Streams::poll_request() {
   auto cursors = ledger_.poll_cursors();
   if (!cursors) return cursors.error();
-  // The first question is not held, so that it is known at once whether the server is there.
-  const bool held = answered_ && poll_.interval.count() == 0;
   return PollRequest{.protocol = protocol_version(),
                      .version = options_.version,
                      .platform = options_.platform,
@@ -129,17 +118,65 @@ Result<PollRequest> Streams::poll_request() {
                      .reports = cursors->reports,
                      .incarnation = cursors->incarnation,
                      .predecessors = cursors->predecessors,
-                     .wait = held ? poll_.wait.count() : 0,
+                     .wait = wait_of_poll(),
                      .time = clock_.wall(),
                      .hold = cursors->hold,
                      .watching = watching_,
                      .quarantined = cursors->quarantined,
-                     .workers = workers_ != workers_known_ ? workers_ : std::nullopt};
+                     .workers = workers_ != workers_known_ ? workers_ : std::nullopt,
+                     .incomplete = cursors->incomplete};
+}
+
+/// The first question is not held, so that it is known at once whether the server is there.
+std::int64_t Streams::wait_of_poll() const {
+  return answered_ && poll_.interval.count() == 0 ? poll_.wait.count() : 0;
+}
+
+std::optional<LedgerProblem> Streams::ledger_problem() {
+  if (auto problem = ledger_.problem()) return problem;
+  if (adopted_) return std::nullopt;
+  const auto adopted = ledger_.adopt_node(node_id_);
+  if (!adopted) return describe_ledger_problem(adopted.error());
+  if (!adopted->former_node.empty()) board_.was_another(*adopted);
+  adopted_ = true;
+  return std::nullopt;
+}
+
+/// The device is there, and says why it can take nothing. Nothing of the ledger is asked for or promised.
+void Streams::start_poll_without_ledger(const LedgerProblem& problem) {
+  board_.note(Trouble::ledger,
+              {.code = problem.code, .message = "the ledger can't be used: " + problem.detail});
+  PollRequest request;
+  request.protocol = protocol_version();
+  request.version = options_.version;
+  request.platform = options_.platform;
+  request.name = name_;
+  request.wait = wait_of_poll();
+  request.time = clock_.wall();
+  request.ledger = problem;
+  poll_open_ = true;
+  // What the ledger knows next is told from the beginning.
+  adopted_ = acknowledged_ = false;
+  workers_known_.reset();
+  const MonotonicTime started = clock_.monotonic();
+  link_.start(ServerCall::poll, *peer_, encode(request), milliseconds(request.wait) + kAnswerTime,
+              [this, started](const net::HttpResult& result) { poll_without_ledger_done(result, started); });
+}
+
+void Streams::poll_without_ledger_done(const net::HttpResult& result, MonotonicTime started) {
+  poll_open_ = false;
+  if (!answer_of(result)) return;
+  answered_ = true;
+  poll_timer_.succeeded();
+  board_.fine(Trouble::poll);
+  board_.connected();
+  schedule_poll(false, started);
 }
 
 void Streams::start_poll() {
+  if (const auto problem = ledger_problem()) return start_poll_without_ledger(*problem);
   const auto request = poll_request();
-  if (!request) return poll_failed(failure_of(request.error()), Trouble::ledger);
+  if (!request) return start_poll_without_ledger(describe_ledger_problem(request.error()));
   poll_open_ = true;
   if (request->workers) workers_known_.reset();  // whether it arrives is known by the answer only
   const MonotonicTime started = clock_.monotonic();
@@ -152,20 +189,14 @@ void Streams::start_poll() {
 void Streams::poll_done(const net::HttpResult& result, MonotonicTime started,
                         const std::optional<WorkerSummary>& told) {
   poll_open_ = false;
-  if (const auto failure = failure_of(result, clock_.wall())) {
-    if (result) board_.contact(0);
-    poll_failed(*failure, Trouble::poll);
-    if (failure->certificate_expired) events_.certificate_expired();
+  const auto answer = answer_of(result);
+  if (!answer) return;
+  if (const auto failure = take(*answer, started)) {
+    // The server is there all the same: the next poll tells it what is wrong.
+    board_.note(Trouble::ledger, *failure);
+    poll_timer_.at(clock_.monotonic() + kAfterDropped);
     return;
   }
-  const auto answer = decode_poll_answer(result->body);
-  if (!answer)
-    return poll_failed(failure_of(with_context(answer.error(), "the server's answer makes no sense")),
-                       Trouble::poll);
-  board_.contact(answer->time);
-  if (!understands_protocol(answer->protocol))
-    return poll_failed(other_protocol(answer->protocol), Trouble::poll);
-  if (const auto failure = take(*answer, started)) return poll_failed(*failure, Trouble::ledger);
   // In quarantine nothing is stored; a server that was put back has forgotten it.
   if (!answer->quarantined.empty()) {
     workers_known_.reset();
@@ -178,6 +209,28 @@ void Streams::poll_done(const net::HttpResult& result, MonotonicTime started,
   board_.fine(Trouble::ledger);
   board_.connected();
   if (std::exchange(reports_want_poll_, false)) reports_timer_.reset();
+}
+
+/// What the server said, where it answered as one of ours does; what keeps it from that is noted.
+std::optional<PollAnswer> Streams::answer_of(const net::HttpResult& result) {
+  if (const auto failure = failure_of(result, clock_.wall())) {
+    if (result) board_.contact(0);
+    poll_failed(*failure, Trouble::poll);
+    if (failure->certificate_expired) events_.certificate_expired();
+    return std::nullopt;
+  }
+  auto answer = decode_poll_answer(result->body);
+  if (!answer) {
+    poll_failed(failure_of(with_context(answer.error(), "the server's answer makes no sense")),
+                Trouble::poll);
+    return std::nullopt;
+  }
+  board_.contact(answer->time);
+  if (!understands_protocol(answer->protocol)) {
+    poll_failed(other_protocol(answer->protocol), Trouble::poll);
+    return std::nullopt;
+  }
+  return *std::move(answer);
 }
 
 /// Into the ledger with it, each directive together with its cursor; the next poll acknowledges them.

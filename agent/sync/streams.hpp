@@ -48,6 +48,8 @@ class Streams {
 
  private:
   void start_poll();
+  void start_poll_without_ledger(const LedgerProblem& problem);
+  void poll_without_ledger_done(const net::HttpResult& result, MonotonicTime started);
   void poll_done(const net::HttpResult& result, MonotonicTime started,
                  const std::optional<WorkerSummary>& told);
   [[nodiscard]] std::optional<CallFailure> take(const PollAnswer& answer, MonotonicTime started);
@@ -56,7 +58,11 @@ class Streams {
   void start_reports();
   void reports_done(const net::HttpResult& result, const Cursor& after);
   [[nodiscard]] std::optional<CallFailure> take(const ReportAnswer& answer, const Cursor& after);
+  [[nodiscard]] std::optional<PollAnswer> answer_of(const net::HttpResult& result);
   [[nodiscard]] Result<PollRequest> poll_request();
+  [[nodiscard]] std::int64_t wait_of_poll() const;
+  /// Why the ledger can't be used; makes sure first that it knows whose it is.
+  [[nodiscard]] std::optional<LedgerProblem> ledger_problem();
 
   Ledger& ledger_;
   ServerLink& link_;

@@ -80,6 +80,7 @@ class Sync::Body {
     bool retry = false;
     bool reports = false;
     bool hold = false;
+    bool health = false;
     std::optional<PollSettings> poll;
     std::optional<WorkerSummary> workers;
   };
@@ -105,10 +106,11 @@ void Sync::Body::ask(const std::function<void()>& note) {
 }
 
 void Sync::Body::changed(const LedgerChange& change) {
-  if (!change.reports && !change.hold) return;
+  if (!change.reports && !change.hold && !change.health) return;
   ask([&] {
     wishes_.reports |= change.reports;
     wishes_.hold |= change.hold;
+    wishes_.health |= change.health;
   });
 }
 
@@ -140,7 +142,7 @@ void Sync::Body::carry_out(const Wishes& wishes) {
     board_.polls_every(wishes.poll->interval.count());
   }
   if (wishes.reports) streams_.reports_wait();
-  if (wishes.hold) streams_.poll_anew();
+  if (wishes.hold || wishes.health) streams_.poll_anew();
   if (wishes.workers) streams_.tell_workers(*wishes.workers);
   if (wishes.retry) {
     streams_.retry_now();

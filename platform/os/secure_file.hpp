@@ -29,6 +29,13 @@ Result<void> write_file(const std::filesystem::path& file, std::string_view byte
 /// not a regular file.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& file, std::size_t most);
 
+/// Gives a file or folder another name on the same file system, durably: after a crash it has one or the
+/// other. A file that has that name already is replaced.
+Result<void> move_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// What was written to this file by others survives power loss when this returns; its folder's entry too.
+Result<void> sync_file(const std::filesystem::path& file);
+
 /// Removes the file durably; one that is not there is no error.
 Result<void> remove_file(const std::filesystem::path& file);
 

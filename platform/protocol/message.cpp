@@ -405,26 +405,58 @@ std::optional<WorkerSummary> read_workers(ObjectReader& outer) {
   return workers;
 }
 
+json problem_to_json(const LedgerProblem& problem) {
+  return {{"problem", problem.code}, {"detail", problem.detail}};
+}
+
+std::optional<LedgerProblem> read_ledger_problem(ObjectReader& outer) {
+  const json* value = outer.object("ledger");
+  if (value == nullptr) return std::nullopt;
+  ObjectReader reader(*value, Unknown::ignore, outer.path_of("ledger"));
+  reader.require("problem");
+  LedgerProblem problem;
+  problem.code = reader.text("problem", 64, 1).value_or("");
+  problem.detail = reader.text("detail", kMostReason).value_or("");
+  if (auto error = reader.finish()) outer.refuse(std::move(*error));
+  return problem;
+}
+
+/// What a poll says of the device's past.
+void read_past(ObjectReader& reader, PollRequest& request) {
+  request.epoch = read_epoch(reader);
+  request.directives = read_cursor(reader, "directives");
+  request.reports = read_cursor(reader, "reports");
+  reader.require("incarnation");
+  request.incarnation = reader.text("incarnation", 64, 1).value_or("");
+  request.predecessors =
+      reader.texts("predecessors", kMostPredecessors, 64).value_or(std::vector<std::string>());
+  request.incomplete = reader.boolean("incomplete").value_or(false);
+}
+
 }  // namespace
 
 std::string encode(const WorkerSummary& workers) {
   return encode_json(workers_to_json(workers));
 }
 
+std::string encode(const LedgerProblem& problem) {
+  return encode_json(problem_to_json(problem));
+}
+
 std::string encode(const PollRequest& request) {
-  json value = {{"protocol", request.protocol},
-                {"version", request.version},
-                {"platform", request.platform},
-                {"name", request.name},
-                {"epoch", request.epoch},
-                {"directives", cursor_to_json(request.directives)},
-                {"reports", cursor_to_json(request.reports)},
-                {"incarnation", request.incarnation},
-                {"predecessors", request.predecessors},
-                {"wait", request.wait},
-                {"time", request.time},
-                {"hold", request.hold},
-                {"watching", request.watching}};
+  json value = {{"protocol", request.protocol}, {"version", request.version},  {"platform", request.platform},
+                {"name", request.name},         {"wait", request.wait},        {"time", request.time},
+                {"hold", request.hold},         {"watching", request.watching}};
+  if (request.ledger) {
+    value["ledger"] = problem_to_json(*request.ledger);
+  } else {
+    value.update({{"epoch", request.epoch},
+                  {"directives", cursor_to_json(request.directives)},
+                  {"reports", cursor_to_json(request.reports)},
+                  {"incarnation", request.incarnation},
+                  {"predecessors", request.predecessors}});
+    if (request.incomplete) value["incomplete"] = true;
+  }
   if (request.quarantined) value["quarantined"] = true;
   if (request.workers) value["workers"] = workers_to_json(*request.workers);
   return encode_json(value);
@@ -439,13 +471,8 @@ Result<PollRequest> decode_poll_request(std::string_view text) {
   request.version = reader.text("version", kSmallText).value_or("");
   request.platform = reader.text("platform", kSmallText).value_or("");
   request.name = reader.text("name", limits::kNodeNameBytes).value_or("");
-  request.epoch = read_epoch(reader);
-  request.directives = read_cursor(reader, "directives");
-  request.reports = read_cursor(reader, "reports");
-  reader.require("incarnation");
-  request.incarnation = reader.text("incarnation", 64, 1).value_or("");
-  request.predecessors =
-      reader.texts("predecessors", kMostPredecessors, 64).value_or(std::vector<std::string>());
+  request.ledger = read_ledger_problem(reader);
+  if (!request.ledger) read_past(reader, request);
   request.wait = reader.integer("wait", 0, INT64_MAX).value_or(0);
   request.time = reader.integer("time", 0, limits::kLatestTime).value_or(0);
   request.hold = reader.boolean("hold").value_or(false);

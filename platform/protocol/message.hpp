@@ -142,8 +142,6 @@ struct Report {
 [[nodiscard]] Result<Directive> decode_directive(std::string_view line);
 [[nodiscard]] Result<Report> decode_report(std::string_view line);
 
-/// What a device sends to ask for directives. It acknowledges all directives up to `directives`, and says
-/// which of its reports it saw acknowledged.
 /// What a device can do.
 struct WorkerSummary {
   static constexpr std::size_t kMostNames = 1000;  ///< of types, and of services; further ones are left out
@@ -155,6 +153,17 @@ struct WorkerSummary {
 /// JSON text: `types`, `services`, `problems`.
 [[nodiscard]] std::string encode(const WorkerSummary& workers);
 
+/// Why a device's ledger can't be used now: it starts nothing and acknowledges nothing until it can.
+struct LedgerProblem {
+  std::string code;    ///< stable: an ErrorCode as it is written
+  std::string detail;  ///< for people: what is wrong, and what mends it
+  bool operator==(const LedgerProblem&) const = default;
+};
+/// JSON text: `problem`, `detail`.
+[[nodiscard]] std::string encode(const LedgerProblem& problem);
+
+/// What a device sends to ask for directives. It acknowledges all directives up to `directives`, and says
+/// which of its reports it saw acknowledged.
 struct PollRequest {
   std::string protocol;
   std::string version;   ///< of the agent
@@ -171,6 +180,9 @@ struct PollRequest {
   std::vector<std::string> watching;          ///< tasks whose live output the device is sending
   bool quarantined = false;                   ///< whether the device knows that it is in quarantine
   std::optional<WorkerSummary> workers = {};  ///< after a start, and when it has changed; none: as before
+  /// Set: the rest says nothing of the device's past, and it is given nothing to store.
+  std::optional<LedgerProblem> ledger = {};
+  bool incomplete = false;  ///< the ledger was saved from a damaged one, and may have lost what it was given
 };
 [[nodiscard]] std::string encode(const PollRequest& request);
 [[nodiscard]] Result<PollRequest> decode_poll_request(std::string_view text);

@@ -100,13 +100,21 @@ Result<TaskSpec> parse_task_request(const json& body) {
   return spec;
 }
 
-Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current) {
+std::optional<UnixMilliseconds> default_expiry(const TaskSchedule& schedule, UnixMilliseconds add_time) {
+  if (schedule.recurs()) return std::nullopt;
+  const auto from = std::max(add_time, schedule.scheduled_for.value_or(add_time));
+  return std::min(from + limits::kDefaultExpiry, limits::kLatestTime);
+}
+
+Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current, UnixMilliseconds add_time) {
   ObjectReader reader(body, ObjectReader::Unknown::refuse);
   TaskChanges changes;
   changes.description = reader.text("description", limits::kDescriptionBytes);
   changes.tags = fields::read_tags(reader);
   changes.metadata = fields::read_object_text(reader, "metadata", limits::kMetadataBytes);
+  bool names_expiry = false;
   if (const auto* options = reader.object("options")) {
+    names_expiry = options->contains("expiresAt");
     ObjectReader inner(*options, ObjectReader::Unknown::refuse, "options");
     changes.options = fields::read_options(inner, current.options, Nulls::reset);
     if (auto error = inner.finish()) reader.refuse(std::move(*error));
@@ -115,6 +123,11 @@ Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current
     ObjectReader inner(*schedule, ObjectReader::Unknown::refuse, "schedule");
     changes.schedule = fields::read_schedule(inner, current.schedule, Nulls::reset);
     if (auto error = inner.finish()) reader.refuse(std::move(*error));
+    const auto& expires_at = current.options.expires_at;
+    if (!names_expiry && expires_at && expires_at == default_expiry(current.schedule, add_time)) {
+      if (!changes.options) changes.options = current.options;
+      changes.options->expires_at = default_expiry(*changes.schedule, add_time);
+    }
   }
   if (auto error = reader.finish()) return *error;
   if (body.empty())

@@ -24,9 +24,16 @@ struct TaskChanges {
   std::optional<TaskSchedule> schedule;
 };
 
+/// When a task ends that nobody gave an `expiresAt` and that was not started: 30 days after it was added, or
+/// after it is due where that is later. Empty: it recurs, and ends by cancel or delete only.
+[[nodiscard]] std::optional<UnixMilliseconds> default_expiry(const TaskSchedule& schedule,
+                                                             UnixMilliseconds add_time);
+
 /// The body of an update, checked as above. `options` and `schedule` are laid over those of `current` field
-/// by field.
-[[nodiscard]] Result<TaskChanges> parse_task_changes(const nlohmann::json& body, const TaskSpec& current);
+/// by field. Where it changes the schedule and names no `expiresAt`, the default expiry moves with it; one
+/// that somebody wished stays.
+[[nodiscard]] Result<TaskChanges> parse_task_changes(const nlohmann::json& body, const TaskSpec& current,
+                                                     UnixMilliseconds add_time);
 
 /// Applies changes to a spec. `limit` when merged metadata grows too large: nothing has changed then.
 [[nodiscard]] Result<TaskSpec> apply_changes(TaskSpec spec, const TaskChanges& changes);

@@ -1,5 +1,7 @@
 #include "platform/storage/connection.hpp"
 
+#include <utility>
+
 #include <sqlite3.h>
 
 namespace agenttask::storage {
@@ -63,27 +65,64 @@ Error sqlite_error(sqlite3* handle, int code, std::string_view what) {
 }
 
 Connection::~Connection() {
+  close();
+}
+
+void Connection::close() {
   for (auto& [sql, statements] : cache_) {
     for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
   }
+  cache_.clear();
   sqlite3_close_v2(handle_);
+  handle_ = nullptr;
+}
+
+void Connection::fail(int code, std::string_view what) {
+  if ((code & 0xFF) == SQLITE_IOERR) suspect_ = true;
+  fail(sqlite_error(handle_, code, what));
+}
+
+Result<void> Connection::mend() {
+  if (!suspect_ || !reopen_ || lent_ > 0 || in_transaction()) return {};
+  if (handle_ != nullptr && !read_only_) {
+    const int code =
+        sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+    if (code != SQLITE_OK)
+      return sqlite_error(handle_, code,
+                          "the disk failed before, and " + file_.string() + " can't be mended yet");
+  }
+  close();
+  auto fresh = reopen_();
+  if (!fresh) return with_context(fresh.error(), "the disk failed before");
+  handle_ = std::exchange((*fresh)->handle_, nullptr);
+  suspect_ = false;
+  return {};
 }
 
 sqlite3_stmt* Connection::take(std::string_view sql) {
   if (failed()) return nullptr;
+  if (suspect_) {
+    if (auto mended = mend(); !mended) {
+      fail(mended.error());
+      return nullptr;
+    }
+  }
   if (const auto found = cache_.find(sql); found != cache_.end() && !found->second.empty()) {
     sqlite3_stmt* statement = found->second.back();
     found->second.pop_back();
+    ++lent_;
     return statement;
   }
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) fail(code, "cannot prepare a statement on " + file_.string());
+  if (statement != nullptr) ++lent_;
   return statement;
 }
 
 void Connection::give_back(std::string_view sql, sqlite3_stmt* statement) {
+  --lent_;
   sqlite3_reset(statement);
   sqlite3_clear_bindings(statement);
   const auto found = cache_.find(sql);
@@ -95,7 +134,7 @@ void Connection::give_back(std::string_view sql, sqlite3_stmt* statement) {
 }
 
 int Connection::run(const char* script) {
-  return sqlite3_exec(handle_, script, nullptr, nullptr, nullptr);
+  return handle_ == nullptr ? SQLITE_IOERR : sqlite3_exec(handle_, script, nullptr, nullptr, nullptr);
 }
 
 void Connection::fail(Error error) {
@@ -110,7 +149,7 @@ Result<void> Connection::take_failure() {
 }
 
 bool Connection::in_transaction() const {
-  return sqlite3_get_autocommit(handle_) == 0;
+  return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
 }
 
 }  // namespace agenttask::storage

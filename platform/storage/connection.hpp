@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,18 @@ class Connection {
   [[nodiscard]] sqlite3* handle() const { return handle_; }
   [[nodiscard]] const std::filesystem::path& file() const { return file_; }
 
+  /// How to open the same file again, with all checks; not given: it can't be.
+  using Reopen = std::function<Result<std::unique_ptr<Connection>>()>;
+  void reopens(Reopen reopen, bool read_only) {
+    reopen_ = std::move(reopen);
+    read_only_ = read_only;
+  }
+  /// After the disk failed a call, what SQLite and the kernel hold in memory may not be what is on the disk.
+  /// So nothing more is done with this handle: what is committed goes into the file, the log is emptied, so
+  /// that what was answered as failed can't come back to life, and the file is opened anew. Nothing to do:
+  /// nothing failed. Call it outside of transactions. On an error it is tried again at the next call.
+  [[nodiscard]] Result<void> mend();
+
   /// A statement of this text, from the cache or newly prepared; null on failure (kept).
   [[nodiscard]] sqlite3_stmt* take(std::string_view sql);
   void give_back(std::string_view sql, sqlite3_stmt* statement);
@@ -38,7 +51,7 @@ class Connection {
   int run(const char* script);
 
   void fail(Error error);
-  void fail(int code, std::string_view what) { fail(sqlite_error(handle_, code, what)); }
+  void fail(int code, std::string_view what);
   [[nodiscard]] bool failed() const { return failure_.has_value(); }
   [[nodiscard]] Result<void> take_failure();
   [[nodiscard]] bool in_transaction() const;
@@ -47,8 +60,14 @@ class Connection {
   [[nodiscard]] std::vector<CommitPoint>& commit_points() { return commit_points_; }
 
  private:
-  sqlite3* handle_;
+  void close();
+
+  sqlite3* handle_;  ///< null: closed after a failure of the disk, and not open again yet
   std::filesystem::path file_;
+  Reopen reopen_;
+  bool read_only_ = false;
+  bool suspect_ = false;  ///< the disk failed a call since the file was opened
+  int lent_ = 0;          ///< statements in use
   std::optional<Error> failure_;
   std::vector<CommitPoint> commit_points_;
   std::map<std::string, std::vector<sqlite3_stmt*>, std::less<>> cache_;

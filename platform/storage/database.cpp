@@ -106,6 +106,7 @@ Statement Database::query(std::string_view sql, std::initializer_list<Value> val
 }
 
 std::int64_t Database::execute(std::string_view sql, std::initializer_list<Value> values) {
+  if (auto mended = connection_->mend(); !mended) connection_->fail(mended.error());
   if (failed()) return 0;
   const std::int64_t before = sqlite3_total_changes64(connection_->handle());
   {
@@ -117,13 +118,14 @@ std::int64_t Database::execute(std::string_view sql, std::initializer_list<Value
 }
 
 void Database::execute_script(std::string_view sql) {
+  if (auto mended = connection_->mend(); !mended) connection_->fail(mended.error());
   if (failed()) return;
   const int code = connection_->run(std::string(sql).c_str());
   if (code != SQLITE_OK) connection_->fail(code, "cannot work on " + connection_->file().string());
 }
 
 std::int64_t Database::last_insert_id() const {
-  return sqlite3_last_insert_rowid(connection_->handle());
+  return connection_->handle() == nullptr ? 0 : sqlite3_last_insert_rowid(connection_->handle());
 }
 
 Result<void> Database::check() {
@@ -151,6 +153,10 @@ std::int64_t Database::size_bytes() {
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {
   if (database_.failed()) return;
   Connection& connection = *database_.connection_;
+  if (auto mended = connection.mend(); !mended) {
+    connection.fail(mended.error());
+    return;
+  }
   const int code = connection.run(kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN");
   if (code == SQLITE_OK) {
     open_ = true;

@@ -25,6 +25,10 @@
 /// `io` any other failure of the disk · `newer` written by a newer version · `internal` a fault of ours (bad
 /// SQL).
 ///
+/// A disk that fails a call, fsync among them, is not believed again: whatever is done next begins with
+/// opening the file anew, and fails as long as that does. What was committed before stays; what was answered
+/// as failed does not come back.
+///
 /// Threads: a connection and all that came from it belong to one thread at a time; open one connection for
 /// each thread that reads. Crash: what commit answered survives power loss (WAL, synchronous=FULL).
 namespace agenttask::storage {
@@ -150,6 +154,9 @@ class Database {
  private:
   friend class Transaction;
   friend class Savepoint;
+  friend class Salvage;
+  static Result<Database> open_once(const std::filesystem::path& file, const Schema& schema,
+                                    const OpenOptions& options);
   explicit Database(std::unique_ptr<Connection> connection);
   std::unique_ptr<Connection> connection_;
 };

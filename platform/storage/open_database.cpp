@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <system_error>
 
@@ -58,6 +59,7 @@ Result<void> check_damage(Database& database, const Schema& schema) {
     return with_context(checked.error(), "cannot open " + describe(database.file(), schema));
   }
   if (found == "ok") return {};
+  std::replace(found.begin(), found.end(), '\n', ' ');
   return Error{ErrorCode::corrupt,
                "cannot open " + describe(database.file(), schema) + ": it is damaged (" + found +
                    "); restore it from a backup, or move it away to begin anew. " + "Nothing was changed"};
@@ -91,6 +93,20 @@ void configure(Database& database, const OpenOptions& options) {
 }  // namespace
 
 Result<Database> Database::open(const fs::path& file, const Schema& schema, const OpenOptions& options) {
+  auto database = open_once(file, schema, options);
+  if (database) {
+    database->connection_->reopens(
+        [file, schema, options]() -> Result<std::unique_ptr<Connection>> {
+          auto again = open_once(file, schema, options);
+          if (!again) return again.error();
+          return std::move(again->connection_);
+        },
+        options.read_only);
+  }
+  return database;
+}
+
+Result<Database> Database::open_once(const fs::path& file, const Schema& schema, const OpenOptions& options) {
   sqlite3* handle = nullptr;
   const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   std::error_code ignored;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "platform/os/secure_file.hpp"
+#include "server/store/commit_points.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -42,12 +43,6 @@ UnixMilliseconds begin_of_life(UnixMilliseconds now, DurationMilliseconds lifeti
   return now - std::min<UnixMilliseconds>(kHour, lifetime / 4);
 }
 
-/// The wall clock; where it stands before the authority began it is wrong, and that beginning is as near as
-/// one can say.
-UnixMilliseconds believed_time(const Clock& clock, const net::Certificate& authority) {
-  return std::max(clock.wall(), authority.not_before());
-}
-
 constexpr auto kReadableByAnyoneElse =
     std::filesystem::perms::group_read | std::filesystem::perms::others_read;
 
@@ -73,8 +68,13 @@ Result<void> Authority::create(const std::filesystem::path& folder, const Clock&
   const auto certificate = net::make_authority(key, "AgentTask authority", now - kHour, now + kTenYears);
   if (!certificate) return certificate.error();
   // The certificate comes last: it says that the authority is whole.
-  if (auto kept = os::write_file(key_file(folder), key.to_pem(), os::Readable::by_owner); !kept) return kept;
-  return os::write_file(certificate_file(folder), certificate->to_pem(), os::Readable::by_owner);
+  auto kept = commit_at(commit_point::kAuthorityKeyKept, [&] {
+    return os::write_file(key_file(folder), key.to_pem(), os::Readable::by_owner);
+  });
+  if (!kept) return kept;
+  return commit_at(commit_point::kAuthorityKept, [&] {
+    return os::write_file(certificate_file(folder), certificate->to_pem(), os::Readable::by_owner);
+  });
 }
 
 Authority::Authority(AuthoritySettings settings, const Clock& clock, net::Certificate certificate,
@@ -146,46 +146,61 @@ Result<Authority::Server> Authority::load_own(const OwnServerCertificate& own) c
       {std::move(whole), key->to_pem(), leaf.not_after()}, trusted->to_pem(), trusted->fingerprint_bytes()};
 }
 
+UnixMilliseconds Authority::believed_time() const {
+  return std::clamp(clock_.wall(), certificate_.not_before(), certificate_.not_after() - kHour);
+}
+
+/// Whether another would last longer, and half of a life or less is left of this one.
+bool Authority::is_due(const net::Certificate& certificate, UnixMilliseconds now) const {
+  const UnixMilliseconds end = certificate.not_after();
+  return end < certificate_.not_after() && now >= end - settings_.server_lifetime / 2;
+}
+
 /// What is in server.pem if it still serves, else a new one. A damaged file is no loss: it is made again.
 Result<Authority::Server> Authority::load_or_issue() const {
   const auto file = server_file(settings_.folder);
+  const UnixMilliseconds now = believed_time();
+  UnixMilliseconds begin = begin_of_life(now, settings_.server_lifetime);
+  UnixMilliseconds end = now + settings_.server_lifetime;
   const auto pem = read_secret(file, kReadableByAnyoneElse);
   if (!pem && pem.error().code != ErrorCode::not_found) return pem.error();
   if (pem) {
     const auto key = net::PrivateKey::from_pem(*pem);
     const auto certificate = net::Certificate::from_pem(*pem);
-    const UnixMilliseconds now = believed_time(clock_, certificate_);
     const auto& names = settings_.server_names;
-    if (key && certificate && certificate->matches(*key) && !certificate->renewal_due(now) &&
+    if (key && certificate && certificate->matches(*key) && !is_due(*certificate, now) &&
         net::verify(*certificate, {}, std::span(&certificate_, 1), net::CertificatePurpose::server, now) &&
         std::all_of(names.begin(), names.end(),
                     [&](const auto& name) { return certificate->covers(name); })) {
       return ours(*certificate, *key);
     }
+    // Not valid now: either nobody looked for long, or a clock was set, then or since. The next one is for
+    // both.
+    if (certificate && (certificate->not_after() < now || now < certificate->not_before())) {
+      begin = std::min(begin, certificate->not_before());
+      end = std::max(end, certificate->not_after());
+    }
   }
-  return issue_server();
+  return issue_server(begin, end);
 }
 
-Result<Authority::Server> Authority::issue_server() const {
+Result<Authority::Server> Authority::issue_server(UnixMilliseconds begin, UnixMilliseconds end) const {
   const auto& names = settings_.server_names;
   if (names.empty()) {
     return Error{ErrorCode::invalid, "the server's certificate needs at least one host name or IP address",
                  "server-name"};
   }
-  const UnixMilliseconds now = believed_time(clock_, certificate_);
   const net::PrivateKey key = net::PrivateKey::generate();
   const std::string common_name =
       names.front().size() <= kCommonNameBytes ? names.front() : "agenttask-server";
-  const auto certificate =
-      net::issue(certificate_, key_, net::CertificateRequest::make(key, common_name),
-                 {common_name, names, net::CertificatePurpose::server,
-                  begin_of_life(now, settings_.server_lifetime), now + settings_.server_lifetime});
+  const auto certificate = net::issue(certificate_, key_, net::CertificateRequest::make(key, common_name),
+                                      {common_name, names, net::CertificatePurpose::server, begin, end});
   if (!certificate) return certificate.error();
-  if (auto kept = os::write_file(server_file(settings_.folder), key.to_pem() + certificate->to_pem(),
-                                 os::Readable::by_owner);
-      !kept) {
-    return kept.error();
-  }
+  const auto kept = commit_at(commit_point::kServerCertificateKept, [&] {
+    return os::write_file(server_file(settings_.folder), key.to_pem() + certificate->to_pem(),
+                          os::Readable::by_owner);
+  });
+  if (!kept) return kept.error();
   return ours(*certificate, key);
 }
 
@@ -223,7 +238,7 @@ Result<IssuedCertificate> Authority::issue_device(std::string_view node_id,
                                                   std::string_view request_pem) const {
   const auto request = net::CertificateRequest::from_pem(request_pem);
   if (!request) return Error{ErrorCode::invalid, request.error().message, "request"};
-  const UnixMilliseconds now = believed_time(clock_, certificate_);
+  const UnixMilliseconds now = believed_time();
   const auto certificate = net::issue(certificate_, key_, *request,
                                       {std::string(node_id),
                                        {},

@@ -62,7 +62,9 @@ class Authority {
 
   /// What the server shows now: our certificate, or the company's own.
   [[nodiscard]] ServerIdentity server_identity() const;
-  /// Renews the server's certificate when half its life has passed; reads the company's own again when its
+  /// Renews the server's certificate when no more than half of a life is left. One that is not valid by our
+  /// clock is followed by one that covers its time, too: it may be our clock that is wrong, and not those of
+  /// the devices. Reads the company's own again when its
   /// files changed. True: there is a new one, and the TLS side must take it.
   [[nodiscard]] Result<bool> renew_if_due();
 
@@ -72,6 +74,10 @@ class Authority {
   [[nodiscard]] std::string authority_fingerprint() const;
   /// Ours: what the TLS side trusts for devices' certificates.
   [[nodiscard]] std::string device_authority_pem() const;
+
+  /// The wall clock, within the authority's own life: what it shows beyond is wrong, or too late, and the
+  /// nearer end is as near as one can say. Certificates are issued and judged by it.
+  [[nodiscard]] UnixMilliseconds believed_time() const;
 
   /// A certificate for a device: subject is `node_id`, client authentication only, not before an hour ago
   /// (clocks differ). `invalid`: the request is not one, or its key does not fit.
@@ -89,7 +95,8 @@ class Authority {
             net::PrivateKey key);
   [[nodiscard]] Result<Server> load_own(const OwnServerCertificate& own) const;
   [[nodiscard]] Result<Server> load_or_issue() const;
-  [[nodiscard]] Result<Server> issue_server() const;
+  [[nodiscard]] bool is_due(const net::Certificate& certificate, UnixMilliseconds now) const;
+  [[nodiscard]] Result<Server> issue_server(UnixMilliseconds begin, UnixMilliseconds end) const;
   [[nodiscard]] Server ours(const net::Certificate& certificate, const net::PrivateKey& key) const;
 
   const AuthoritySettings settings_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "platform/base/ids.hpp"
+#include "platform/os/host.hpp"
 #include "platform/os/memory.hpp"
 #include "server/mailboxes/live_output.hpp"
 
@@ -97,8 +99,10 @@ Result<void> Service::listen() {
   retention.ended_tasks = settings_.retention;
   retention.messages = settings_.message_retention;
   retention.runs = settings_.keep_runs;
-  housekeeper_ =
-      std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention, bell_);
+  auto boot = os::boot_id();
+  if (boot.empty()) boot = make_uuid(clock_.wall());
+  housekeeper_ = std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention,
+                                               bell_, std::move(boot));
   housekeeper_->start();
   maintenance_ = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};

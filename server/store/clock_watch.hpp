@@ -1,52 +1,42 @@
 #pragma once
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "platform/base/clock.hpp"
-#include "server/store/records.hpp"
+#include "platform/base/lived_time.hpp"
 
 namespace agenttask::server {
 
-/// Whether the wall clock can be believed when things are removed for their age. A clock that is set ahead
-/// makes everything look old at once: tombstones and idempotency keys would go, and old tasks could run
-/// again. So after a jump ahead nothing is removed until as much time has passed as anything is kept.
-///
-/// The wall clock is held against the time since boot from one look to the next, and at the start against
-/// the last look of the process before. Threads: one at a time.
+/// What the clocks say when somebody looks.
+struct LookAtClocks {
+  UnixMilliseconds now = 0;             ///< the wall clock
+  DurationMilliseconds lived = 0;       ///< how long the store has lived: ages count by this
+  DurationMilliseconds moved = 0;       ///< by how much the wall clock was set since the last look; 0: not
+  std::optional<LivedTime> to_store{};  ///< this belongs into the store now
+};
+
+/// How long the store has lived, from look to look and across restarts. Threads: one at a time.
 class ClockWatch {
  public:
-  /// What the wall clock may gain between two looks: drift, and corrections by a time service.
+  /// What the wall clock may gain or lose between two looks: drift, and corrections by a time service.
   static constexpr DurationMilliseconds kLargestStep = 3'600'000;
-  /// What a server may be away for: longer can't be told from a clock that was set ahead meanwhile.
-  static constexpr DurationMilliseconds kLongestAbsence = 7 * limits::kDay;
-  /// How often the last look is stored.
+  /// How often a look is stored. What came after the last one is lost only where the machine ends, too.
   static constexpr DurationMilliseconds kStoreEvery = 3'600'000;
 
-  /// `keep`: as long as anything is kept.
-  ClockWatch(const Clock& clock, DurationMilliseconds keep) : clock_(clock), keep_(keep) {}
+  ClockWatch(const Clock& clock, std::string boot_id) : clock_(clock), boot_id_(std::move(boot_id)) {}
 
-  struct Look {
-    UnixMilliseconds now = 0;
-    bool may_remove = false;
-    DurationMilliseconds jumped = 0;      ///< by how much the clock jumped ahead since the last look; 0: not
-    std::optional<ClockRecord> to_store;  ///< this belongs into the store now
-  };
   /// `stored`: what the store says; counts at the first look only.
-  [[nodiscard]] Look look(const std::optional<ClockRecord>& stored);
-  /// What a look gave is on disk.
-  void is_stored(const ClockRecord& record) { stored_ = record; }
+  [[nodiscard]] LookAtClocks look(const std::optional<LivedTime>& stored);
+  /// What the last look gave is on disk.
+  void is_stored() { stored_ = lived_.total; }
 
  private:
-  [[nodiscard]] DurationMilliseconds jump(UnixMilliseconds now, DurationMilliseconds since_boot) const;
-
   const Clock& clock_;
-  DurationMilliseconds keep_;
-  UnixMilliseconds keep_until_ = 0;
-  std::optional<ClockRecord> stored_;
-  struct Seen {
-    UnixMilliseconds wall = 0;
-    DurationMilliseconds since_boot = 0;
-  };
-  std::optional<Seen> seen_;  ///< the look before, in this process
+  std::string boot_id_;
+  LivedTime lived_;
+  std::optional<DurationMilliseconds> stored_;  ///< lived time when it was stored in this process
+  bool looked_ = false;
 };
 
 }  // namespace agenttask::server

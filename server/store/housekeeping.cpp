@@ -25,10 +25,6 @@ constexpr std::size_t kTrimmedRuns = 50;  // of one task in one job
 
 }  // namespace
 
-DurationMilliseconds RetentionSettings::longest() const {
-  return std::max({ended_tasks, tombstones, idempotency_keys, orphans, messages, 30 * limits::kDay});
-}
-
 std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit) {
   std::size_t count = 0;
   for (const auto& id : store.expired_tasks(now, limit)) {
@@ -41,21 +37,24 @@ std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t li
   return count;
 }
 
-std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettings& settings,
-                  std::size_t limit) {
-  std::size_t count = 0;
-  for (const auto& id : store.purgeable_tasks(now - settings.ended_tasks, limit)) {
+bool purge(WriteStore& store, const LookAtClocks& look, const RetentionSettings& settings,
+           std::size_t limit) {
+  const auto purgeable = store.purgeable_tasks(look.lived - settings.ended_tasks, limit);
+  for (const auto& id : purgeable) {
     const auto record = store.task(id, WithData::no);
     if (!record) continue;
     const Task& task = record->task;
     store.insert_tombstone({task.spec.id, task.spec.node_id, record->digest,
-                            encode_json(task_to_json(task, Detail::summary)), now});
+                            encode_json(task_to_json(task, Detail::summary)), look.now});
     store.remove_task(id);
-    ++count;
   }
-  store.forget_before(now - settings.idempotency_keys, now - std::max(settings.tombstones, 30 * limits::kDay),
-                      now - settings.orphans);
-  return count;
+  store.forget_before(look.lived - settings.idempotency_keys,
+                      look.lived - std::max(settings.tombstones, 30 * limits::kDay),
+                      look.lived - settings.orphans, look.now);
+  bool more = purgeable.size() == limit;
+  more |= store.remove_messages_before(look.lived - settings.messages, limit) == limit;
+  more |= store.date_what_is_over(look.lived, look.now, limit);
+  return more;
 }
 
 bool trim_runs(WriteStore& store, std::int64_t keep) {
@@ -66,7 +65,7 @@ bool trim_runs(WriteStore& store, std::int64_t keep) {
 }
 
 Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
-                         RetentionSettings settings, Bell& bell)
+                         RetentionSettings settings, Bell& bell, std::string boot_id)
     : store_(store),
       writer_(writer),
       presence_(presence),
@@ -74,7 +73,7 @@ Housekeeper::Housekeeper(Store& store, Writer& writer, Presence& presence, const
       logger_(logger),
       settings_(settings),
       bell_(bell),
-      clock_watch_(clock, settings.longest()) {}
+      clock_watch_(clock, std::move(boot_id)) {}
 
 Housekeeper::~Housekeeper() {
   {
@@ -148,49 +147,49 @@ void Housekeeper::expire_due() {
 }
 
 /// Empty when the store could not be read: then this was no look.
-std::optional<ClockWatch::Look> Housekeeper::look_at_clock() {
-  std::optional<ClockRecord> stored;
+std::optional<LookAtClocks> Housekeeper::look_at_clocks() {
+  std::optional<LivedTime> stored;
   {
     const auto lease = store_.read();
-    if (lease) stored = (*lease)->clock_record();
+    if (lease) stored = (*lease)->lived_time();
     if (const auto read = lease ? (*lease)->check() : Result<void>(lease.error()); !read) {
-      report("cannot read when the clock was last looked at", read.error());
+      report("cannot read how long the store has lived", read.error());
       return std::nullopt;
     }
   }
   const auto look = clock_watch_.look(stored);
-  if (look.jumped > 0) {
+  if (look.moved != 0) {
     logger_.warning(
-        "the wall clock was set ahead, or the server was away for long: nothing is removed for its age until "
-        "as much time has passed as things are kept",
-        {{"by_ms", look.jumped}, {"days", settings_.longest() / limits::kDay}});
+        "the wall clock was set, or the machine was off for long: "
+        "things are kept by the time that passed for certain",
+        {{"by_ms", look.moved}});
   }
   if (look.to_store) {
     const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
-      store.set_clock_record(*look.to_store);
+      store.commits(commit_point::kClockRecorded);
+      store.set_lived_time(*look.to_store);
       return {};
     });
     if (done) {
-      clock_watch_.is_stored(*look.to_store);
+      clock_watch_.is_stored();
     } else {
-      report("cannot store when the clock was looked at", done.error());
+      report("cannot store how long the store has lived", done.error());
     }
   }
   return look;
 }
 
 void Housekeeper::purge_due() {
-  const auto look = look_at_clock();
-  if (!look || !look->may_remove) return;
-  std::size_t count = kBatch;
-  while (count == kBatch) {
+  const auto look = look_at_clocks();
+  if (!look) return;
+  for (bool more = true; more;) {
     const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
-      count = purge(store, look->now, settings_, kBatch);
+      store.commits(commit_point::kTasksPurged);
+      more = purge(store, *look, settings_, kBatch);
       return {};
     });
-    if (!done) return report("cannot purge old tasks", done.error());
+    if (!done) return report("cannot remove what is past its retention", done.error());
   }
-  remove_messages_due(look->now);
 }
 
 void Housekeeper::trim_runs_due() {
@@ -208,17 +207,6 @@ void Housekeeper::trim_runs_due() {
       return {};
     });
     if (!done) return report("cannot remove old runs", done.error());
-  }
-}
-
-void Housekeeper::remove_messages_due(UnixMilliseconds now) {
-  std::size_t count = kBatch;
-  while (count == kBatch) {
-    const auto done = writer_.run([&](WriteStore& store) -> Result<void> {
-      count = store.remove_messages_before(now - settings_.messages, kBatch);
-      return {};
-    });
-    if (!done) return report("cannot remove old messages", done.error());
   }
 }
 

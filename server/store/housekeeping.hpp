@@ -13,6 +13,8 @@
 
 namespace agenttask::server {
 
+/// How long things are kept, by the time that the store has lived (platform/base/lived_time.hpp) since
+/// housekeeping first found them over.
 struct RetentionSettings {
   DurationMilliseconds ended_tasks = 30 * limits::kDay;  ///< how long an ended task stays readable
   DurationMilliseconds tombstones = 30 * limits::kDay;   ///< after the purge; never less than 30 days
@@ -20,18 +22,15 @@ struct RetentionSettings {
   DurationMilliseconds orphans = 30 * limits::kDay;
   DurationMilliseconds messages = 30 * limits::kDay;
   std::int64_t runs = HistoryLimits().runs;  ///< of a task, at least 1
-
-  [[nodiscard]] DurationMilliseconds longest() const;
 };
 
 /// Ends what expired and was never offered: `failed`, `expired`. At most `limit` tasks; how many it were.
 std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t limit);
 
-/// Purges ended tasks past their retention, each leaving a tombstone, and forgets old keys, tombstones and
-/// orphans. Never a task about which the device has not acknowledged everything. At most `limit` tasks; how
-/// many it were.
-std::size_t purge(WriteStore& store, UnixMilliseconds now, const RetentionSettings& settings,
-                  std::size_t limit);
+/// Purges ended tasks past their retention, each leaving a tombstone, and forgets old keys, tombstones,
+/// orphans and messages. Never a task about which the device has not acknowledged everything. Then dates what
+/// is over and was not dated. At most `limit` of each; whether there may be more.
+bool purge(WriteStore& store, const LookAtClocks& look, const RetentionSettings& settings, std::size_t limit);
 
 /// Removes the oldest runs of tasks that have more than `keep`. At most some at once: whether there are more.
 bool trim_runs(WriteStore& store, std::int64_t keep);
@@ -43,8 +42,9 @@ bool trim_runs(WriteStore& store, std::int64_t keep);
 /// public for tests.
 class Housekeeper {
  public:
+  /// `boot_id`: of the host's present boot; where it has none, another word for each start of the server.
   Housekeeper(Store& store, Writer& writer, Presence& presence, const Clock& clock, Logger& logger,
-              RetentionSettings settings, Bell& bell);
+              RetentionSettings settings, Bell& bell, std::string boot_id);
   ~Housekeeper();  ///< stops, and flushes presence once more while the writer still runs
   Housekeeper(const Housekeeper&) = delete;
   Housekeeper& operator=(const Housekeeper&) = delete;
@@ -61,8 +61,7 @@ class Housekeeper {
   void expire_due();
   void purge_due();
   void trim_runs_due();
-  void remove_messages_due(UnixMilliseconds now);
-  [[nodiscard]] std::optional<ClockWatch::Look> look_at_clock();
+  [[nodiscard]] std::optional<LookAtClocks> look_at_clocks();
   void report(std::string_view what, const Error& error);
 
   Store& store_;

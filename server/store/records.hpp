@@ -207,12 +207,6 @@ struct IdempotencyRecord {
   UnixMilliseconds time = 0;
 };
 
-/// What housekeeping remembers of the wall clock, so that a jump across a restart is seen too.
-struct ClockRecord {
-  UnixMilliseconds seen_at = 0;     ///< the last look that was stored
-  UnixMilliseconds keep_until = 0;  ///< nothing is removed for its age before
-};
-
 /// What a list of tasks shows: all that are set must fit. Deleted tasks are not listed.
 enum class Deleted : std::uint8_t { hidden, only, shown };
 

@@ -308,7 +308,7 @@ class Applier {
         return count(foreign_, foreign_example_, record.message.task_id);
       }
     }
-    if (store_.insert_message(record, now_)) store_.trim_messages(node_.id, limits_.messages);
+    if (store_.insert_message(record)) store_.trim_messages(node_.id, limits_.messages);
   }
 
   void take(const ChangedReport& report) {

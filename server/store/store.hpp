@@ -12,6 +12,7 @@
 #include "platform/base/clock.hpp"
 #include "platform/base/commit_point.hpp"
 #include "platform/base/error.hpp"
+#include "platform/base/lived_time.hpp"
 #include "platform/protocol/task.hpp"
 #include "server/store/records.hpp"
 
@@ -92,8 +93,8 @@ class ReadStore {
                                                                std::size_t limit) const = 0;
   /// When the next never-offered task expires.
   [[nodiscard]] virtual std::optional<UnixMilliseconds> next_expiry() const = 0;
-  /// Ended before `before` on the server's clock, and in no directive that the device has not acknowledged.
-  [[nodiscard]] virtual std::vector<std::string> purgeable_tasks(UnixMilliseconds before,
+  /// Ended and dated before `before` in lived time, and in no directive that the device has not acknowledged.
+  [[nodiscard]] virtual std::vector<std::string> purgeable_tasks(DurationMilliseconds before,
                                                                  std::size_t limit) const = 0;
   [[nodiscard]] virtual std::optional<TombstoneRecord> tombstone(std::string_view task_id) const = 0;
 
@@ -146,7 +147,8 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<OrphanRecord> orphans(std::string_view node_id) const = 0;
   [[nodiscard]] virtual std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                                      std::string_view key) const = 0;
-  [[nodiscard]] virtual std::optional<ClockRecord> clock_record() const = 0;
+  /// How long the store has lived, as it was stored last; empty: nobody looked yet.
+  [[nodiscard]] virtual std::optional<LivedTime> lived_time() const = 0;
 };
 
 /// Writing, inside a transaction of the Writer. Every change is undone when the job that made it is.
@@ -209,11 +211,11 @@ class WriteStore : public virtual ReadStore {
   virtual bool trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) = 0;
 
   /// False: the poster's message of this id is there already, and stays as it is.
-  virtual bool insert_message(const MessageRecord& record, UnixMilliseconds now) = 0;
+  virtual bool insert_message(const MessageRecord& record) = 0;
   /// Removes the poster's oldest messages that are past the budget; some of them where they are many.
   virtual void trim_messages(std::string_view poster, const MessageBudget& budget) = 0;
-  /// Removes messages from before this time, at most `limit`; how many it were.
-  virtual std::size_t remove_messages_before(UnixMilliseconds before, std::size_t limit) = 0;
+  /// Removes messages that were dated before this lived time, at most `limit`; how many it were.
+  virtual std::size_t remove_messages_before(DurationMilliseconds before, std::size_t limit) = 0;
 
   virtual void append_directive(const DirectiveRecord& record) = 0;
   virtual void set_directive_body(std::int64_t position, std::string_view body) = 0;
@@ -227,13 +229,18 @@ class WriteStore : public virtual ReadStore {
 
   virtual void insert_orphan(const OrphanRecord& record) = 0;
   virtual void insert_idempotency(const IdempotencyRecord& record) = 0;
-  /// Idempotency keys, tombstones and orphans from before these times, and enrolment tokens that ended before
-  /// the last. Also certificates that ended before the last and were revoked, or whose device was seen later
-  /// than that: then it holds another one. Any other may still renew, however old it is.
-  virtual void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
-                             UnixMilliseconds orphans) = 0;
+  /// Writes `lived` as the date of what is over and has none: ended tasks, tombstones, idempotency keys,
+  /// orphans, messages, and tokens and certificates that are past their end at `now`. At most `limit` of
+  /// each; whether there may be more.
+  virtual bool date_what_is_over(DurationMilliseconds lived, UnixMilliseconds now, std::size_t limit) = 0;
+  /// Removes idempotency keys, tombstones and orphans dated before these lived times, and enrolment tokens
+  /// dated before the last that are past their end at `now`. Also certificates of that age that were revoked,
+  /// or whose device was seen later than their end: then it holds another one. Any other may still renew,
+  /// however old it is.
+  virtual void forget_before(DurationMilliseconds idempotency, DurationMilliseconds tombstones,
+                             DurationMilliseconds orphans, UnixMilliseconds now) = 0;
 
-  virtual void set_clock_record(const ClockRecord& record) = 0;
+  virtual void set_lived_time(const LivedTime& lived) = 0;
 
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
   /// `operator:<id>`.

@@ -21,11 +21,7 @@ void ask(WriteStore& store, const TaskRecord& record, DirectiveKind kind, std::s
 
 TaskRecord create_task(WriteStore& store, TaskSpec spec, std::string digest, std::string created_by,
                        UnixMilliseconds now) {
-  if (!spec.options.expires_at && !spec.schedule.recurs()) {
-    // A task for later gets its 30 days from when it is due.
-    const auto from = std::max(now, spec.schedule.scheduled_for.value_or(now));
-    spec.options.expires_at = std::min(from + limits::kDefaultExpiry, limits::kLatestTime);
-  }
+  if (!spec.options.expires_at) spec.options.expires_at = default_expiry(spec.schedule, now);
   TaskRecord record;
   record.task.spec = std::move(spec);
   record.task.state.add_time = now;

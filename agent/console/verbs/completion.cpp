@@ -40,23 +40,24 @@ std::string verb_paths(const CLI::App& app, const std::string& path) {
   return paths;
 }
 
+/// No variable is called `path`: in zsh that one is PATH.
 constexpr const char* kBegin = R"BASH(# Completion of agenttask for bash.
 _agenttask() {
-  local current="${COMP_WORDS[COMP_CWORD]}" path="" words="" i word
+  local current="${COMP_WORDS[COMP_CWORD]}" verb="" words="" i word
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
     case "$word" in
       --) return ;;
       -*) continue ;;
     esac
-    case "${path:+$path }$word" in
+    case "${verb:+$verb }$word" in
 )BASH";
 
 constexpr const char* kMiddle = R"BASH()
-        path="${path:+$path }$word" ;;
+        verb="${verb:+$verb }$word" ;;
     esac
   done
-  case "$path" in
+  case "$verb" in
 )BASH";
 
 // First what the agent knows: names that others chose, so they are never expanded, and quoted for the line.

@@ -136,6 +136,21 @@ Result<std::string> read_file(const path& file, std::size_t most) {
   }
 }
 
+Result<void> move_durably(const path& from, const path& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0) {
+    return file_error("cannot move " + from.string() + " to " + to.string(), errno);
+  }
+  if (auto synced = sync_folder(folder_of(to)); !synced) return synced;
+  return folder_of(from) == folder_of(to) ? Result<void>() : sync_folder(folder_of(from));
+}
+
+Result<void> sync_file(const path& file) {
+  const Descriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor.is_open()) return file_error("cannot open " + file.string(), errno);
+  if (::fsync(descriptor.get()) != 0) return file_error("cannot store " + file.string(), errno);
+  return sync_folder(folder_of(file));
+}
+
 Result<void> remove_file(const path& file) {
   if (::unlink(file.c_str()) != 0) {
     if (errno == ENOENT) return {};

@@ -107,7 +107,7 @@ Outcome post_message(Call& call) {
   message->id = make_uuid(call.now);
   message->time = call.now;
   MessageRecord record{0, std::move(*message), call.caller->id, caller_name(call)};
-  (void)call.writes->insert_message(record, call.now);
+  (void)call.writes->insert_message(record);
   call.writes->trim_messages(record.poster, call.context.history.messages);
   if (!key->empty()) {
     call.writes->insert_idempotency({call.caller->id, *key, digest, record.message.id, call.now});

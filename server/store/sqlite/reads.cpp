@@ -194,10 +194,12 @@ std::optional<IdempotencyRecord> SqliteReads::idempotency(std::string_view opera
   return IdempotencyRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
 }
 
-std::optional<ClockRecord> SqliteReads::clock_record() const {
-  auto row = database_.query("SELECT seen_at, keep_until FROM wall_clock");
+std::optional<LivedTime> SqliteReads::lived_time() const {
+  auto row = database_.query(
+      "SELECT total, boot_id, since_boot, wall, latest_wall, at_latest, absence FROM lived_time");
   if (!row.step()) return std::nullopt;
-  return ClockRecord{row.integer(0), row.integer(1)};
+  return LivedTime{row.integer(0), row.text(1),    row.integer(2), row.integer(3),
+                   row.integer(4), row.integer(5), row.integer(6)};
 }
 
 }  // namespace agenttask::server::sqlite

@@ -43,7 +43,7 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<std::string> expired_tasks(UnixMilliseconds now,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> next_expiry() const override;
-  [[nodiscard]] std::vector<std::string> purgeable_tasks(UnixMilliseconds before,
+  [[nodiscard]] std::vector<std::string> purgeable_tasks(DurationMilliseconds before,
                                                          std::size_t limit) const override;
   [[nodiscard]] std::optional<TombstoneRecord> tombstone(std::string_view task_id) const override;
   [[nodiscard]] std::optional<Run> run(std::string_view task_id, std::int64_t number) const override;
@@ -75,7 +75,7 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<OrphanRecord> orphans(std::string_view node_id) const override;
   [[nodiscard]] std::optional<IdempotencyRecord> idempotency(std::string_view operator_id,
                                                              std::string_view key) const override;
-  [[nodiscard]] std::optional<ClockRecord> clock_record() const override;
+  [[nodiscard]] std::optional<LivedTime> lived_time() const override;
 
  protected:
   storage::Database& database_;

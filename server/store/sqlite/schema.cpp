@@ -164,7 +164,7 @@ CREATE INDEX tasks_with_many_runs ON tasks(run_count - trimmed_runs) WHERE run_c
 ALTER TABLE runs ADD COLUMN occurrence INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN option TEXT NOT NULL DEFAULT '';
 
--- poster: the node or the operator. kept_from: the earlier of the poster's clock and ours; retention counts from it.
+-- poster: the node or the operator. kept_from: gone with kLivedTime.
 CREATE TABLE messages(
   sequence INTEGER PRIMARY KEY AUTOINCREMENT, poster TEXT NOT NULL, id TEXT NOT NULL, node_id TEXT NOT NULL, posted_by TEXT NOT NULL,
   room_id TEXT NOT NULL, world_id TEXT NOT NULL, task_id TEXT NOT NULL, run INTEGER NOT NULL, content TEXT NOT NULL,
@@ -223,8 +223,48 @@ ALTER TABLE nodes ADD COLUMN workers TEXT NOT NULL DEFAULT '';
 CREATE INDEX tasks_deleted ON tasks(sequence) WHERE deleted_at IS NOT NULL;
 )sql";
 
-constexpr std::array<std::string_view, 7> kMigrations{kFirst,     kLineage,   kWallClock, kBounds,
-                                                      kTaskModel, kQuestions, kWorkers};
+constexpr std::string_view kWorlds = R"sql(
+CREATE INDEX messages_by_world ON messages(world_id, sequence) WHERE world_id <> '';
+)sql";
+
+// How long things are kept counts by the time that the store has lived, not by the wall clock: kept_since is
+// that time when a look first found them over; null until then. A task that changes once more is dated anew.
+constexpr std::string_view kLivedTime = R"sql(
+DROP TABLE wall_clock;
+CREATE TABLE lived_time(
+  only_row INTEGER PRIMARY KEY CHECK(only_row = 1), total INTEGER NOT NULL, boot_id TEXT NOT NULL,
+  since_boot INTEGER NOT NULL, wall INTEGER NOT NULL, latest_wall INTEGER NOT NULL, at_latest INTEGER NOT NULL,
+  absence INTEGER NOT NULL) STRICT;
+
+ALTER TABLE tasks ADD COLUMN kept_since INTEGER;
+DROP INDEX tasks_ended;
+CREATE INDEX tasks_not_dated ON tasks(sequence) WHERE kept_since IS NULL AND status IN ('complete', 'failed', 'cancelled');
+CREATE INDEX tasks_by_age ON tasks(kept_since) WHERE kept_since IS NOT NULL;
+CREATE TRIGGER task_kept_anew AFTER UPDATE OF updated_at ON tasks WHEN OLD.kept_since IS NOT NULL BEGIN
+  UPDATE tasks SET kept_since = NULL WHERE sequence = NEW.sequence;
+END;
+ALTER TABLE idempotency_keys ADD COLUMN kept_since INTEGER;
+DROP INDEX idempotency_keys_by_time;
+CREATE INDEX idempotency_keys_not_dated ON idempotency_keys(time) WHERE kept_since IS NULL;
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys(kept_since) WHERE kept_since IS NOT NULL;
+ALTER TABLE tombstones ADD COLUMN kept_since INTEGER;
+DROP INDEX tombstones_by_time;
+CREATE INDEX tombstones_not_dated ON tombstones(purged_at) WHERE kept_since IS NULL;
+CREATE INDEX tombstones_by_age ON tombstones(kept_since) WHERE kept_since IS NOT NULL;
+ALTER TABLE orphans ADD COLUMN kept_since INTEGER;
+CREATE INDEX orphans_not_dated ON orphans(id) WHERE kept_since IS NULL;
+CREATE INDEX orphans_by_age ON orphans(kept_since) WHERE kept_since IS NOT NULL;
+DROP INDEX messages_by_age;
+ALTER TABLE messages DROP COLUMN kept_from;
+ALTER TABLE messages ADD COLUMN kept_since INTEGER;
+CREATE INDEX messages_not_dated ON messages(sequence) WHERE kept_since IS NULL;
+CREATE INDEX messages_by_age ON messages(kept_since) WHERE kept_since IS NOT NULL;
+ALTER TABLE enrollment_tokens ADD COLUMN kept_since INTEGER;
+ALTER TABLE certificates ADD COLUMN kept_since INTEGER;
+)sql";
+
+constexpr std::array<std::string_view, 9> kMigrations{kFirst,     kLineage, kWallClock, kBounds,   kTaskModel,
+                                                      kQuestions, kWorkers, kWorlds,    kLivedTime};
 
 }  // namespace
 

@@ -118,10 +118,10 @@ std::optional<UnixMilliseconds> SqliteReads::next_expiry() const {
   return row.optional_integer(0);
 }
 
-std::vector<std::string> SqliteReads::purgeable_tasks(UnixMilliseconds before, std::size_t limit) const {
-  return ids(database_.query("SELECT id FROM tasks WHERE " + std::string(kEnded) +
-                                 " AND updated_at < ?1 AND NOT EXISTS (SELECT 1 FROM directives WHERE "
-                                 "directives.task_id = tasks.id) ORDER BY updated_at LIMIT ?2",
+std::vector<std::string> SqliteReads::purgeable_tasks(DurationMilliseconds before, std::size_t limit) const {
+  return ids(database_.query("SELECT id FROM tasks WHERE kept_since < ?1 AND " + std::string(kEnded) +
+                                 " AND NOT EXISTS (SELECT 1 FROM directives WHERE directives.task_id = "
+                                 "tasks.id) ORDER BY kept_since LIMIT ?2",
                              {before, limit}));
 }
 

@@ -1,6 +1,9 @@
 #include "server/store/sqlite/writes.hpp"
 
 #include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
 
 #include "server/store/sqlite/rows.hpp"
 
@@ -166,15 +169,14 @@ void SqliteWrites::insert_orphan(const OrphanRecord& record) {
                     {record.node_id, record.task_id, record.kind, record.line, record.time});
 }
 
-bool SqliteWrites::insert_message(const MessageRecord& record, UnixMilliseconds now) {
+bool SqliteWrites::insert_message(const MessageRecord& record) {
   constexpr std::size_t kRowBytes = 256;  // what a row costs besides its content, about
   const RoomMessage& message = record.message;
   return database_.execute(
              "INSERT OR IGNORE INTO messages(poster, id, node_id, posted_by, room_id, world_id, task_id, "
-             "run, "
-             "content, time, kept_from, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             "run, content, time, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
              {record.poster, message.id, message.node_id, record.by, message.room_id, message.world_id,
-              message.task_id, message.run, message.content, message.time, std::min(message.time, now),
+              message.task_id, message.run, message.content, message.time,
               message.content.size() + kRowBytes}) > 0;
 }
 
@@ -191,9 +193,9 @@ void SqliteWrites::trim_messages(std::string_view poster, const MessageBudget& b
   }
 }
 
-std::size_t SqliteWrites::remove_messages_before(UnixMilliseconds before, std::size_t limit) {
+std::size_t SqliteWrites::remove_messages_before(DurationMilliseconds before, std::size_t limit) {
   constexpr std::string_view kOldest =
-      "(SELECT sequence FROM messages WHERE kept_from < ?1 ORDER BY kept_from LIMIT ?2)";
+      "(SELECT sequence FROM messages WHERE kept_since < ?1 ORDER BY kept_since LIMIT ?2)";
   std::size_t count = 0;
   {
     auto row = database_.query("SELECT count(*) FROM " + std::string(kOldest), {before, limit});
@@ -210,21 +212,51 @@ void SqliteWrites::insert_idempotency(const IdempotencyRecord& record) {
       {record.operator_id, record.key, record.digest, record.task_id, record.time});
 }
 
-void SqliteWrites::forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
-                                 UnixMilliseconds orphans) {
-  database_.execute("DELETE FROM idempotency_keys WHERE time < ?1", {idempotency});
-  database_.execute("DELETE FROM tombstones WHERE purged_at < ?1", {tombstones});
-  database_.execute("DELETE FROM orphans WHERE time < ?1", {orphans});
-  database_.execute("DELETE FROM enrollment_tokens WHERE expires_at < ?1", {orphans});
-  database_.execute(
-      "DELETE FROM certificates WHERE expires_at < ?1 AND (revoked_at IS NOT NULL OR EXISTS (SELECT 1 FROM "
-      "nodes WHERE nodes.id = certificates.node_id AND nodes.last_seen > certificates.expires_at + ?2))",
-      {orphans, limits::kDay});
+bool SqliteWrites::date_what_is_over(DurationMilliseconds lived, UnixMilliseconds now, std::size_t limit) {
+  struct Dated {
+    std::string_view table;
+    std::string_view is_over;
+  };
+  static constexpr std::array<Dated, 7> kDated{{{"tasks", "status IN ('complete', 'failed', 'cancelled')"},
+                                                {"tombstones", "1"},
+                                                {"idempotency_keys", "1"},
+                                                {"orphans", "1"},
+                                                {"messages", "1"},
+                                                {"enrollment_tokens", "expires_at < ?3"},
+                                                {"certificates", "expires_at < ?3"}}};
+  bool more = false;
+  for (const auto& [table, is_over] : kDated) {
+    const auto dated = database_.execute(
+        fmt::format(
+            "UPDATE {0} SET kept_since = ?1 WHERE rowid IN (SELECT rowid FROM {0} WHERE kept_since IS "
+            "NULL AND {1} AND ?3 = ?3 LIMIT ?2)",
+            table, is_over),
+        {lived, limit, now});
+    more |= dated == static_cast<std::int64_t>(limit);
+  }
+  return more;
 }
 
-void SqliteWrites::set_clock_record(const ClockRecord& record) {
-  database_.execute("INSERT OR REPLACE INTO wall_clock(only_row, seen_at, keep_until) VALUES(1, ?1, ?2)",
-                    {record.seen_at, record.keep_until});
+void SqliteWrites::forget_before(DurationMilliseconds idempotency, DurationMilliseconds tombstones,
+                                 DurationMilliseconds orphans, UnixMilliseconds now) {
+  database_.execute("DELETE FROM idempotency_keys WHERE kept_since < ?1", {idempotency});
+  database_.execute("DELETE FROM tombstones WHERE kept_since < ?1", {tombstones});
+  database_.execute("DELETE FROM orphans WHERE kept_since < ?1", {orphans});
+  database_.execute("DELETE FROM enrollment_tokens WHERE kept_since < ?1 AND expires_at < ?2",
+                    {orphans, now});
+  database_.execute(
+      "DELETE FROM certificates WHERE kept_since < ?1 AND expires_at < ?2 AND (revoked_at IS NOT NULL OR "
+      "EXISTS (SELECT 1 FROM nodes WHERE nodes.id = certificates.node_id AND nodes.last_seen > "
+      "certificates.expires_at + ?3))",
+      {orphans, now, limits::kDay});
+}
+
+void SqliteWrites::set_lived_time(const LivedTime& lived) {
+  database_.execute(
+      "INSERT OR REPLACE INTO lived_time(only_row, total, boot_id, since_boot, wall, latest_wall, at_latest, "
+      "absence) VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+      {lived.total, lived.boot_id, lived.since_boot, lived.wall, lived.latest_wall, lived.at_latest,
+       lived.absence});
 }
 
 }  // namespace agenttask::server::sqlite

@@ -45,9 +45,9 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
 
   void close_runs(std::string_view task_id, std::int64_t before, UnixMilliseconds now) override;
   bool trim_runs(std::string_view task_id, std::int64_t keep, std::size_t limit) override;
-  bool insert_message(const MessageRecord& record, UnixMilliseconds now) override;
+  bool insert_message(const MessageRecord& record) override;
   void trim_messages(std::string_view poster, const MessageBudget& budget) override;
-  std::size_t remove_messages_before(UnixMilliseconds before, std::size_t limit) override;
+  std::size_t remove_messages_before(DurationMilliseconds before, std::size_t limit) override;
 
   void append_directive(const DirectiveRecord& record) override;
   void set_directive_body(std::int64_t position, std::string_view body) override;
@@ -58,9 +58,10 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void remove_directives(std::string_view node_id) override;
   void insert_orphan(const OrphanRecord& record) override;
   void insert_idempotency(const IdempotencyRecord& record) override;
-  void forget_before(UnixMilliseconds idempotency, UnixMilliseconds tombstones,
-                     UnixMilliseconds orphans) override;
-  void set_clock_record(const ClockRecord& record) override;
+  bool date_what_is_over(DurationMilliseconds lived, UnixMilliseconds now, std::size_t limit) override;
+  void forget_before(DurationMilliseconds idempotency, DurationMilliseconds tombstones,
+                     DurationMilliseconds orphans, UnixMilliseconds now) override;
+  void set_lived_time(const LivedTime& lived) override;
 
   void touch(std::string key) override { touched_.push_back(std::move(key)); }
   void commits(CommitPoint point) override { database_.commits(point); }

@@ -117,7 +117,7 @@ TEST_P(Migrations, KeepWhatWasThere) {
   EXPECT_EQ(lease->runs(kOperators).size(), 1U);
   EXPECT_EQ(lease->output(kOperators, 1).size(), 3U);
   EXPECT_EQ(lease->orphans(kNode).size(), 1U);
-  EXPECT_FALSE(lease->clock_record());
+  EXPECT_FALSE(lease->lived_time());
   EXPECT_TRUE(lease->check());
 }
 
@@ -139,7 +139,8 @@ TEST_P(Migrations, LetOldRowsGoOn) {
     writes.add_device_bytes(kDevices, 10);
     EXPECT_EQ(writes.device_totals(kNode).task_bytes, 10);
     writes.remove_task(kDevices);
-    writes.forget_before(0, 0, 100);
+    writes.date_what_is_over(5, 100, 10);
+    writes.forget_before(0, 0, 6, 100);
     writes.insert_past_incarnation(kNode, "before", 5);
   });
   {
@@ -179,8 +180,7 @@ TEST(OlderDatabase, LearnsOfOccurrencesAnswersAndMessages) {
     record.task.state.occurrence = 7;
     writes.update_task_state(record);
     writes.put_run({kOperators, 2, RunStatus::running, "", 5, {}, "", 7, "a"});
-    EXPECT_TRUE(
-        writes.insert_message({0, {kDevices, kNode, "room", "", kOperators, 1, "{}", 5}, kNode, ""}, 9));
+    EXPECT_TRUE(writes.insert_message({0, {kDevices, kNode, "room", "", kOperators, 1, "{}", 5}, kNode, ""}));
     ASSERT_TRUE(session->end_job(true)) << "version " << version;
     ASSERT_TRUE(session->commit());
     const auto lease = store->read().value();

@@ -100,10 +100,14 @@ TEST_F(StoreTest, PurgingLeavesATombstoneAndSparesWhatIsNotAcknowledged) {
     return 0;
   });
   const RetentionSettings settings;
-  clock.set_wall(task(old).task.state.updated_at + settings.ended_tasks);
-  EXPECT_EQ(write([&](WriteStore& writes) { return purge(writes, clock.wall(), settings, 10); }), 0U);
-  clock.advance(std::chrono::milliseconds(1));
-  EXPECT_EQ(write([&](WriteStore& writes) { return purge(writes, clock.wall(), settings, 10); }), 1U);
+  const auto keep_house = [&](DurationMilliseconds lived) {
+    while (write([&](WriteStore& writes) { return purge(writes, {clock.wall(), lived}, settings, 1); })) {
+    }
+  };
+  keep_house(0);
+  keep_house(settings.ended_tasks);
+  EXPECT_TRUE(read([&](const ReadStore& reads) { return reads.task(old, WithData::no).has_value(); }));
+  keep_house(settings.ended_tasks + 1);
   EXPECT_FALSE(read([&](const ReadStore& reads) { return reads.task(old, WithData::no); }));
   const auto tombstone = read([&](const ReadStore& reads) { return reads.tombstone(old).value(); });
   EXPECT_NE(tombstone.summary.find("cancelled"), std::string::npos);
@@ -122,8 +126,9 @@ TEST_F(StoreTest, PurgingLeavesATombstoneAndSparesWhatIsNotAcknowledged) {
   });
   EXPECT_FALSE(read([&](const ReadStore& reads) { return reads.task(old, WithData::no); }));
   EXPECT_TRUE(read([&](const ReadStore& reads) { return reads.orphans(node); }).empty());
-  clock.advance(std::chrono::milliseconds(30 * limits::kDay + 1));
-  write([&](WriteStore& writes) { return purge(writes, clock.wall(), settings, 10); });
+  keep_house(settings.ended_tasks + 1 + 30 * limits::kDay);
+  EXPECT_TRUE(read([&](const ReadStore& reads) { return reads.tombstone(old).has_value(); }));
+  keep_house(settings.ended_tasks + 2 + 30 * limits::kDay);
   EXPECT_FALSE(read([&](const ReadStore& reads) { return reads.tombstone(old); }));
 }
 
@@ -136,7 +141,7 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   Writer writer(
       std::move(session), [&](const auto&) { ++commits; }, logger);
   Bell bell;
-  Housekeeper housekeeper(*store, writer, presence, clock, logger, {}, bell);
+  Housekeeper housekeeper(*store, writer, presence, clock, logger, {}, bell, "boot");
   housekeeper.tick();
   EXPECT_EQ(commits, 0);
   EXPECT_EQ(housekeeper.next_wait(), std::chrono::seconds(1));  // the task's expiry
@@ -153,161 +158,6 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   EXPECT_EQ(housekeeper.next_wait(), std::chrono::minutes(10) - std::chrono::seconds(31));  // nothing else
   EXPECT_EQ(node_row().last_seen, clock.wall() - 31'000);
   EXPECT_EQ(node_row().clock_offset, 500);
-}
-
-/// A task that ended, and what the housekeeper makes of it.
-class Retention : public StoreTest {
- protected:
-  Retention() {
-    id = add();
-    write([&](WriteStore& writes) {
-      return cancel_task(writes, writes.task(id, WithData::yes).value(), clock.wall()).answer;
-    });
-    writer = std::make_unique<Writer>(
-        std::move(session), [](const auto&) {}, quiet);
-    start();
-  }
-  void start() {
-    housekeeper.reset();
-    housekeeper =
-        std::make_unique<Housekeeper>(*store, *writer, presence, clock, quiet, RetentionSettings{}, bell);
-    housekeeper->tick();
-  }
-  /// So many days pass, and the housekeeper looks four times a day.
-  void pass(int days) {
-    for (int i = 0; i < days * 4; ++i) {
-      clock.advance(std::chrono::hours(6));
-      housekeeper->tick();
-    }
-  }
-  bool is_there() {
-    return read([&](const ReadStore& reads) { return reads.task(id, WithData::no).has_value(); });
-  }
-  bool is_remembered() {
-    return read([&](const ReadStore& reads) { return reads.tombstone(id).has_value(); });
-  }
-
-  std::string id;
-  Logger quiet{LogLevel::error, LogFormat::text};
-  Presence presence{clock, quiet};
-  Bell bell;
-  std::unique_ptr<Writer> writer;
-  std::unique_ptr<Housekeeper> housekeeper;
-};
-
-TEST_F(Retention, FollowsTheTimeThatPasses) {
-  pass(29);
-  EXPECT_TRUE(is_there());
-  pass(2);
-  EXPECT_FALSE(is_there());
-  pass(29);
-  EXPECT_TRUE(is_remembered());
-  pass(2);
-  EXPECT_FALSE(is_remembered());
-}
-
-TEST_F(Retention, KeepsTheNewestRunsWhateverTheClockSays) {
-  const auto running = writer->run([&](WriteStore& writes) -> Result<void> {
-    TaskSpec wanted = spec();
-    wanted.schedule.update_interval = 1000;
-    const auto recurring = create_task(writes, wanted, "d", "tester", clock.wall());
-    id = recurring.task.spec.id;
-    EXPECT_FALSE(recurring.task.spec.options.expires_at);
-    auto record = writes.task(id, WithData::no).value();
-    record.task.state.run_count = 700;
-    writes.update_task_state(record);
-    for (std::int64_t run = 1; run <= 700; ++run)
-      writes.put_run({id, run, RunStatus::complete, "", run, {}, "", run, ""});
-    return {};
-  });
-  ASSERT_TRUE(running);
-  clock.set_wall(clock.wall() + 4000 * limits::kDay);
-  clock.advance(std::chrono::minutes(10));
-  housekeeper->tick();
-  const auto runs = read([&](const ReadStore& reads) { return reads.runs(id); });
-  ASSERT_EQ(runs.size(), 200U);
-  EXPECT_EQ(runs.front().number, 501);
-  EXPECT_TRUE(is_there());
-}
-
-TEST_F(Retention, RemovesMessagesForTheirAge) {
-  ASSERT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
-    for (int i = 0; i < 700; ++i)
-      EXPECT_TRUE(writes.insert_message(
-          {0, {make_uuid(clock.wall()), node, "r", "", "", 0, "{}", clock.wall()}, node, ""}, clock.wall()));
-    return {};
-  }));
-  const auto count = [&] {
-    return read([&](const ReadStore& reads) { return reads.messages({"r", "", ""}, 0, 1000).size(); });
-  };
-  pass(29);
-  EXPECT_EQ(count(), 700U);
-  clock.set_wall(clock.wall() + 4000 * limits::kDay);
-  clock.advance(std::chrono::minutes(10));
-  housekeeper->tick();
-  EXPECT_EQ(count(), 700U) << "a clock that is set removes nothing";
-  pass(31);
-  EXPECT_EQ(count(), 0U);
-}
-
-TEST_F(Retention, IsNotCutShortByAClockThatIsSetAhead) {
-  constexpr auto kTenYears = 3650 * limits::kDay;
-  clock.set_wall(clock.wall() + kTenYears);
-  pass(29);
-  EXPECT_TRUE(is_there());
-  // Set back, and ahead again: it begins anew.
-  clock.set_wall(clock.wall() - kTenYears);
-  pass(1);
-  clock.set_wall(clock.wall() + kTenYears);
-  pass(29);
-  EXPECT_TRUE(is_there());
-  start();  // a restart does not end it
-  EXPECT_TRUE(is_there());
-  pass(2);
-  EXPECT_FALSE(is_there());
-  clock.set_wall(clock.wall() + kTenYears);
-  pass(29);
-  EXPECT_TRUE(is_remembered());
-}
-
-TEST_F(Retention, TakesALongAbsenceForAClockThatIsSetAhead) {
-  pass(25);
-  clock.advance(std::chrono::milliseconds(ClockWatch::kLongestAbsence + 1));
-  start();
-  EXPECT_TRUE(is_there());
-  pass(29);
-  EXPECT_TRUE(is_there());
-  pass(2);
-  EXPECT_FALSE(is_there());
-}
-
-TEST_F(Retention, AShortAbsenceIsTimeThatPassed) {
-  pass(25);
-  clock.advance(std::chrono::milliseconds(6 * limits::kDay));
-  start();
-  EXPECT_FALSE(is_there());
-}
-
-TEST_F(StoreTest, CertificatesGoWhenTheirDeviceHasAnother) {
-  const auto ended = clock.wall() - 31 * limits::kDay;
-  const auto silent = add_node("beta");
-  write([&](WriteStore& writes) {
-    writes.insert_certificate({"old", node, 1, ended, {}});
-    writes.insert_certificate({"recent", node, 2, clock.wall() - limits::kDay, {}});
-    writes.set_last_seen(node, clock.wall(), {});
-    // Its last renewal may never have reached it: it still renews with the first.
-    writes.insert_certificate({"held", silent, 1, ended, {}});
-    writes.insert_certificate({"lost", silent, 2, ended + 1, {}});
-    writes.insert_certificate({"revoked", silent, 1, ended, ended});
-    writes.set_last_seen(silent, ended, {});
-    return purge(writes, clock.wall(), {}, 10);
-  });
-  const auto is_known = [&](std::string_view fingerprint) {
-    return read([&](const ReadStore& reads) { return reads.certificate(fingerprint).has_value(); });
-  };
-  EXPECT_FALSE(is_known("old"));
-  EXPECT_FALSE(is_known("revoked"));
-  for (const auto* kept : {"recent", "held", "lost"}) EXPECT_TRUE(is_known(kept)) << kept;
 }
 
 TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {

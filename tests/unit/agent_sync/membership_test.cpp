@@ -306,6 +306,37 @@ TEST_F(MembershipTest, AnExpiredCertificateIsRenewedWhatevertheClockSays) {
   EXPECT_EQ(link.get(ServerCall::poll).peer.certificate_pem, files.identity()->value().certificate_pem);
 }
 
+TEST_F(MembershipTest, ARenewedCertificateThatIsCalledExpiredTooIsNotRenewedInACircle) {
+  be_enrolled();
+  step();
+  const auto be_refused = [&] {
+    if (link.has(ServerCall::poll))
+      link.answer(ServerCall::poll, 403,
+                  R"({"status":403,"code":"certificate-expired","detail":"renew it"})");
+    if (link.has(ServerCall::renew)) link.answer(ServerCall::renew, 200, grant(ServerCall::renew));
+  };
+  for (int second = 0; second < 1800; ++second) {
+    be_refused();
+    pass(std::chrono::seconds(1));
+  }
+  EXPECT_GT(link.started(ServerCall::renew), 2);
+  EXPECT_LT(link.started(ServerCall::renew), 40);
+}
+
+TEST_F(MembershipTest, ACertificateFromAServerWhoseClockWasAheadIsRenewed) {
+  be_enrolled();
+  epoch = 1;
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.epoch = ++epoch;
+  answer.resync = true;
+  answer.time = test::ManualClock::kStart - 3650 * kDay;
+  link.answer(ServerCall::poll, 200, encode(answer));
+  EXPECT_FALSE(link.has(ServerCall::renew));
+  pass(std::chrono::hours(1));
+  EXPECT_TRUE(link.has(ServerCall::renew));
+}
+
 TEST_F(MembershipTest, AClockTenYearsAheadDoesNotRenewInACircle) {
   be_enrolled();
   clock.set_wall(clock.wall() + 3650 * kDay);

@@ -152,10 +152,10 @@ TEST(TaskRequest, TakesAQuestion) {
 TEST(TaskChanges, TurnARecurringTaskIntoOneThatRunsOnce) {
   TaskSpec current;
   current.schedule = {5, 1000, 0, Overlap::queue, CatchUp::all};
-  const auto changes = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":null}})"), current);
+  const auto changes = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":null}})"), current, 0);
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
   EXPECT_EQ(*changes->schedule, (TaskSchedule{5, std::nullopt, 0, Overlap::skip, CatchUp::once}));
-  const auto longer = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":2000}})"), current);
+  const auto longer = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":2000}})"), current, 0);
   EXPECT_EQ(*longer->schedule, (TaskSchedule{5, 2000, 0, Overlap::queue, CatchUp::all}));
 }
 
@@ -209,7 +209,7 @@ TEST(TaskChanges, LayOptionsOverTheOldOnes) {
   const auto changes = parse_task_changes(
       *parse_json(
           R"({"description":"new","metadata":{"a":null,"c":3},"options":{"timeout":7,"expiresAt":null}})"),
-      current);
+      current, 0);
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
   const auto changed = apply_changes(current, *changes);
   ASSERT_TRUE(changed.has_value());
@@ -220,10 +220,44 @@ TEST(TaskChanges, LayOptionsOverTheOldOnes) {
   EXPECT_FALSE(changed->options.expires_at.has_value());
 }
 
+TEST(TaskChanges, MoveTheDefaultExpiryWithTheSchedule) {
+  constexpr UnixMilliseconds kAdded = 1'800'000'000'000;
+  constexpr UnixMilliseconds kDue = kAdded + 60 * limits::kDay;
+  TaskSpec current;
+  current.options.priority = 5;
+  const auto expiry = [&](const std::string& body) {
+    const auto changes = parse_task_changes(*parse_json(body), current, kAdded);
+    EXPECT_TRUE(changes) << changes.error().message;
+    const auto changed = apply_changes(current, *changes);
+    EXPECT_EQ(changed->options.priority, 5);
+    return changed->options.expires_at;
+  };
+  const std::string later = R"({"schedule":{"scheduledFor":)" + std::to_string(kDue) + "}}";
+  const std::string recurring = R"({"schedule":{"updateInterval":86400000}})";
+  current.options.expires_at = default_expiry(current.schedule, kAdded);
+  EXPECT_EQ(current.options.expires_at, kAdded + limits::kDefaultExpiry);
+  EXPECT_EQ(expiry(later), kDue + limits::kDefaultExpiry);
+  EXPECT_EQ(expiry(recurring), std::nullopt);
+  EXPECT_EQ(expiry(R"({"description":"x"})"), current.options.expires_at);
+  EXPECT_EQ(expiry(R"({"schedule":{"updateInterval":86400000},"options":{"expiresAt":7}})"), 7);
+  current.schedule.scheduled_for = kDue;
+  current.options.expires_at = default_expiry(current.schedule, kAdded);
+  EXPECT_EQ(expiry(R"({"schedule":{"scheduledFor":null}})"), kAdded + limits::kDefaultExpiry);
+  EXPECT_EQ(expiry(R"({"schedule":{"jitter":5}})"), kDue + limits::kDefaultExpiry);
+  // What somebody wished stays.
+  for (const auto wished : {kAdded + 3, kDue + limits::kDefaultExpiry - 1}) {
+    current.options.expires_at = wished;
+    EXPECT_EQ(expiry(later), wished);
+    EXPECT_EQ(expiry(recurring), wished);
+  }
+  current.options.expires_at.reset();
+  EXPECT_EQ(expiry(later), std::nullopt);
+}
+
 TEST(TaskChanges, RefuseWhatAnUpdateCannotTouch) {
   for (const char* text : {"{}", R"({"type":"x"})", R"({"data":{}})", R"({"status":"complete"})",
                            R"({"metadata":null})", "[]"}) {
-    EXPECT_TRUE(parse_task_changes(*parse_json(text), {}).has_error()) << text;
+    EXPECT_TRUE(parse_task_changes(*parse_json(text), {}, 0).has_error()) << text;
   }
 }
 

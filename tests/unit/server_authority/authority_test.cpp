@@ -112,6 +112,53 @@ TEST_F(AuthorityTest, AClockBeforeItsBeginningKeepsTheServersCertificate) {
   EXPECT_FALSE(authority->renew_if_due().value()) << "what was made meanwhile serves when the clock is right";
 }
 
+TEST_F(AuthorityTest, AClockYearsAheadOrBackShowsACertificateThatOthersTake) {
+  ASSERT_TRUE(Authority::create(settings.folder, clock));
+  const auto others = test::ManualClock::kStart + 4 * 365 * kDay;
+  const auto is_taken = [&](const Authority& authority, UnixMilliseconds now) {
+    const std::vector trusted{net::Certificate::from_pem(authority.authority_pem()).value()};
+    return net::verify(shown(authority), {}, trusted, net::CertificatePurpose::server, now).has_value();
+  };
+  for (const auto jump : {8 * 365 * kDay, -3 * 365 * kDay, 3650 * kDay, -3650 * kDay}) {
+    std::filesystem::remove(settings.folder / "server.pem");
+    clock.set_wall(others);
+    const auto authority = open();
+    ASSERT_TRUE(authority);
+    clock.set_wall(others + jump);
+    ASSERT_TRUE(authority->renew_if_due());
+    EXPECT_TRUE(is_taken(*authority, others)) << jump / kDay;
+    EXPECT_TRUE(is_taken(*authority, authority->believed_time())) << jump / kDay;
+    EXPECT_FALSE(authority->renew_if_due().value()) << "again and again " << jump / kDay;
+    EXPECT_TRUE(is_taken(*open(), others)) << jump / kDay;
+    clock.set_wall(others);
+    EXPECT_FALSE(authority->renew_if_due().value()) << jump / kDay;
+    EXPECT_TRUE(is_taken(*authority, others)) << jump / kDay;
+  }
+}
+
+TEST_F(AuthorityTest, ACertificateFromAClockThatWasAheadIsFollowedByOneForNow) {
+  ASSERT_TRUE(Authority::create(settings.folder, clock));
+  clock.set_wall(test::ManualClock::kStart + 5 * 365 * kDay);
+  (void)open();
+  clock.set_wall(test::ManualClock::kStart);
+  const auto authority = open();
+  ASSERT_TRUE(authority);
+  EXPECT_LE(shown(*authority).not_before(), clock.wall());
+  EXPECT_FALSE(authority->renew_if_due().value());
+}
+
+TEST_F(AuthorityTest, PastTheAuthoritysEndCertificatesLastUntilThere) {
+  ASSERT_TRUE(Authority::create(settings.folder, clock));
+  const auto authority = open();
+  clock.set_wall(clock.wall() + 20 * 365 * kDay);
+  const auto end = net::Certificate::from_pem(authority->authority_pem()).value().not_after();
+  EXPECT_LT(authority->believed_time(), end);
+  const auto request = net::CertificateRequest::make(net::PrivateKey::generate(), "x").to_pem();
+  const auto issued = authority->issue_device("node", request);
+  ASSERT_TRUE(issued) << issued.error().message;
+  EXPECT_EQ(issued->not_after, end);
+}
+
 TEST_F(AuthorityTest, ADamagedServersCertificateIsNoLoss) {
   ASSERT_TRUE(Authority::create(settings.folder, clock));
   const auto before = shown(*open()).fingerprint();

@@ -160,7 +160,7 @@ class TaskWorker {
   virtual Json execute(Context& context, const Json& options, const Json& task) = 0;
 };
 
-/// Something that other workers may call by name.
+/// Something that other workers, and people, may call by name.
 class Service {
  public:
   virtual ~Service() = default;

@@ -1,0 +1,231 @@
+#include "agent/ledger/ledger_care.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include "agent/ledger/ledger_file.hpp"
+#include "agent/ledger/schema.hpp"
+#include "tests/unit/agent_ledger/ledger_fixture.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+class LedgerCareTest : public LedgerFixture {
+ protected:
+  [[nodiscard]] fs::path file() const { return folder_.path() / "ledger.db"; }
+  [[nodiscard]] fs::path spool() const { return folder_.path() / "spool"; }
+  void close() {
+    subscription_.reset();
+    ledger_.reset();
+  }
+  /// Changes the file behind the ledger's back, as a damage does.
+  void tamper(const std::string& sql) {
+    auto database = storage::Database::open(file(), ledger_schema());
+    ASSERT_TRUE(database);
+    database->execute_script("PRAGMA foreign_keys = OFF; " + sql);
+    ASSERT_TRUE(database->check());
+  }
+  SalvageReport salvage() {
+    auto saved = salvage_ledger(file(), spool(), clock_);
+    EXPECT_TRUE(saved) << saved.error().message;
+    return saved ? *std::move(saved) : SalvageReport{};
+  }
+  std::vector<std::string> findings() {
+    const auto report = check_ledger(file());
+    EXPECT_TRUE(report) << report.error().message;
+    return report ? report->findings : std::vector<std::string>{"no report"};
+  }
+};
+
+TEST_F(LedgerCareTest, ALedgerThatWasUsedIsSound) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)), task(id(3)));
+  acknowledge_all();
+  start(id(1));
+  end(id(1), 1, success(), chunks({{OutputStream::standard_output, 0, "some output"}}));
+  start(id(2));
+  ASSERT_TRUE(ledger_->cancel(id(3)));
+  create();
+  const auto held = check_ledger(file());
+  ASSERT_FALSE(held);
+  EXPECT_EQ(ErrorCode::conflict, held.error().code) << held.error().message;
+  close();
+  const auto report = check_ledger(file());
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->findings.empty()) << report->findings.front();
+  EXPECT_EQ(4, report->tasks);
+  EXPECT_EQ(2, report->runs);
+  EXPECT_EQ(report->known_version, report->version);
+  EXPECT_GT(report->outbox_reports, 0);
+}
+
+TEST_F(LedgerCareTest, EachBrokenRuleIsFound) {
+  meet_server();
+  deliver(task(id(1)));
+  start(id(1));
+  create();
+  close();
+  const std::string good = std::string(std::istreambuf_iterator<char>(std::ifstream(file()).rdbuf()), {});
+  for (const char* harm :
+       {"DELETE FROM runs", "UPDATE tasks SET status = 'sent', queue = 1 WHERE status = 'running'",
+        "DELETE FROM inputs", "UPDATE runs SET end_time = 5", "UPDATE tasks SET end_time = 7 WHERE queue = 1",
+        "UPDATE tasks SET queue = NULL", "UPDATE outbox SET line = '{}' WHERE sequence = 2",
+        "DELETE FROM outbox WHERE sequence = (SELECT max(sequence) FROM outbox)",
+        "UPDATE stream SET outbox_bytes = 1", "UPDATE stream SET output_bytes = 99", "DELETE FROM stream",
+        "UPDATE runs SET number = 9"}) {
+    std::ofstream(file(), std::ios::binary) << good;
+    tamper(harm);
+    EXPECT_FALSE(findings().empty()) << harm;
+  }
+}
+
+TEST_F(LedgerCareTest, ALedgerThatCanNotBeOpenedIsWaitedFor) {
+  meet_server();
+  deliver(task(id(1)));
+  close();
+  fs::rename(file(), folder_.path() / "good");
+  std::ofstream(file()) << std::string(9000, 'q');
+  ledger_ = Ledger::open_or_wait(file(), clock_, options_);
+  subscription_ = ledger_->subscribe([this](const LedgerChange& change) { changes_.push_back(change); });
+  const auto problem = ledger_->problem();
+  ASSERT_TRUE(problem);
+  EXPECT_EQ("corrupt", problem->code);
+  EXPECT_NE(std::string::npos, problem->detail.find("agenttaskd ledger salvage")) << problem->detail;
+  EXPECT_FALSE(ledger_->create(spec()));
+  EXPECT_FALSE(ledger_->poll_cursors());
+  EXPECT_FALSE(ledger_->open_runs());
+  EXPECT_FALSE(ledger_->status());
+  EXPECT_TRUE(findings().front().find("not a database") != std::string::npos)
+      << "it can be looked at meanwhile";
+  changes_.clear();
+  EXPECT_FALSE(ledger_->try_again());
+  EXPECT_TRUE(changes_.empty()) << "nothing is news";
+  fs::rename(folder_.path() / "good", file());
+  ASSERT_TRUE(ledger_->try_again());
+  EXPECT_FALSE(ledger_->problem());
+  ASSERT_FALSE(changes_.empty());
+  EXPECT_TRUE(changes_.back().health && changes_.back().work);
+  EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+  EXPECT_EQ(ErrorCode::conflict, check_ledger(file()).error().code) << "it is held again";
+}
+
+TEST_F(LedgerCareTest, AFullDiskIsAProblemUntilThereIsRoom) {
+  close();
+  options_.max_page_count = 60;
+  reopen();
+  TaskSpec large = spec();
+  large.data = R"({"message":")" + std::string(500'000, 'x') + R"("})";
+  changes_.clear();
+  EXPECT_FALSE(ledger_->create(large));
+  ASSERT_TRUE(ledger_->problem());
+  EXPECT_EQ("limit", ledger_->problem()->code);
+  ASSERT_EQ(1U, changes_.size());
+  EXPECT_TRUE(changes_.front().health);
+  ASSERT_TRUE(ledger_->try_again()) << "there is room for little";
+  EXPECT_FALSE(ledger_->problem());
+  EXPECT_TRUE(changes_.back().health);
+}
+
+TEST_F(LedgerCareTest, ASoundLedgerComesThroughASalvageWhole) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)), task(id(3)));
+  start(id(1));
+  end(id(1), 1, success(), chunks({{OutputStream::standard_output, 0, "some output"}}));
+  start(id(2));
+  const std::string local = create();
+  const auto incarnation = ledger_->poll_cursors()->incarnation;
+  close();
+  const SalvageReport report = salvage();
+  EXPECT_TRUE(report.ended.empty());
+  EXPECT_TRUE(report.lost.empty());
+  EXPECT_TRUE(report.knows_its_past);
+  EXPECT_TRUE(fs::exists(report.kept));
+  EXPECT_TRUE(findings().empty()) << findings().front();
+  reopen();
+  const auto cursors = ledger_->poll_cursors();
+  EXPECT_TRUE(cursors->incomplete);
+  EXPECT_EQ(0, cursors->epoch);
+  EXPECT_EQ(Cursor{}, cursors->directives);
+  ASSERT_EQ(1U, cursors->predecessors.size());
+  EXPECT_EQ(incarnation, cursors->predecessors.front());
+  EXPECT_EQ(TaskStatus::complete, get(id(1)).state.status);
+  EXPECT_EQ(TaskStatus::sent, get(id(3)).state.status);
+  EXPECT_EQ(TaskStatus::sent, get(local).state.status);
+  const auto open = ledger_->open_runs();
+  ASSERT_EQ(1U, open->size()) << "the agent ends it, after what is left of it was stopped";
+  EXPECT_EQ(id(2), open->front().task_id);
+  EXPECT_EQ("some output", ledger_->kept_output(id(1), 1)->front().bytes);
+  meet("node-1", 7);
+  EXPECT_FALSE(ledger_->poll_cursors()->incomplete);
+  EXPECT_EQ(4U, reports_of<CreatedReport>().size());
+}
+
+TEST_F(LedgerCareTest, WhatMayHaveStartedEndsAndWhatRunsIsLeftToTheAgent) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)), task(id(3)));
+  TaskSpec recurring = spec();
+  recurring.schedule.update_interval = 60'000;
+  deliver(task(id(4), recurring));
+  start(id(1));
+  start(id(2));
+  close();
+  // The run of one that runs is gone, and of another the start.
+  tamper("DELETE FROM runs WHERE task = (SELECT sequence FROM tasks WHERE id = '" + id(1) +
+         "'); UPDATE tasks SET status = 'sent', queue = 1, run_count = 0 WHERE id = '" + id(2) + "'");
+  fs::create_directory(spool());
+  std::ofstream(spool() / (id(4) + ".processes")) << "\n";
+  const SalvageReport report = salvage();
+  EXPECT_EQ((std::vector{id(1), id(2)}), report.ended);
+  EXPECT_EQ((std::vector{id(4)}), report.passed);
+  EXPECT_TRUE(findings().empty()) << findings().front();
+  reopen();
+  EXPECT_TRUE(ledger_->open_runs()->empty());
+  for (const int number : {1, 2}) {
+    EXPECT_EQ(TaskStatus::failed, get(id(number)).state.status);
+    EXPECT_EQ(reason::kInterrupted, get(id(number)).state.reason);
+  }
+  EXPECT_EQ(TaskStatus::sent, get(id(3)).state.status);
+  EXPECT_EQ((std::vector{id(3)}), ready_ids());
+  const TaskState rests = get(id(4)).state;
+  EXPECT_EQ(TaskStatus::sent, rests.status);
+  ASSERT_TRUE(rests.next_run_at);
+  EXPECT_GT(*rests.next_run_at, clock_.wall());
+}
+
+TEST_F(LedgerCareTest, ASalvageThatWasCutOffIsFinishedOrDoneAgain) {
+  meet_server();
+  deliver(task(id(1)));
+  close();
+  // The saved one is there, the damaged one as well: whatever the saved one is, it is not believed yet.
+  std::ofstream(saved_ledger(file())) << "half";
+  reopen();
+  EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+  close();
+  fs::remove(saved_ledger(file()));
+  // The damaged one is put away, its log is not yet: the saved one takes its place, without that log.
+  fs::copy_file(file(), saved_ledger(file()));
+  fs::rename(file(), folder_.path() / "away");
+  std::ofstream(file().string() + "-wal") << "a log of another";
+  reopen();
+  EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+  EXPECT_FALSE(fs::exists(saved_ledger(file())));
+}
+
+TEST_F(LedgerCareTest, AResetKeepsWhatWasThereBeside) {
+  create();
+  close();
+  std::ofstream(saved_ledger(file())) << "of a salvage that was cut off";
+  const auto kept = put_ledger_away(file(), clock_);
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_TRUE(fs::exists(*kept));
+  EXPECT_FALSE(fs::exists(file()));
+  EXPECT_EQ(ErrorCode::not_found, put_ledger_away(file(), clock_).error().code);
+  EXPECT_EQ(ErrorCode::not_found, salvage_ledger(file(), spool(), clock_).error().code);
+  reopen();
+  EXPECT_TRUE(ready_ids().empty());
+}
+
+}  // namespace
+}  // namespace agenttask::agent

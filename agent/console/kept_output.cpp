@@ -52,6 +52,13 @@ std::string OutputTail::last_error_line() const {
   return shorten(printable(text), kColumns);
 }
 
+std::string OutputTail::last_words(const std::string& task_id, std::string_view verbs) const {
+  if (is_empty()) return {};
+  const std::string line = last_error_line();
+  return (line.empty() ? std::string() : "The last line of its standard error: " + line + "\n") +
+         "All that it wrote: " + std::string(verbs) + " output " + task_id + "\n";
+}
+
 OutputTail last_output(agent::ConsoleClient& client, const std::string& id) {
   OutputTail tail;
   constexpr std::chrono::milliseconds kTick{1000};

@@ -23,6 +23,8 @@ class OutputTail {
   [[nodiscard]] std::string render(std::string_view verbs) const;
   /// The last line of standard error that is not blank, printable; empty where there is none.
   [[nodiscard]] std::string last_error_line() const;
+  /// The line above, and where the rest is to be read; empty where nothing was written.
+  [[nodiscard]] std::string last_words(const std::string& task_id, std::string_view verbs) const;
   [[nodiscard]] bool is_empty() const;
 
  private:

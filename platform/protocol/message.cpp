@@ -153,7 +153,8 @@ bool read_directive(ObjectReader& reader, const std::string& kind, Directive& di
   } else if (kind == "resume") {
     directive.body = ResumeDirective{read_id(reader, "taskId")};
   } else if (kind == "run") {
-    RunDirective body{read_id(reader, "taskId"), reader.integer("runs", 0, INT64_MAX)};
+    RunDirective body{read_id(reader, "taskId"), reader.integer("runs", 0, INT64_MAX),
+                      reader.has("request") ? read_id(reader, "request") : std::string()};
     directive.body = std::move(body);
   } else if (kind == "settings") {
     SettingsDirective body;
@@ -227,7 +228,7 @@ bool read_report(ObjectReader& reader, const std::string& kind, Report& report) 
     body.directive = reader.integer("directive", 0, INT64_MAX).value_or(0);
     body.task_id = reader.text("taskId", 36).value_or("");
     body.code = reader.text("code", 64).value_or("");
-    body.message = reader.text("message", kProblemText).value_or("");
+    body.message = reader.explanation("message", kProblemText).value_or("");
     report.body = std::move(body);
   } else {
     return false;
@@ -308,6 +309,7 @@ std::string encode(const Directive& directive) {
                  [&](const RunDirective& body) {
                    json value = with_id(body.task_id);
                    if (body.runs) value["runs"] = *body.runs;
+                   if (!body.request.empty()) value["request"] = body.request;
                    return line("run", std::move(value));
                  },
                  [&](const SettingsDirective& body) {

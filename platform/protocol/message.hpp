@@ -58,9 +58,11 @@ struct ResumeDirective {
 /// Run it now, besides its schedule.
 struct RunDirective {
   std::string task_id;
-  /// How many runs the task had had when it was asked for: it is refused where it has run since. Absent: not
-  /// known.
+  /// How many runs the task had had when it was asked for. Absent: not known.
   std::optional<std::int64_t> runs = {};
+  /// Which request this is, a UUID: however often it is repeated, it is answered once. Empty: an older server
+  /// asks, and it is refused where the task has run since.
+  std::string request = {};
 };
 struct SettingsDirective {
   std::optional<bool> hold;

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/encoding.hpp"
 #include "platform/base/error_text.hpp"
 
 namespace agenttask {
@@ -14,6 +15,14 @@ namespace {
 constexpr std::size_t kQuotedBytes = 100;
 
 }  // namespace
+
+std::string cut_to(std::string text, std::size_t most_bytes) {
+  if (text.size() <= most_bytes) return text;
+  const std::string mark = "… [cut; it had " + std::to_string(text.size()) + " bytes]";
+  text.resize(most_bytes - mark.size());
+  text.resize(text.size() - incomplete_utf8_tail(text));
+  return text + mark;
+}
 
 ObjectReader::ObjectReader(const nlohmann::json& object, Unknown unknown, std::string path)
     : object_(object), unknown_(unknown), path_(std::move(path)) {
@@ -69,6 +78,21 @@ std::optional<std::string> ObjectReader::text(std::string_view name, std::size_t
   if (content.find('\0') != std::string::npos) refuse(name, "must not contain the character U+0000");
   if (error_) return std::nullopt;
   return content;
+}
+
+std::optional<std::string> ObjectReader::explanation(std::string_view name, std::size_t most_bytes) {
+  const auto* value = member(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) {
+    refuse(name, "must be a string");
+    return std::nullopt;
+  }
+  auto content = value->get<std::string>();
+  constexpr std::string_view kInPlaceOfNul = "\uFFFD";
+  for (auto at = content.find('\0'); at != std::string::npos; at = content.find('\0', at)) {
+    content.replace(at, 1, kInPlaceOfNul);
+  }
+  return cut_to(std::move(content), most_bytes);
 }
 
 std::optional<std::int64_t> ObjectReader::integer(std::string_view name, std::int64_t least,

@@ -11,6 +11,10 @@
 
 namespace agenttask {
 
+/// `text`, or as much of its beginning as leaves room to say that it was cut and how long it was; at most
+/// `most_bytes` (64 or more), whole characters.
+[[nodiscard]] std::string cut_to(std::string text, std::size_t most_bytes);
+
 /// Reads the members of one JSON object that somebody else wrote: each with its type and bounds, and none
 /// unnoticed.
 ///
@@ -28,6 +32,9 @@ class ObjectReader {
   [[nodiscard]] const nlohmann::json* member(std::string_view name);
   [[nodiscard]] std::optional<std::string> text(std::string_view name, std::size_t most_bytes,
                                                 std::size_t least_bytes = 0);
+  /// A text that only explains something to people, so that what it explains is not lost with it: one that is
+  /// too long is cut (cut_to), and U+0000 becomes U+FFFD.
+  [[nodiscard]] std::optional<std::string> explanation(std::string_view name, std::size_t most_bytes);
   /// A whole number; 5.0 and 5e0 count as 5.
   [[nodiscard]] std::optional<std::int64_t> integer(std::string_view name, std::int64_t least,
                                                     std::int64_t most);

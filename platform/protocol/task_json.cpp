@@ -1,5 +1,6 @@
 #include "platform/protocol/task_json.hpp"
 
+#include <cstdint>
 #include <map>
 #include <utility>
 
@@ -17,7 +18,7 @@ namespace {
 using nlohmann::json;
 using Unknown = ObjectReader::Unknown;
 
-constexpr std::size_t kReasonBytes = 64;
+constexpr std::size_t kReasonBytes = 64;  ///< a longer one is none
 constexpr std::size_t kDetailBytes = 4096;
 constexpr std::size_t kChosenByBytes = 512;
 // A result is `echo`'s data or a command's facts, in an object of its own.
@@ -82,8 +83,13 @@ TaskState read_state(ObjectReader& reader) {
       reader.refuse("status", "is unknown: " + status.error().message);
     }
   }
-  state.reason = reader.text("reason", kReasonBytes).value_or("");
-  state.detail = reader.text("detail", kDetailBytes).value_or("");
+  state.detail = reader.explanation("detail", kDetailBytes).value_or("");
+  state.reason = reader.explanation("reason", SIZE_MAX).value_or("");
+  if (state.reason.size() > kReasonBytes) {
+    const std::string told =
+        "the reason given is none: " + cut_to(std::exchange(state.reason, {}), kReasonBytes);
+    state.detail = cut_to(state.detail.empty() ? told : told + "; " + state.detail, kDetailBytes);
+  }
   state.paused = reader.boolean("paused").value_or(false);
   state.add_time = read_time(reader, "addTime").value_or(0);
   state.sent_time = read_time(reader, "sentTime");
@@ -204,7 +210,8 @@ Result<Run> run_from_json(const json& value) {
       reader.refuse("status", status.error().message);
     }
   }
-  run.reason = reader.text("reason", kReasonBytes).value_or("");
+  run.reason = reader.explanation("reason", SIZE_MAX).value_or("");
+  if (run.reason.size() > kReasonBytes) run.reason.clear();
   run.start_time = read_time(reader, "startTime").value_or(0);
   run.end_time = read_time(reader, "endTime");
   run.occurrence = reader.integer("occurrence", 0, INT64_MAX).value_or(0);
@@ -223,7 +230,8 @@ Result<ChoiceMade> choice_made_from_json(const json& value) {
   ChoiceMade made;
   for (const char* name : {"option", "by", "time"}) reader.require(name);
   made.option = reader.text("option", limits::kChoiceNameBytes, 1).value_or("");
-  made.by = reader.text("by", kChosenByBytes, 1).value_or("");
+  made.by = reader.explanation("by", kChosenByBytes).value_or("");
+  if (made.by.empty()) reader.refuse("by", "must not be empty");
   made.time = read_time(reader, "time").value_or(0);
   if (auto error = reader.finish()) return *error;
   return made;

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,14 @@ struct PeerCertificate {
   bool expired = false;     ///< only renewal is allowed then
 };
 
+/// What a handler has read out of a request on a reader, for its evaluation on the writer.
+struct Prepared {
+  Prepared() = default;
+  virtual ~Prepared() = default;
+  Prepared(const Prepared&) = delete;
+  Prepared& operator=(const Prepared&) = delete;
+};
+
 /// One request, read whole and within the limits.
 struct Request {
   std::string method;                 ///< GET, POST, …
@@ -34,6 +43,7 @@ struct Request {
   std::string remote_address;
   MonotonicTime received;  ///< waits count from here
   bool may_wait = true;    ///< false: the wait is over, or the server stops; answer now with what there is
+  std::shared_ptr<const Prepared> prepared = {};  ///< from `NeedsWrite`; none: it was not read yet
 };
 
 struct Response {
@@ -66,8 +76,11 @@ struct Stream {
   std::function<Piece(bool timed_out)> next;
 };
 
-/// The handler has to write: run it again on the writer. Only handlers evaluated on a reader answer so.
-struct NeedsWrite {};
+/// The handler has to write: run it again on the writer, with `prepared` in its request. Only handlers
+/// evaluated on a reader answer so.
+struct NeedsWrite {
+  std::shared_ptr<const Prepared> prepared = {};
+};
 
 using Outcome = std::variant<Response, Wait, Stream, NeedsWrite>;
 

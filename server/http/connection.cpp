@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kPipelinedBytes = 16 * 1024;
 /// Reads in a row before others on the thread get their turn.
 constexpr int kReadsInTurn = 16;
+/// For those for whom there is no connection: each attempt costs a handshake.
+constexpr std::chrono::seconds kRetryAfter{10};
 /// The slowest body or reader that is waited for.
 constexpr std::size_t kSlowestBytesInSecond = 8 * 1024;
 
@@ -23,11 +25,13 @@ bool is_report(const Request& request) {
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<NetworkThread> thread, Socket socket, std::string address)
+Connection::Connection(std::shared_ptr<NetworkThread> thread, Socket socket, std::string address,
+                       Admission admission)
     : thread_(std::move(thread)),
       network_(thread_->network()),
       socket_(std::move(socket)),
       address_(std::move(address)),
+      admission_(admission),
       tls_(network_.context(), socket_.native_handle()),
       limits_(network_.limits()) {}
 
@@ -116,7 +120,8 @@ void Connection::handshake() {
   }
   peer_ = std::move(*facts);
   state_ = State::reading;
-  deadline_in(limits_->idle_timeout);
+  // Whoever is turned away takes another's place meanwhile.
+  deadline_in(admission_ == Admission::served ? limits_->idle_timeout : limits_->header_timeout);
   read();
 }
 
@@ -174,6 +179,12 @@ bool Connection::parse() {
       begin_request();
     }
     const auto progress = parser_->put(in_);
+    const bool has_head =
+        progress == RequestParser::Progress::header || progress == RequestParser::Progress::complete;
+    if (has_head && admission_ == Admission::turned_away) {
+      refuse({503, "overloaded", "the server has too many connections; try again later"}, kRetryAfter);
+      return false;
+    }
     if (progress != RequestParser::Progress::refused && !account_body()) return false;
     switch (progress) {
       case RequestParser::Progress::more:
@@ -305,7 +316,7 @@ void Connection::close() {
   std::string().swap(in_);
   std::string().swap(out_);
   thread_->remove(self);
-  network_.release(address_);
+  network_.release(address_, admission_);
 }
 
 }  // namespace agenttask::server

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,8 +16,8 @@ namespace agenttask::server {
 /// Threads: its network thread only; exchanges post to it.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  /// Already counted in by `Network::admit`.
-  Connection(std::shared_ptr<NetworkThread> thread, Socket socket, std::string address);
+  /// Already counted in by `Network::admit`, which did not refuse it.
+  Connection(std::shared_ptr<NetworkThread> thread, Socket socket, std::string address, Admission admission);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -57,7 +58,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // connection_answer.cpp: what goes out
   [[nodiscard]] bool is_current(std::uint64_t number) const;
-  void refuse(const Problem& problem);
+  void refuse(const Problem& problem, std::chrono::seconds retry_after = std::chrono::seconds(1));
   void queue(std::string_view bytes);
   void flush();
   void written();
@@ -70,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Network& network_;
   Socket socket_;
   std::string address_;
+  Admission admission_;
   TlsStream tls_;
   std::shared_ptr<const HttpLimits> limits_;
   std::optional<PeerFacts> peer_;

@@ -34,8 +34,9 @@ void Connection::observe(std::uint64_t number, std::weak_ptr<ExchangeObserver> o
   }
 }
 
-void Connection::refuse(const Problem& problem) {
-  const auto response = problem_response(problem);  // before the parser goes: the problem is often its own
+void Connection::refuse(const Problem& problem, std::chrono::seconds retry_after) {
+  // Before the parser goes: the problem is often its own.
+  const auto response = problem_response(problem, retry_after);
   state_ = State::answering;
   ++number_;
   keep_alive_ = false;

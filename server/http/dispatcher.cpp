@@ -102,7 +102,7 @@ class Dispatcher::Impl::Job final : public ExchangeObserver, public std::enable_
   void conclude_with(Response response);
   void conclude_with(const Wait& wait);
   void conclude_with(Stream stream);
-  void conclude_with(NeedsWrite);
+  void conclude_with(NeedsWrite needed);
   void continue_stream();
   /// After a piece: goes on when the peer took it, where there is more at hand; else when something is
   /// touched.
@@ -180,7 +180,8 @@ void Dispatcher::Impl::Job::log(int status) const {
                                      {"peer", request.remote_address}});
 }
 
-void Dispatcher::Impl::Job::conclude_with(NeedsWrite) {
+void Dispatcher::Impl::Job::conclude_with(NeedsWrite needed) {
+  exchange_->request()->prepared = std::move(needed.prepared);
   auto done = [self = shared_from_this()](Outcome outcome) {
     if (std::holds_alternative<NeedsWrite>(outcome)) {
       self->fail("it was written and wants to be written again");

@@ -151,11 +151,11 @@ void HttpServer::Impl::accepted(const boost::system::error_code& error, Socket s
   socket.non_blocking(true, failed);
   if (!failed) socket.set_option(asio::ip::tcp::no_delay(true), failed);
   if (failed || address.empty()) return accept();  // it is gone already
-  if (!network_.admit(address)) {
-    warn("refused a connection", "too many connections, in all or from " + address);
-    return accept();
-  }
-  auto connection = std::make_shared<Connection>(thread, std::move(socket), std::move(address));
+  const Admission admission = network_.admit(address);
+  if (admission != Admission::served)
+    warn("turned a connection away", "too many connections, in all or from " + address);
+  if (admission == Admission::refused) return accept();
+  auto connection = std::make_shared<Connection>(thread, std::move(socket), std::move(address), admission);
   asio::post(thread->io(), [connection = std::move(connection)] { connection->start(); });
   accept();
 }

@@ -22,8 +22,11 @@ struct HttpLimits {
   std::size_t stream_body_bytes =
       limits::kStreamBodyBytes;                    ///< of POST /v1/device/reports with a client certificate
   std::size_t buffered_bytes = 256 * 1024 * 1024;  ///< request bodies in memory, of all connections: 503
-  std::size_t connections = 10'000;                ///< in all; the next is closed before its handshake
+  std::size_t connections = 10'000;                ///< in all
   std::size_t connections_per_address = 10'000;    ///< generous: devices sit behind one NAT
+  /// Past these: so many at once get through their handshake, to hear 503 with Retry-After and no more. The
+  /// next is closed without a word.
+  std::size_t turned_away = 32;
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  ///< from a request's first byte to its last header: 408
   /// 408. A second more for each 8 KiB that came, but never more than this from now.

@@ -29,26 +29,35 @@ void Network::use(std::shared_ptr<TlsContext> context) {
   context_.swap(context);
 }
 
-bool Network::admit(const std::string& address) {
-  const std::lock_guard lock(mutex_);
-  if (connections_.load(std::memory_order_relaxed) >= limits_->connections) return false;
-  auto& from_there = by_address_[address];
-  if (from_there >= limits_->connections_per_address) return false;
-  ++from_there;
-  connections_.fetch_add(1, std::memory_order_relaxed);
-  return true;
-}
-
-void Network::release(const std::string& address) {
+Admission Network::admit(const std::string& address) {
   const std::lock_guard lock(mutex_);
   const auto found = by_address_.find(address);
-  if (--found->second == 0) by_address_.erase(found);
-  if (connections_.fetch_sub(1, std::memory_order_relaxed) == 1) empty_.notify_all();
+  const std::size_t from_there = found == by_address_.end() ? 0 : found->second;
+  if (connections() < limits_->connections && from_there < limits_->connections_per_address) {
+    ++by_address_[address];
+    connections_.fetch_add(1, std::memory_order_relaxed);
+    return Admission::served;
+  }
+  if (turned_away_ >= limits_->turned_away) return Admission::refused;
+  ++turned_away_;
+  return Admission::turned_away;
+}
+
+void Network::release(const std::string& address, Admission admission) {
+  const std::lock_guard lock(mutex_);
+  if (admission == Admission::turned_away) {
+    --turned_away_;
+  } else {
+    const auto found = by_address_.find(address);
+    if (--found->second == 0) by_address_.erase(found);
+    connections_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  if (connections() + turned_away_ == 0) empty_.notify_all();
 }
 
 bool Network::wait_until_empty(std::chrono::milliseconds grace) {
   std::unique_lock lock(mutex_);
-  return empty_.wait_for(lock, grace, [this] { return connections() == 0; });
+  return empty_.wait_for(lock, grace, [this] { return connections() + turned_away_ == 0; });
 }
 
 bool Network::reserve(std::size_t bytes, std::size_t most) {

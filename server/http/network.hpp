@@ -34,6 +34,13 @@ using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::execut
 
 class Connection;
 
+/// What becomes of a new connection, where there may be too many.
+enum class Admission : std::uint8_t {
+  served,
+  turned_away,  ///< it is told so
+  refused,      ///< without a word
+};
+
 /// Shared by all network threads.
 class Network {
  public:
@@ -49,9 +56,10 @@ class Network {
   [[nodiscard]] std::shared_ptr<TlsContext> context() const;
   void use(std::shared_ptr<TlsContext> context);
 
-  /// Counts a connection in, unless there are too many in all or from there.
-  [[nodiscard]] bool admit(const std::string& address);
-  void release(const std::string& address);
+  /// Counts a connection in, unless it is refused. Too many are those in all, or from there.
+  [[nodiscard]] Admission admit(const std::string& address);
+  void release(const std::string& address, Admission admission);
+  /// Those that are served.
   [[nodiscard]] std::size_t connections() const { return connections_.load(std::memory_order_relaxed); }
   /// Waits until there are no connections; false when that took longer than `grace`.
   bool wait_until_empty(std::chrono::milliseconds grace);
@@ -75,6 +83,7 @@ class Network {
   std::shared_ptr<const HttpLimits> limits_ = std::make_shared<HttpLimits>();
   std::shared_ptr<TlsContext> context_;
   std::map<std::string, std::size_t> by_address_;
+  std::size_t turned_away_ = 0;
 };
 
 /// One network thread with its connections and the one ordered timer for all their deadlines.

@@ -68,12 +68,14 @@ std::string chunk_text(std::string_view bytes) {
   return text.append(bytes).append("\r\n");
 }
 
-Response problem_response(const Problem& problem) {
+Response problem_response(const Problem& problem, std::chrono::seconds retry_after) {
   Response response;
   response.status = problem.status;
   response.content_type = kProblemType;
   response.body = encode(problem);
-  if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (problem.status == 503) {
+    response.headers.emplace_back("Retry-After", std::to_string(retry_after.count()));
+  }
   return response;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -25,7 +26,8 @@ enum class BodyForm : std::uint8_t {
 /// A time as HTTP writes it: `Sun, 22 Nov 2026 05:30:00 GMT`.
 [[nodiscard]] std::string http_date(UnixMilliseconds time);
 
-/// The transport's own errors look like everybody else's.
-[[nodiscard]] Response problem_response(const Problem& problem);
+/// The transport's own errors look like everybody else's. `retry_after`: of a 503.
+[[nodiscard]] Response problem_response(const Problem& problem,
+                                        std::chrono::seconds retry_after = std::chrono::seconds(1));
 
 }  // namespace agenttask::server

@@ -139,10 +139,13 @@ struct TombstoneRecord {
   UnixMilliseconds purged_at = 0;
 };
 
-/// How much is kept of the tasks that one device made, with their runs, results and output.
+/// How much one device can make the server keep: of the tasks that it made, with their runs, results and
+/// output, and of reports about tasks that the server does not know. What is past it is counted in the log.
 struct DeviceBudget {
   std::int64_t tasks = 100'000;
   std::int64_t bytes = 4LL * 1024 * 1024 * 1024;
+  std::int64_t orphans = 10'000;
+  std::int64_t orphan_bytes = 64LL * 1024 * 1024;
 };
 
 /// What is kept of a history however young it is.
@@ -176,7 +179,8 @@ struct DirectiveRecord {
   DirectiveKind kind = DirectiveKind::task;
   std::string task_id;
   /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence and the
-  /// runs of the question it is for; run: how many runs were known when it was asked for. Else empty.
+  /// runs of the question it is for; run: how many runs were known when it was asked for, and the request's own
+  /// id. Else empty.
   std::string body;
   std::int64_t sequence = 0;
   std::string chain;
@@ -225,6 +229,7 @@ struct MessageFilter {
   std::string room_id;
   std::string node_id;
   std::string task_id;
+  std::string world_id = {};
 };
 
 }  // namespace agenttask::server

@@ -245,6 +245,9 @@ class WriteStore : public virtual ReadStore {
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
   /// `operator:<id>`.
   virtual void touch(std::string key) = 0;
+  /// Does `action` on the writer's thread once this is on disk, before anybody is woken; never where the job
+  /// or its group was undone. For the log, which must not tell of what did not happen. It must be short.
+  virtual void after_commit(std::function<void()> action) = 0;
   /// Names what the job makes durable (commit_points.hpp).
   virtual void commits(CommitPoint point) = 0;
 };
@@ -258,11 +261,14 @@ class WriteSession {
   virtual Result<void> commit() = 0;
   virtual void rollback() = 0;
   virtual Result<void> begin_job() = 0;
-  /// Keeps or undoes what the job did, its touched keys included. An error: it failed and was undone.
+  /// Keeps or undoes what the job did, its touched keys and actions included. An error: it failed and was
+  /// undone.
   virtual Result<void> end_job(bool keep) = 0;
   [[nodiscard]] virtual WriteStore& store() = 0;
   /// What was touched since the last call.
   [[nodiscard]] virtual std::vector<std::string> take_touched() = 0;
+  /// What is to be done after the commit, since the last call.
+  [[nodiscard]] virtual std::vector<std::function<void()>> take_actions() = 0;
 };
 
 /// Goes back to the store's pool by itself.

@@ -161,15 +161,17 @@ ChooseDirective choose_directive(const DirectiveRecord& directive) {
 
 RunDirective run_directive(const DirectiveRecord& directive) {
   const auto body = parse_json(directive.body);
-  return {directive.task_id, body && body->is_object() ? number_in(*body, "runs") : std::nullopt};
+  if (!body || !body->is_object()) return {directive.task_id};
+  return {directive.task_id, number_in(*body, "runs"), body->value("request", std::string())};
 }
 
 /// An agent whose start does not follow the last one. Empty: it is taken nevertheless.
 std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, const PollRequest& request,
                                         Lineage line, UnixMilliseconds now, Logger& logger) {
   if (node.released) {
-    logger.info("a released device is taken with the ledger that it has: opening a new epoch",
-                {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    log_new_epoch(store, logger, LogLevel::info,
+                  "a released device is taken with the ledger that it has: opening a new epoch", node,
+                  request.epoch);
     node.released = false;
     store.remove_past_incarnations(node.id);
     node.incarnation = request.incarnation;
@@ -180,8 +182,9 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
   if (line == Lineage::past) return head(node, false);
   if (line == Lineage::unknown && request.epoch >= node.epoch && !is_behind(node, request)) {
     // It knows a server that acknowledged starts which this one never saw: the server was put back.
-    logger.warning("a device was heard by this server in a time that its database lost: opening a new epoch",
-                   {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    log_new_epoch(store, logger, LogLevel::warning,
+                  "a device was heard by this server in a time that its database lost: opening a new epoch",
+                  node, request.epoch);
     follow(store, node, request, now);
     store_facts(node, request);
     open_epoch(store, node, request.epoch);
@@ -196,6 +199,13 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
 }
 
 }  // namespace
+
+void log_new_epoch(WriteStore& store, Logger& logger, LogLevel level, std::string_view why,
+                   const NodeRecord& node, std::int64_t device_epoch) {
+  store.after_commit([&logger, level, why, id = node.id, epoch = node.epoch, device_epoch] {
+    logger.write(level, why, {{"node", id}, {"epoch", epoch}, {"device_epoch", device_epoch}});
+  });
+}
 
 std::string directive_line(const ReadStore& store, const DirectiveRecord& directive) {
   Directive message{directive.sequence, UnknownMessage{std::string(to_string(directive.kind)), {}}};
@@ -284,15 +294,17 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   follow(store, node, request, now);
   store_facts(node, request);
   if (behind) {
-    logger.warning("a device's ledger is older than what it acknowledged: opening a new epoch",
-                   {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    log_new_epoch(store, logger, LogLevel::warning,
+                  "a device's ledger is older than what it acknowledged: opening a new epoch", node,
+                  request.epoch);
     open_epoch(store, node, request.epoch,
                line == Lineage::same ? Doubt::acknowledged_tasks : Doubt::offered_tasks);
     return head(node, true);
   }
   if (differ) {
-    logger.warning("a device's past is not the server's (was a database restored?): opening a new epoch",
-                   {{"node", node.id}, {"epoch", node.epoch}, {"device_epoch", request.epoch}});
+    log_new_epoch(store, logger, LogLevel::warning,
+                  "a device's past is not the server's (was a database restored?): opening a new epoch", node,
+                  request.epoch);
     open_epoch(store, node, request.epoch);
     return head(node, true);
   }
@@ -311,7 +323,13 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
 
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt) {
   store.commits(commit_point::kEpochOpened);
-  const auto requests = unanswered_requests(store, node);
+  auto requests = unanswered_requests(store, node);
+  if (doubt != Doubt::none) {
+    // The ledger that may be lost may have done them, and this one can't know.
+    std::erase_if(requests, [](const DirectiveRecord& one) {
+      return one.kind == DirectiveKind::run && one.sequence != 0;
+    });
+  }
   store.remove_directives(node.id);
   if (doubt != Doubt::none) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);
   if (doubt == Doubt::offered_tasks) {

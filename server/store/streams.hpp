@@ -34,11 +34,18 @@ enum class PollNeed : std::uint8_t {
 [[nodiscard]] PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request,
                                     UnixMilliseconds now, Logger& logger);
 
+/// A batch with its reports read: that needs no store, and is done before the writer's turn.
+struct ReceivedReports {
+  ReceivedReports(ReportBatch received);  // NOLINT(google-explicit-constructor): a batch is one, once read
+  ReportBatch batch;
+  std::vector<Result<Report>> reports;  ///< of each line
+};
+
 /// Applies a batch of reports with its cursor. `invalid` when the batch is no stream at all: sequences that
 /// do not follow each other, lines that are no reports.
-[[nodiscard]] Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const ReportBatch& batch,
-                                                 UnixMilliseconds now, Logger& logger,
-                                                 const HistoryLimits& limits = {});
+[[nodiscard]] Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node,
+                                                 const ReceivedReports& received, UnixMilliseconds now,
+                                                 Logger& logger, const HistoryLimits& limits = {});
 
 /// The line of an offered directive: the same bytes whenever it is made.
 [[nodiscard]] std::string directive_line(const ReadStore& store, const DirectiveRecord& directive);

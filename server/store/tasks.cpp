@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/ids.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 #include "server/store/changes.hpp"
@@ -183,7 +184,9 @@ TaskOutcome steer_task(WriteStore& store, TaskRecord record, DirectiveKind kind,
   if (asked) return {TaskAnswer::asked, std::move(record)};
   if (!opposite.empty() && opposite.back().sequence == 0) store.remove_directive(opposite.back().position);
   ask(store, record, kind,
-      kind == DirectiveKind::run ? encode_json({{"runs", record.task.state.run_count}}) : std::string());
+      kind == DirectiveKind::run
+          ? encode_json({{"runs", record.task.state.run_count}, {"request", make_uuid(now)}})
+          : std::string());
   save_state(store, record, now);
   return {TaskAnswer::asked, std::move(record)};
 }

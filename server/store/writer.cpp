@@ -83,11 +83,13 @@ void Writer::commit_group(std::vector<Job>& group) {
     committed = session_->commit();
   }
   const auto keys = session_->take_touched();
+  const auto actions = session_->take_actions();
   {
     const std::scoped_lock lock(mutex_);
     healthy_ = committed.has_value();
   }
   if (committed) {
+    for (const auto& action : actions) action();
     if (!keys.empty()) touched_(keys);
   } else {
     logger_.error("cannot commit", {{"jobs", group.size()}, {"error", committed.error().message}});

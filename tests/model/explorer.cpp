@@ -50,7 +50,7 @@ class Key {
     byte(server.snapshot);
     for (std::size_t task = 0; task < kMostTasks; ++task)
       byte(static_cast<int>(server.chosen[task]) | (server.choice_asked[task] ? 4 : 0) |
-           server.runs[task] << 3 | server.refused_runs[task] << 5);
+           server.refused_runs[task] << 3);
   }
   void put(const Device& device) {
     byte(device.epoch);
@@ -60,7 +60,7 @@ class Key {
     for (Held one : device.tasks) byte(static_cast<int>(one));
     for (bool one : device.working) byte(one);
     for (std::size_t task = 0; task < kMostTasks; ++task)
-      byte(static_cast<int>(device.chosen[task]) | device.runs[task] << 2);
+      byte(static_cast<int>(device.chosen[task]) | device.runs[task] << 2 | device.requests[task] << 4);
   }
   void put(const Poll& poll) {
     byte(poll.epoch);
@@ -145,7 +145,7 @@ void Explorer::request_steps(const World& world, Steps& out) {
     if (open && world.runs < bounds_.runs) {
       World next = world;
       ++next.runs;
-      if (protocol_.run(next.server, task)) ++next.runs_asked[task];
+      if (protocol_.run(next.server, task, next.runs)) ++next.runs_asked[task];
       out.emplace_back(name("run now", task), std::move(next));
     }
     if (world.user_choices < bounds_.user_choices && world.device.tasks[task] == Held::waiting &&

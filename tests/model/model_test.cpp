@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Missing{"Snapshot", &Parts::snapshot, kOneTask},
                     Missing{"DeviceIsRight", &Parts::device_is_right, kOneTask},
                     Missing{"FirstAnswerCounts", &Parts::first_answer_counts, kQuestions},
-                    Missing{"RunsNameWhatWasKnown", &Parts::runs_name_what_was_known, kRuns}),
+                    Missing{"RequestsAreRemembered", &Parts::requests_are_remembered, kRuns}),
     [](const testing::TestParamInfo<Missing>& one) { return one.param.name; });
 
 }  // namespace

@@ -85,9 +85,9 @@ void Protocol::choose(Server& server, std::uint8_t task) {
   queue(server, {.kind = Message::Kind::choose, .task = task});
 }
 
-bool Protocol::run(Server& server, std::uint8_t task) {
+bool Protocol::run(Server& server, std::uint8_t task, std::uint8_t request) {
   if (is_waiting(server, Message::Kind::run, task)) return false;
-  queue(server, {.kind = Message::Kind::run, .task = task, .runs = server.runs[task]});
+  queue(server, {.kind = Message::Kind::run, .task = task, .runs = request});
   return true;
 }
 
@@ -215,7 +215,6 @@ void Protocol::take_report(Server& server, const Message& report) {
   if (has_ended(shown) && !stands) return;
   shown = shown_for(report.state);
   server.chosen[report.task] = report.chosen;
-  server.runs[report.task] = std::max(server.runs[report.task], report.runs);
   if (has_ended(shown) || report.chosen != Chosen::nobody) server.choice_asked[report.task] = false;
 }
 
@@ -258,8 +257,11 @@ void Protocol::take_directive(Device& device, const Message& directive) {
       device.outbox.push_back({.kind = Message::Kind::refused, .task = directive.task});
     }
   } else if (directive.kind == Message::Kind::run) {
-    const bool has_run = device.runs[directive.task] > directive.runs && parts_.runs_name_what_was_known;
-    if (held != Held::waiting || has_run) {
+    auto& answered = device.requests[directive.task];
+    const auto request = static_cast<std::uint8_t>(1U << directive.runs);
+    const bool is_known = (answered & request) != 0 && parts_.requests_are_remembered;
+    answered = static_cast<std::uint8_t>(answered | request);
+    if (held != Held::waiting || is_known) {
       device.outbox.push_back({.kind = Message::Kind::refused, .task = directive.task, .runs = 1});
       return;
     }

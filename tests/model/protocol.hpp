@@ -18,20 +18,20 @@ constexpr std::size_t kMostTasks = 3;
 
 /// One part of the protocol each; switched off to see that the model notices.
 struct Parts {
-  bool offered_before_sent = true;       ///< the server leaves alone what it numbered
-  bool numbered_when_offered = true;     ///< not already when it was queued
-  bool chain = true;                     ///< a cursor is more than a number
-  bool reports_cursor_in_poll = true;    ///< the server learns what it once acknowledged
-  bool reports_follow_a_cursor = true;   ///< a batch says after which report it begins, and a gap is no batch
-  bool cursor_with_message = true;       ///< the device commits both in one transaction
-  bool start_before_work = true;         ///< the start is on disk before the work begins
-  bool queued_again = true;              ///< a new epoch offers again what has not ended
-  bool cancelled_again = true;           ///< and repeats the cancels that the server decided alone
-  bool asked_again = true;               ///< and the cancels that it asked for without an answer
-  bool snapshot = true;                  ///< a device in a new epoch reports all that it holds
-  bool device_is_right = true;           ///< what a snapshot says stands, also about what ended
-  bool first_answer_counts = true;       ///< the device takes one answer to a question
-  bool runs_name_what_was_known = true;  ///< the device refuses a run where it has run since it was asked for
+  bool offered_before_sent = true;      ///< the server leaves alone what it numbered
+  bool numbered_when_offered = true;    ///< not already when it was queued
+  bool chain = true;                    ///< a cursor is more than a number
+  bool reports_cursor_in_poll = true;   ///< the server learns what it once acknowledged
+  bool reports_follow_a_cursor = true;  ///< a batch says after which report it begins, and a gap is no batch
+  bool cursor_with_message = true;      ///< the device commits both in one transaction
+  bool start_before_work = true;        ///< the start is on disk before the work begins
+  bool queued_again = true;             ///< a new epoch offers again what has not ended
+  bool cancelled_again = true;          ///< and repeats the cancels that the server decided alone
+  bool asked_again = true;              ///< and the cancels that it asked for without an answer
+  bool snapshot = true;                 ///< a device in a new epoch reports all that it holds
+  bool device_is_right = true;          ///< what a snapshot says stands, also about what ended
+  bool first_answer_counts = true;      ///< the device takes one answer to a question
+  bool requests_are_remembered = true;  ///< the device answers a request to run once, however often it comes
 };
 
 enum class Shown : std::uint8_t {  ///< what the server says about a task
@@ -81,7 +81,7 @@ struct Message {
   std::uint8_t task = 0;
   Held state = Held::unknown;
   Chosen chosen = Chosen::nobody;
-  std::uint8_t runs = 0;  ///< reports: extra runs so far; a run: how many were known when it was asked for
+  std::uint8_t runs = 0;  ///< reports: extra runs so far; a run: which request it is
   bool operator==(const Message&) const = default;
 };
 
@@ -96,7 +96,6 @@ struct Server {
   bool snapshot = true;  ///< the one that this epoch began with is not complete
   std::array<Chosen, kMostTasks> chosen{};
   std::array<bool, kMostTasks> choice_asked{};
-  std::array<std::uint8_t, kMostTasks> runs{};  ///< extra ones
   std::array<std::uint8_t, kMostTasks> refused_runs{};
   bool operator==(const Server&) const = default;
 };
@@ -109,7 +108,8 @@ struct Device {
   std::array<Held, kMostTasks> tasks{};
   std::array<bool, kMostTasks> working{};  ///< its process is alive; the only thing that a kill takes
   std::array<Chosen, kMostTasks> chosen{};
-  std::array<std::uint8_t, kMostTasks> runs{};
+  std::array<std::uint8_t, kMostTasks> runs{};      ///< extra ones
+  std::array<std::uint8_t, kMostTasks> requests{};  ///< those that were answered: bits
   bool operator==(const Device&) const = default;
 };
 
@@ -157,7 +157,7 @@ class Protocol {
   void cancel(Server& server, std::uint8_t task);
   void choose(Server& server, std::uint8_t task);
   /// False: one that was asked for is still on its way.
-  bool run(Server& server, std::uint8_t task);
+  bool run(Server& server, std::uint8_t task, std::uint8_t request);
 
   // the server
   Answer take_poll(Server& server, const Poll& poll);

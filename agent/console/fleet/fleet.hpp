@@ -51,7 +51,7 @@ struct FleetFollow {
 // The verbs, by what they are about.
 void add_fleet_login(CLI::App& fleet, Console& console);
 void add_fleet_submit(CLI::App& fleet, Console& console);  ///< add, command, echo
-void add_fleet_look(CLI::App& fleet, Console& console);    ///< list, show, output, runs
+void add_fleet_look(CLI::App& fleet, Console& console);    ///< list, show, explain, output, runs
 void add_fleet_change(CLI::App& fleet, Console& console);  ///< cancel, update, delete
 void add_fleet_steer(CLI::App& fleet, Console& console);   ///< choose, pause, resume, run, messages, post
 void add_fleet_nodes(CLI::App& fleet, Console& console);   ///< nodes, node …

@@ -5,12 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/console/exit_code.hpp"
+#include "agent/console/explanation.hpp"
 #include "agent/console/fleet/fleet.hpp"
 #include "agent/console/json_access.hpp"
 #include "agent/console/kept_output.hpp"
 #include "agent/console/list_words.hpp"
 #include "agent/console/output_printer.hpp"
 #include "agent/console/task_list.hpp"
+#include "agent/console/text.hpp"
+#include "agent/console/time_text.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 
@@ -60,14 +63,13 @@ void print_last_runs(const Console& console, const agent::Answer& answer) {
   if (list) console.screen.print(render_last_runs(*list, console.screen, now()));
 }
 
-/// The end of what a worker wrote, below the page of its task.
-void print_tail(const Fleet& fleet, const std::string& id) {
+OutputTail last_output(const Fleet& fleet, const std::string& id) {
   OutputTail tail;
   (void)fleet.api.follow(api_path({"tasks", id, "output"}), {}, [&](std::string_view line) {
     if (!line.empty()) tail.add(line);
     return true;
   });
-  fleet.console.screen.print(tail.render(kFleetVerbs));
+  return tail;
 }
 
 int show(const Fleet& fleet, const Words& words, const std::string& id) {
@@ -81,12 +83,52 @@ int show(const Fleet& fleet, const Words& words, const std::string& id) {
     if (words.wait && !has_ended(view->task.state.status)) continue;
     const int printed = print_task(fleet.console, answer);
     const bool of_a_worker = view->task.spec.type != "command" && view->task.spec.type != "echo";
-    if (!fleet.console.json && of_a_worker && view->task.state.run_count > 0) print_tail(fleet, id);
+    if (!fleet.console.json && of_a_worker && view->task.state.run_count > 0) {
+      fleet.console.screen.print(last_output(fleet, id).render(kFleetVerbs));
+    }
     if (!fleet.console.json && view->task.spec.schedule.recurs()) {
       print_last_runs(fleet.console, fleet.api.call("GET", api_path({"tasks", id, "runs"})));
     }
     return words.wait && printed == kSuccess ? conclude(*view, false).exit_code : printed;
   }
+}
+
+/// A device that is away may be further than what it said last.
+std::string about_absence(const Fleet& fleet, const json& task) {
+  const agent::Answer found = fleet.api.call("GET", api_path({"nodes", text_of(task, "nodeId")}));
+  const auto node = found.ok() ? parse_json(found.json, limits::kJsonDepth + 16) : parse_json("{}");
+  if (!node || text_of(*node, "presence") != "offline" || integer_of(*node, "revokedAt")) return {};
+  const auto seen = integer_of(*node, "lastSeen");
+  const std::string device = "Its device, " + printable(text_of(*node, "name")) + ", ";
+  const std::string last = seen ? "last seen " + format_age(now() - *seen) : std::string("never seen");
+  if (text_of(task, "status") == "pending") return device + "was " + last + ".\n";
+  return device + "is not connected (" + last + "): this is what it said last.\n";
+}
+
+int explain_task(const Fleet& fleet, const std::string& id) {
+  const agent::Answer answer = fleet.api.call("GET", api_path({"tasks", id}));
+  if (!answer.ok()) return fleet.console.fail(*answer.problem);
+  auto task = parse_json(answer.json, limits::kJsonDepth + 16);
+  if (!task) return fleet.console.fail(with_context(task.error(), "cannot read the server's answer"));
+  if (fleet.console.json) {
+    const std::string reason = text_of(*task, "reason");
+    const std::string detail = text_of(*task, "detail");
+    fleet.console.print_json(
+        encode_json(json{{"task", std::move(*task)}, {"reason", reason}, {"detail", detail}}));
+    return kSuccess;
+  }
+  const auto text = explain(json{{"task", *task}}, now(), kFleetVerbs);
+  if (!text) return fleet.console.fail(text.error());
+  std::string page = *text;
+  const std::string status = text_of(*task, "status");
+  if (status == "failed") {
+    if (integer_of(*task, "runCount").value_or(0) > 0)
+      page += last_output(fleet, id).last_words(id, kFleetVerbs);
+  } else if (status != "complete" && status != "cancelled") {
+    page += about_absence(fleet, *task);
+  }
+  fleet.console.screen.print(page);
+  return kSuccess;
 }
 
 /// What there is now of the output, without waiting for more.
@@ -159,6 +201,13 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
                            "  agenttask fleet show @last --wait --json"},
                           [words](const Fleet& at, const std::string& id) { return show(at, *words, id); });
   verb->add_flag("--wait", words->wait, "Wait until it has ended, and exit as it did");
+
+  add_fleet_task_verb(
+      fleet, console,
+      {"explain", "Say why a task waits, or why it ended as it did, as far as its device told",
+       "  agenttask fleet explain 4f2a\n"
+       "  agenttask fleet explain @last"},
+      explain_task);
 
   verb =
       add_fleet_task_verb(fleet, console,

@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <initializer_list>
 #include <memory>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -37,6 +40,26 @@ std::string labels_of(const json& node) {
   return text;
 }
 
+/// The names in a list of the node's, in order; `left_out` are not shown.
+std::string names_of(const json& node, const char* list,
+                     std::initializer_list<std::string_view> left_out = {}) {
+  std::string text;
+  const json* names = member_of(node, list);
+  if (names == nullptr || !names->is_array()) return text;
+  for (const json& name : *names) {
+    if (!name.is_string()) continue;
+    const auto& word = name.get_ref<const std::string&>();
+    if (std::find(left_out.begin(), left_out.end(), word) != left_out.end()) continue;
+    text += (text.empty() ? "" : ", ") + word;
+  }
+  return text;
+}
+
+/// Types that not every device has.
+std::string own_workers_of(const json& node) {
+  return names_of(node, "workers", {"echo", "command", "service"});
+}
+
 std::string presence_of(const json& node) {
   if (integer_of(node, "revokedAt")) return "revoked";
   return (integer_of(node, "quarantinedAt") ? "quarantined" : text_of(node, "presence")) +
@@ -56,26 +79,35 @@ Result<std::string> render_nodes(const json& answer, const Screen& screen) {
   if (nodes == nullptr || !nodes->is_array())
     return Error{ErrorCode::invalid, "the answer holds no list of nodes"};
   if (nodes->empty()) return std::string("no nodes; a device joins with: agenttask enroll URL TOKEN\n");
-  Table table({{"NAME", true},
-               {"PRESENCE"},
-               {"LAST SEEN"},
-               {"VERSION"},
-               {"PLATFORM", true},
-               {"LABELS", true},
-               {"ID"}});
+  // Only where there is something to show in it.
+  const auto any = [&](auto&& shown) {
+    return std::any_of(nodes->begin(), nodes->end(), [&](const json& node) { return !shown(node).empty(); });
+  };
+  const auto services_of = [](const json& node) { return names_of(node, "services"); };
+  const bool with_workers = any(own_workers_of);
+  const bool with_services = any(services_of);
+  std::vector<Column> columns{{"NAME", true}, {"PRESENCE"},       {"LAST SEEN"},
+                              {"VERSION"},    {"PLATFORM", true}, {"LABELS", true}};
+  if (with_workers) columns.push_back({"WORKERS", true});
+  if (with_services) columns.push_back({"SERVICES", true});
+  columns.push_back({"ID"});
+  Table table(std::move(columns));
   for (const json& node : *nodes) {
     const auto seen = integer_of(node, "lastSeen");
     const std::string presence = presence_of(node);
     const Color color = presence == "online"    ? Color::good
                         : presence == "offline" ? Color::faint
                                                 : Color::busy;
-    table.add({text_of(node, "name"),
-               {presence, color},
-               seen ? format_age(now() - *seen) : std::string("never"),
-               text_of(node, "version"),
-               text_of(node, "platform"),
-               labels_of(node),
-               text_of(node, "id")});
+    std::vector<Cell> row{text_of(node, "name"),
+                          {presence, color},
+                          seen ? format_age(now() - *seen) : std::string("never"),
+                          text_of(node, "version"),
+                          text_of(node, "platform"),
+                          labels_of(node)};
+    if (with_workers) row.emplace_back(own_workers_of(node));
+    if (with_services) row.emplace_back(services_of(node));
+    row.emplace_back(text_of(node, "id"));
+    table.add(std::move(row));
   }
   std::string text = table.render(screen);
   if (const std::string cursor = text_of(answer, "nextCursor");
@@ -98,6 +130,12 @@ Result<std::string> render_node(const json& node) {
   fields.add("Version", text_of(node, "version"));
   fields.add("Platform", text_of(node, "platform"));
   fields.add("Labels", labels_of(node));
+  fields.add("Workers", names_of(node, "workers"));
+  fields.add("Services", names_of(node, "services"));
+  if (const auto unusable = integer_of(node, "workerProblems").value_or(0); unusable > 0) {
+    fields.add("Unusable", std::to_string(unusable) + (unusable == 1 ? " worker" : " workers") +
+                               "; agenttask workers, on the device, says why");
+  }
   if (member_of(node, "holdRequested") != nullptr) {
     fields.add("Asked for", flag_of(node, "holdRequested") ? "hold; the device has not answered yet"
                                                            : "release; the device has not answered yet");
@@ -179,11 +217,13 @@ int label(const Fleet& fleet, const Words& words) {
 
 void add_fleet_nodes(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();
-  CLI::App* verb = add_fleet_verb(fleet, console,
-                                  {"nodes", "List the devices of the server",
-                                   "  agenttask fleet nodes --presence online\n"
-                                   "  agenttask fleet nodes --label site=berlin --json"},
-                                  [words](const Fleet& at) { return list(at, *words); });
+  CLI::App* verb =
+      add_fleet_verb(fleet, console,
+                     {"nodes", "List the devices of the server",
+                      "  agenttask fleet nodes --presence online\n"
+                      "  agenttask fleet nodes --label site=berlin --json\n"
+                      "WORKERS are the task types that a device knows besides those that every device has."},
+                     [words](const Fleet& at) { return list(at, *words); });
   verb->add_option("--name", words->name, "With this name")->type_name("NAME");
   verb->add_option("--label", words->labels, "With this label; several: with all of them")
       ->type_name("KEY=VALUE")
@@ -200,7 +240,8 @@ void add_fleet_nodes(CLI::App& fleet, Console& console) {
     one->add_option("NODE", words->node, "The device: its id or its name")->type_name("")->required();
     return one;
   };
-  add({"show", "Show all that is known of a device", "  agenttask fleet node show web-1"},
+  add({"show", "Show all that is known of a device, its workers and services included",
+       "  agenttask fleet node show web-1"},
       [words](const Fleet& at) {
         return print_answer(at.console, at.api.call("GET", api_path({"nodes", words->node})), render_node);
       });

@@ -90,6 +90,7 @@ int run_now(const Fleet& fleet, const std::string& id) {
 ServerApi::Query message_query(const Words& words) {
   ServerApi::Query query{{"limit", std::to_string(words.limit)}};
   if (!words.room.empty()) query.emplace_back("roomId", words.room);
+  if (!words.world.empty()) query.emplace_back("worldId", words.world);
   if (!words.node.empty()) query.emplace_back("node", words.node);
   return query;
 }
@@ -154,10 +155,12 @@ void add_rooms(CLI::App& fleet, Console& console, const std::shared_ptr<Words>& 
   CLI::App* verb = add_fleet_verb(fleet, console,
                                   {"messages", "Read what workers and people posted to rooms",
                                    "  agenttask fleet messages --room team\n"
+                                   "  agenttask fleet messages --world berlin --json\n"
                                    "  agenttask fleet messages --node web-1 --follow\n"
                                    "The newest stands last; with --json first, as in every list of the API."},
                                   [words](const Fleet& at) { return messages(at, *words); });
   verb->add_option("--room", words->room, "Of this room only")->type_name("ID");
+  verb->add_option("--world", words->world, "Of this world only")->type_name("ID");
   verb->add_option("--node", words->node, "Of this device only: its id or its name")->type_name("NODE");
   allow_range(*verb->add_option("--limit", words->limit, "How many, the newest (default 50)")->type_name("N"),
               1, limits::kPageMost);

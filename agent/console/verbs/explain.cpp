@@ -23,11 +23,7 @@ std::string last_words(agent::ConsoleClient& client, const json& answer) {
   if (task == nullptr || text_of(*task, "status") != "failed") return {};
   if (integer_of(*task, "runCount").value_or(0) == 0) return {};
   const std::string id = text_of(*task, "id");
-  const OutputTail tail = last_output(client, id);
-  if (tail.is_empty()) return {};
-  const std::string line = tail.last_error_line();
-  return (line.empty() ? std::string() : "The last line of its standard error: " + line + "\n") +
-         "All that it wrote: agenttask output " + id + "\n";
+  return last_output(client, id).last_words(id, kLocalVerbs);
 }
 
 int explain_task(const Console& console, const std::string& id) {

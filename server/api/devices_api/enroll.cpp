@@ -136,8 +136,10 @@ Outcome enroll(Call& call) {
   call.writes->insert_enrollment(
       {token->id, request->key_digest, node.id, issued->certificate_pem, call.now});
   call.writes->use_enrollment_token(token->id);
-  call.context.logger.info("a device enrolled",
-                           {{"node", node.id}, {"name", node.name}, {"token", token->id}});
+  call.writes->after_commit(
+      [&logger = call.context.logger, id = node.id, name = node.name, token_id = token->id] {
+        logger.info("a device enrolled", {{"node", id}, {"name", name}, {"token", token_id}});
+      });
   return enrolled(call, node, issued->certificate_pem);
 }
 
@@ -150,9 +152,11 @@ Outcome renew(Call& call) {
   if (auto error = reader.finish()) return refuse(*error);
   const auto request = net::CertificateRequest::from_pem(pem);
   if (!request) return refuse(Error{ErrorCode::invalid, "request: " + request.error().message, "request"});
+  if (auto refusal = refuse_too_often(call, Presence::Dear::certificate)) return *refusal;
   if (call.writes == nullptr) return NeedsWrite{};
   const auto issued = call.context.authority.issue_device(call.device->id, pem);
   if (!issued) return refuse(issued.error());
+  call.context.presence.got(call.device->id, Presence::Dear::certificate);
   keep_certificate(call, call.device->id, *issued);
   return json_response(
       200, {{"certificate", issued->certificate_pem}, {"authority", call.context.authority.authority_pem()}});

@@ -1,3 +1,6 @@
+#include <memory>
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "platform/base/ids.hpp"
@@ -39,19 +42,33 @@ Result<LiveOutputPost> read_live_output(const std::string& body) {
   return post;
 }
 
+struct PreparedReports final : Prepared {
+  explicit PreparedReports(ReportBatch batch) : received(std::move(batch)) {}
+  ReceivedReports received;
+};
+
+/// Megabytes of JSON are read once, and not while everybody waits for the writer.
+Result<std::shared_ptr<const PreparedReports>> read_reports(const Request& request) {
+  if (auto prepared = std::dynamic_pointer_cast<const PreparedReports>(request.prepared)) return prepared;
+  auto batch = decode_report_batch(request.body);
+  if (!batch) return batch.error();
+  return std::make_shared<const PreparedReports>(std::move(*batch));
+}
+
 }  // namespace
 
 Outcome take_reports(Call& call) {
-  const auto batch = decode_report_batch(call.request.body);
-  if (!batch) return refuse(batch.error());
-  if (!understands_protocol(batch->protocol)) {
+  const auto prepared = read_reports(call.request);
+  if (!prepared) return refuse(prepared.error());
+  const ReceivedReports& received = (*prepared)->received;
+  if (!understands_protocol(received.batch.protocol)) {
     return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
-                                                  " and cannot understand " + batch->protocol);
+                                                  " and cannot understand " + received.batch.protocol);
   }
   call.context.presence.heard(call.device->id);
-  if (call.writes == nullptr) return NeedsWrite{};
-  const auto answer =
-      apply_reports(*call.writes, *call.device, *batch, call.now, call.context.logger, call.context.history);
+  if (call.writes == nullptr) return NeedsWrite{*prepared};
+  const auto answer = apply_reports(*call.writes, *call.device, received, call.now, call.context.logger,
+                                    call.context.history);
   if (!answer) return refuse(answer.error());
   return Response{200, "application/json", encode(*answer), {}};
 }

@@ -66,6 +66,7 @@ Outcome list_messages(Call& call) {
   const Response nothing = json_response(200, {{"messages", json::array()}, {"nextCursor", nullptr}});
   MessageFilter filter;
   filter.room_id = call.parameter("roomId").value_or("");
+  filter.world_id = call.parameter("worldId").value_or("");
   if (const auto task = call.parameter("taskId")) {
     if (!is_uuid(*task)) return nothing;
     filter.task_id = normalize_uuid(*task);

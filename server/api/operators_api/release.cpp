@@ -18,7 +18,9 @@ Outcome release_node(Call& call) {
   if (node.quarantined_at) {
     if (call.writes == nullptr) return NeedsWrite{};
     (void)release(*call.writes, node);
-    call.context.logger.info("an operator released a device from quarantine", {{"node", node.id}});
+    call.writes->after_commit([&logger = call.context.logger, id = node.id] {
+      logger.info("an operator released a device from quarantine", {{"node", id}});
+    });
   }
   return json_response(200, render_node(call, std::move(node)));
 }

@@ -62,11 +62,13 @@ class SqliteSession final : public WriteSession {
     group_.reset();
     lost_.reset();
     writes_.touched().clear();
+    writes_.actions().clear();
   }
 
   Result<void> begin_job() override {
     if (lost_) return *lost_;
     touched_before_ = writes_.touched().size();
+    actions_before_ = writes_.actions().size();
     job_.emplace(database_);
     return {};
   }
@@ -75,7 +77,10 @@ class SqliteSession final : public WriteSession {
     Result<void> result;
     if (keep || database_.failed()) result = job_->release();
     job_.reset();
-    if (!keep || !result) writes_.touched().resize(touched_before_);
+    if (!keep || !result) {
+      writes_.touched().resize(touched_before_);
+      writes_.actions().resize(actions_before_);
+    }
     // A failure that stays took the whole transaction with it (a full disk may). What came next would be
     // outside of it, and kept although its group fails.
     if (!result && database_.failed()) lost_ = result.error();
@@ -84,6 +89,7 @@ class SqliteSession final : public WriteSession {
 
   WriteStore& store() override { return writes_; }
   std::vector<std::string> take_touched() override { return std::exchange(writes_.touched(), {}); }
+  std::vector<std::function<void()>> take_actions() override { return std::exchange(writes_.actions(), {}); }
 
  private:
   Database database_;
@@ -92,6 +98,7 @@ class SqliteSession final : public WriteSession {
   std::optional<Transaction> group_;
   std::optional<Savepoint> job_;
   std::size_t touched_before_ = 0;
+  std::size_t actions_before_ = 0;
   std::optional<Error> lost_;  ///< why the group can't be committed any more
 };
 

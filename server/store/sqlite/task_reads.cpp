@@ -186,13 +186,14 @@ std::optional<MessageRecord> SqliteReads::message(std::string_view poster, std::
 std::vector<MessageRecord> SqliteReads::messages(const MessageFilter& filter, std::int64_t before,
                                                  std::size_t limit) const {
   std::string sql = "SELECT " + std::string(kMessageColumns) +
-                    " FROM messages WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4";
+                    " FROM messages WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND ?5 = ?5";
   if (!filter.room_id.empty()) sql += " AND room_id = ?2";
   if (!filter.node_id.empty()) sql += " AND poster = ?3";
   if (!filter.task_id.empty()) sql += " AND task_id <> '' AND task_id = ?4";
-  auto row = database_.query(
-      sql + " ORDER BY sequence DESC LIMIT ?5",
-      {before > 0 ? before : INT64_MAX, filter.room_id, filter.node_id, filter.task_id, limit});
+  if (!filter.world_id.empty()) sql += " AND world_id <> '' AND world_id = ?5";
+  auto row = database_.query(sql + " ORDER BY sequence DESC LIMIT ?6",
+                             {before > 0 ? before : INT64_MAX, filter.room_id, filter.node_id, filter.task_id,
+                              filter.world_id, limit});
   std::vector<MessageRecord> records;
   std::size_t bytes = 0;
   while (!(bytes > kPageBytes && records.size() > 1) && row.step()) {

@@ -1,5 +1,7 @@
 #pragma once
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/store/sqlite/reads.hpp"
@@ -65,7 +67,9 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
 
   void touch(std::string key) override { touched_.push_back(std::move(key)); }
   void commits(CommitPoint point) override { database_.commits(point); }
+  void after_commit(std::function<void()> action) override { actions_.push_back(std::move(action)); }
   [[nodiscard]] std::vector<std::string>& touched() { return touched_; }
+  [[nodiscard]] std::vector<std::function<void()>>& actions() { return actions_; }
 
  private:
   void forget_choice_numbers(std::string_view node_id);
@@ -73,6 +77,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void put_tags(std::int64_t sequence, const std::vector<std::string>& tags);
 
   std::vector<std::string> touched_;
+  std::vector<std::function<void()>> actions_;
 };
 
 }  // namespace agenttask::server::sqlite

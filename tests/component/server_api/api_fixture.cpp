@@ -45,9 +45,13 @@ ApiTest::ApiTest() {
         touched.insert(touched.end(), keys.begin(), keys.end());
       },
       logger);
-  router = std::make_unique<Router>(
-      ApiContext{*store, presence, live, *authority, clock, logger, [] { return std::string(); }});
+  route();
   admin = make_operator(Role::admin);
+}
+
+void ApiTest::route(const HistoryLimits& limits) {
+  router = std::make_unique<Router>(
+      ApiContext{*store, presence, live, *authority, clock, logger, [] { return std::string(); }, limits});
 }
 
 std::shared_ptr<Request> ApiTest::request(const std::string& method, const std::string& path,
@@ -68,7 +72,8 @@ std::shared_ptr<Request> ApiTest::request(const std::string& method, const std::
 
 Outcome ApiTest::evaluate(const std::shared_ptr<Request>& asked) {
   Outcome outcome = router->read(*asked);
-  if (std::holds_alternative<NeedsWrite>(outcome)) {
+  if (auto* needed = std::get_if<NeedsWrite>(&outcome)) {
+    asked->prepared = std::move(needed->prepared);
     const auto promise = std::make_shared<std::promise<Outcome>>();
     auto answer = promise->get_future();
     if (!writer->submit(

@@ -114,6 +114,8 @@ class ApiTest : public ::testing::Test {
   Response report(const EnrolledDevice& device, const std::vector<decltype(Report::body)>& bodies);
 
   void check(const Request& asked, const Response& response);
+  /// A new router over the same store.
+  void route(const HistoryLimits& limits = {});
 
   agenttask::test::TemporaryFolder folder;
   agenttask::test::ManualClock clock;

@@ -36,9 +36,11 @@ TEST_F(MessagesApi, WhatWorkersPostIsListedNewestFirstAndOnce) {
                   ended(id, TaskStatus::complete), MessageReport{first}});
   EXPECT_EQ(texts(""), (Texts{"two", "one"}));
   EXPECT_EQ(texts("?roomId=r1"), Texts{"one"});
+  EXPECT_EQ(texts("?worldId=w"), Texts{"one"});
   EXPECT_EQ(texts("?taskId=" + id), Texts{"one"});
   EXPECT_EQ(texts("?node=alpha&roomId=r2"), Texts{"two"});
-  for (const auto* nothing : {"?roomId=r3", "?node=nobody", "?taskId=x", "?roomId=r"}) {
+  for (const auto* nothing :
+       {"?roomId=r3", "?node=nobody", "?taskId=x", "?roomId=r", "?worldId=W", "?worldId=w&roomId=r2"}) {
     EXPECT_EQ(texts(nothing), Texts{}) << nothing;
   }
   const auto shown = ok("GET", "/v1/messages?roomId=r1")["messages"][0];
@@ -49,6 +51,28 @@ TEST_F(MessagesApi, WhatWorkersPostIsListedNewestFirstAndOnce) {
   EXPECT_FALSE(shown.contains("by"));
   problem("GET", "/v1/messages?room=r1", nullptr, 400, "invalid");
   problem("GET", "/v1/messages?limit=0", nullptr, 400, "invalid");
+  EXPECT_EQ(problem("GET", "/v1/messages?worldId=", nullptr, 400, "invalid")["field"], "worldId");
+  EXPECT_EQ(problem("GET", "/v1/messages?worldId=w&worldId=w", nullptr, 400, "invalid")["field"], "worldId");
+}
+
+TEST_F(MessagesApi, AWorldHasSeveralRoomsAndPagesOfItsOwn) {
+  Texts made;
+  for (int i = 0; i < 9; ++i) {
+    auto one = message(i % 2 == 0 ? "r1" : "r2", std::to_string(i));
+    one.world_id = i < 7 ? "w" : "other";
+    if (i < 7) made.insert(made.begin(), std::to_string(i));
+    report(device, {MessageReport{one}, MessageReport{message("r1", "of no world")}});
+  }
+  Texts seen;
+  std::string next;
+  do {
+    const auto page = ok("GET", "/v1/messages?worldId=w&limit=3" + (next.empty() ? "" : "&cursor=" + next));
+    for (const auto& one : page["messages"]) seen.push_back(text_of(one["content"]["text"]));
+    next = page["nextCursor"].is_null() ? "" : page["nextCursor"].get<std::string>();
+  } while (!next.empty());
+  EXPECT_EQ(seen, made);
+  EXPECT_EQ(texts("?worldId=w&roomId=r2"), (Texts{"5", "3", "1"}));
+  EXPECT_EQ(texts("?worldId=other&node=alpha"), (Texts{"8", "7"}));
 }
 
 TEST_F(MessagesApi, PagesAreStable) {

@@ -139,14 +139,21 @@ class NewEpoch : public RecurringApi {
   Cursor at, told;
 };
 
-TEST_F(NewEpoch, ARunThatWasAskedForNamesTheRunsThatWereKnown) {
+TEST_F(NewEpoch, ARunThatWasAskedForIsTheSameRequestWheneverItIsRepeated) {
   const auto first = held_every_minute();
   const auto second = held_every_minute();
   run_once(second, 1, 1);
   ok("POST", path(first, "/run"), nullptr, 202);
   ok("POST", path(second, "/run"), nullptr, 202);
   ok("POST", path(second, "/pause"), nullptr, 202);
-  directives();  // taken by the device; the server never heard what it did with them
+  // Taken by the device; the server never heard what it did with them.
+  std::map<std::string, std::string> requests;
+  for (const auto& directive : directives()) {
+    if (directive["kind"] == "run") requests[text_of(directive["taskId"])] = text_of(directive["request"]);
+  }
+  ASSERT_EQ(requests.size(), 2U);
+  EXPECT_TRUE(is_uuid(requests[first]));
+  EXPECT_NE(requests[first], requests[second]);
   begin();
   const auto answer = polled(device, poll_of(device, at, epoch));
   ASSERT_EQ(answer.lines.size(), 5U);
@@ -154,7 +161,9 @@ TEST_F(NewEpoch, ARunThatWasAskedForNamesTheRunsThatWereKnown) {
   EXPECT_EQ(asked["kind"], "run");
   EXPECT_EQ(asked["taskId"], first);
   EXPECT_EQ(asked["runs"], 0);
-  EXPECT_EQ(json::parse(answer.lines[3])["runs"], 1) << "the device sees from it whether it did that one";
+  EXPECT_EQ(asked["request"], requests[first]) << "the device sees from it whether it did that one";
+  EXPECT_EQ(json::parse(answer.lines[3])["runs"], 1);
+  EXPECT_EQ(json::parse(answer.lines[3])["request"], requests[second]);
   EXPECT_EQ(json::parse(answer.lines[4])["kind"], "pause");
 }
 

@@ -324,6 +324,7 @@ TEST_F(TransportTest, PlainHttpIsToldToUseHttps) {
 TEST_F(TransportTest, ConnectionsAreBoundedInAll) {
   HttpLimits limits;
   limits.connections = 2;
+  limits.turned_away = 0;
   start(limits);
   Client first(port());
   Client second(port());
@@ -334,9 +335,42 @@ TEST_F(TransportTest, ConnectionsAreBoundedInAll) {
   EXPECT_EQ(first.ask(get("/")).status, 200);
 }
 
+TEST_F(TransportTest, AFewOfThoseThatAreTooManyAreToldSo) {
+  HttpLimits limits;
+  limits.connections = 1;
+  limits.turned_away = 1;
+  limits.header_timeout = 300ms;
+  start(limits);
+  Client first(port());
+  EXPECT_EQ(first.ask(get("/")).status, 200);
+  // The place is free once the server has seen the one before go.
+  const auto next = [&] {
+    auto client = std::make_unique<Client>(port());
+    for (int i = 0; i < 1000 && !client->connected(); ++i) client = std::make_unique<Client>(port());
+    EXPECT_TRUE(client->connected());
+    return client;
+  };
+  for (const auto& request : {get("/"), post("/", "small"), post("/", std::string(100'000, 'b'))}) {
+    const auto client = next();
+    const auto answer = client->ask(request);
+    EXPECT_EQ(answer.status, 503);
+    EXPECT_EQ(answer.header("Retry-After"), "10");
+    EXPECT_THAT(answer.body, HasSubstr("overloaded"));
+    EXPECT_TRUE(client->ended());
+  }
+  {
+    const auto silent = next();
+    EXPECT_FALSE(Client(port()).connected()) << "nor are more than a few told";
+    EXPECT_TRUE(silent->ended()) << "one that says nothing does not keep the place";
+  }
+  EXPECT_EQ(server->http->connections(), 1U);
+  EXPECT_EQ(first.ask(get("/")).status, 200);
+}
+
 TEST_F(TransportTest, ConnectionsAreBoundedForAnAddress) {
   HttpLimits limits;
   limits.connections_per_address = 1;
+  limits.turned_away = 0;
   start(limits);
   Client first(port());
   EXPECT_EQ(first.ask(get("/")).status, 200);

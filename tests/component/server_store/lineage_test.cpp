@@ -57,6 +57,37 @@ class LineageTest : public StoreTest {
   ReferenceDevice device{node};
 };
 
+TEST_F(LineageTest, TheLogTellsOfAQuarantineOnceItIsKept) {
+  meet(device);
+  ReferenceDevice stranger(node);
+  stranger.incarnation = "never heard of";
+  Logger telling(LogLevel::warning, LogFormat::text);
+  const auto attempt = [&](bool commits) {
+    const auto row = node_row();
+    ::testing::internal::CaptureStderr();
+    expect(session->begin());
+    expect(session->begin_job());
+    (void)apply_poll(session->store(), row, stranger.poll(), clock.wall(), telling);
+    expect(session->end_job(true));
+    if (commits) {
+      expect(session->commit());
+    } else {
+      session->rollback();
+    }
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "") << "not before";
+    ::testing::internal::CaptureStderr();
+    for (const auto& action : session->take_actions()) action();
+    (void)session->take_touched();
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(attempt(false), "");
+  EXPECT_FALSE(quarantined());
+  const auto told = attempt(true);
+  EXPECT_TRUE(quarantined());
+  EXPECT_NE(told.find("a device is in quarantine"), std::string::npos) << told;
+  EXPECT_NE(told.find("node=" + node), std::string::npos) << told;
+}
+
 TEST_F(LineageTest, RestartsFollowEachOther) {
   meet(device);
   for (const int restarts : {1, 3}) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ class ReferenceDevice {
     TaskSpec spec;
     TaskState state;
     std::vector<Run> runs;
+    std::set<std::string> requests = {};  ///< to run, that were answered
   };
 
   explicit ReferenceDevice(std::string node) : node_id(std::move(node)) {}
@@ -125,12 +127,13 @@ class ReferenceDevice {
     found->second.state.paused = paused;
     report(ChangedReport{{found->second.spec, found->second.state}});
   }
-  /// A run besides the schedule, from its start to its end. False: it has run since it was asked for.
-  bool run_once(const std::string& id, std::optional<std::int64_t> runs) {
+  /// A run besides the schedule, from its start to its end. False: it can't run now, or this request was
+  /// answered before.
+  bool run_once(const std::string& id, const std::string& request) {
     const auto found = inbox.find(id);
-    if (found == inbox.end() || found->second.state.status != TaskStatus::sent) return false;
+    if (found == inbox.end() || !found->second.requests.insert(request).second) return false;
     Entry& entry = found->second;
-    if (entry.state.run_count > runs.value_or(entry.state.run_count)) return false;
+    if (entry.state.status != TaskStatus::sent) return false;
     ++extra_runs[id];
     const auto number = ++entry.state.run_count;
     report(StartedReport{id, number, 5});
@@ -210,8 +213,8 @@ class ReferenceDevice {
     } else if (const auto* resume = std::get_if<ResumeDirective>(&directive.body)) {
       set_paused(resume->task_id, false);
     } else if (const auto* run = std::get_if<RunDirective>(&directive.body)) {
-      if (!run_once(run->task_id, run->runs))
-        report(RefusedReport{directive.sequence, run->task_id, "conflict", "it has run since"});
+      if (!run_once(run->task_id, run->request))
+        report(RefusedReport{directive.sequence, run->task_id, "conflict", "answered before, or not now"});
     } else if (const auto* settings = std::get_if<SettingsDirective>(&directive.body)) {
       hold = settings->hold.value_or(hold);
     }

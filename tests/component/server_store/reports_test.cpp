@@ -2,25 +2,17 @@
 #include "server/store/housekeeping.hpp"
 #include "server/store/presence.hpp"
 #include "server/store/writer.hpp"
-#include "tests/component/server_store/reference_device.hpp"
-#include "tests/component/server_store/store_fixture.hpp"
+#include "tests/component/server_store/device_fixture.hpp"
 
 namespace agenttask::server::test {
 namespace {
 
 /// A device whose reports are posted as they come, with limits that a test can reach.
-class SmallLimits : public StoreTest {
+class SmallLimits : public DeviceTest {
  protected:
   SmallLimits() {
-    device.epoch = 1;
     limits.runs = 3;
     limits.device = {2, 20'000};
-  }
-  void post() {
-    device.take(write([&](WriteStore& writes) {
-      return apply_reports(writes, writes.node(node).value(), device.post(), clock.wall(), quiet, limits)
-          .value();
-    }));
   }
   std::string make(bool recurs = false) {
     Task made;
@@ -48,10 +40,6 @@ class SmallLimits : public StoreTest {
   std::vector<agenttask::Run> runs(const std::string& id) {
     return read([&](const ReadStore& reads) { return reads.runs(id); });
   }
-
-  Logger quiet{LogLevel::error, LogFormat::text};
-  ReferenceDevice device{node};
-  HistoryLimits limits;
 };
 
 TEST_F(SmallLimits, ResultsCountAndAnEndIsTakenWithoutThem) {
@@ -195,21 +183,8 @@ TEST_F(SmallLimits, ManyRefusalsLookAtNoAnswerButTheirOwn) {
   for (const auto& id : ids) EXPECT_FALSE(task(id).task.state.choice_requested);
 }
 
-TEST_F(StoreTest, ADeletionThatOnlyASnapshotTellsOfIsKept) {
+TEST_F(DeviceTest, ADeletionThatOnlyASnapshotTellsOfIsKept) {
   const auto id = add();
-  ReferenceDevice device(node);
-  device.epoch = 1;
-  const auto poll = [&] {
-    const auto row = node_row();
-    device.take(write(
-        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
-  };
-  const auto post = [&] {
-    const auto row = node_row();
-    device.take(write([&](WriteStore& writes) {
-      return apply_reports(writes, row, device.post(), clock.wall(), logger).value();
-    }));
-  };
   poll();
   poll();
   device.start(id);
@@ -237,23 +212,10 @@ TEST_F(StoreTest, ADeletionThatOnlyASnapshotTellsOfIsKept) {
   EXPECT_EQ(task(id).task.state.deleted_at, 7);
 }
 
-TEST_F(StoreTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
+TEST_F(DeviceTest, ARunThatTheRestoredServerKnewNothingOfIsKept) {
   auto brief = spec();
   brief.options.expires_at = clock.wall() + 10;
   const auto id = add(brief);
-  ReferenceDevice device(node);
-  device.epoch = 1;
-  const auto poll = [&] {
-    const auto row = node_row();
-    device.take(write(
-        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
-  };
-  const auto post = [&] {
-    const auto row = node_row();
-    device.take(write([&](WriteStore& writes) {
-      return apply_reports(writes, row, device.post(), clock.wall(), logger).value();
-    }));
-  };
   close();
   std::filesystem::copy_file(file(), folder.path() / "copy.db");
   open();

@@ -47,6 +47,7 @@ class Files {
     expect(session->end_job(true));
     expect(session->commit());
     touched = session->take_touched();
+    for (const auto& action : session->take_actions()) action();
     return value;
   }
   template <class Function>

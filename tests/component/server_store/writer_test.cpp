@@ -44,6 +44,7 @@ class WatchedSession final : public WriteSession {
   Result<void> end_job(bool keep) override { return session_->end_job(keep); }
   WriteStore& store() override { return session_->store(); }
   std::vector<std::string> take_touched() override { return session_->take_touched(); }
+  std::vector<std::function<void()>> take_actions() override { return session_->take_actions(); }
 
  private:
   std::unique_ptr<WriteSession> session_;
@@ -92,11 +93,16 @@ class WriterTest : public ::testing::Test {
     if (taken) answers.push_back(std::move(answer));
     return taken;
   }
-  static bool add_node(WriteStore& writes, const std::string& id) {
+  bool add_node(WriteStore& writes, const std::string& id) {
     NodeRecord node;
     node.id = id;
     writes.insert_node(node);
     writes.touch("node:" + id);
+    writes.after_commit([this, id] {
+      EXPECT_TRUE(exists(id)) << "it is told of what is there";
+      EXPECT_EQ(std::count(touched.begin(), touched.end(), "node:" + id), 0) << "nobody is woken before";
+      told.push_back(id);
+    });
     return true;
   }
   bool exists(const std::string& id) { return store->read().value()->node(id).has_value(); }
@@ -106,6 +112,7 @@ class WriterTest : public ::testing::Test {
   std::unique_ptr<Store> store;
   WatchedSession::Control control;
   std::vector<std::string> touched;
+  std::vector<std::string> told;  ///< after the commit, of nodes
   std::vector<std::future<Result<void>>> answers;
   std::unique_ptr<Writer> writer;
 };
@@ -114,7 +121,7 @@ TEST_F(WriterTest, WhatWaitsIsOneCommit) {
   start();
   hold();
   for (int i = 0; i < 20; ++i)
-    ASSERT_TRUE(submit([i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); }));
+    ASSERT_TRUE(submit([this, i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); }));
   release();
   for (auto& answer : answers) EXPECT_TRUE(answer.get());
   EXPECT_EQ(control.commits, 2);
@@ -122,17 +129,17 @@ TEST_F(WriterTest, WhatWaitsIsOneCommit) {
   EXPECT_EQ(touched.size(), 20U);
 }
 
-TEST_F(WriterTest, AJobIsUndoneAloneWithItsKeys) {
+TEST_F(WriterTest, AJobIsUndoneAloneWithItsKeysAndActions) {
   start();
   hold();
-  submit([](WriteStore& writes) { return add_node(writes, "a"); });
-  submit([](WriteStore& writes) { return !add_node(writes, "refused"); });
-  submit([](WriteStore& writes) -> bool {
+  submit([this](WriteStore& writes) { return add_node(writes, "a"); });
+  submit([this](WriteStore& writes) { return !add_node(writes, "refused"); });
+  submit([this](WriteStore& writes) -> bool {
     add_node(writes, "thrown");
     throw std::runtime_error("a fault of ours");
   });
-  submit([](WriteStore& writes) { return add_node(writes, "a"); });  // the key exists
-  submit([](WriteStore& writes) { return add_node(writes, "b"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "a"); });  // the key exists
+  submit([this](WriteStore& writes) { return add_node(writes, "b"); });
   release();
   EXPECT_TRUE(answers[1].get());
   EXPECT_TRUE(answers[2].get());
@@ -142,24 +149,26 @@ TEST_F(WriterTest, AJobIsUndoneAloneWithItsKeys) {
   EXPECT_TRUE(exists("a") && exists("b"));
   EXPECT_FALSE(exists("refused") || exists("thrown"));
   EXPECT_EQ(touched, (std::vector<std::string>{"node:a", "node:b"}));
+  EXPECT_EQ(told, (std::vector<std::string>{"a", "b"}));
 }
 
 TEST_F(WriterTest, AFailedCommitFailsAllAndTheNextGoesOn) {
   start();
   hold();
   control.fail_commit = true;
-  submit([](WriteStore& writes) { return add_node(writes, "a"); });
-  submit([](WriteStore& writes) { return add_node(writes, "b"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "a"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "b"); });
   release();
   for (auto& answer : answers) EXPECT_EQ(answer.get().error().code, ErrorCode::io);
   EXPECT_FALSE(writer->healthy());
   EXPECT_TRUE(touched.empty());
+  EXPECT_TRUE(told.empty());
   {
     const std::scoped_lock lock(control.mutex);
     control.fail_commit = false;
   }
   EXPECT_FALSE(exists("a"));
-  EXPECT_TRUE(writer->run([](WriteStore& writes) -> Result<void> {
+  EXPECT_TRUE(writer->run([this](WriteStore& writes) -> Result<void> {
     add_node(writes, "a");
     return {};
   }));
@@ -199,11 +208,11 @@ TEST_F(WriterTest, AFullDiskInTheMiddleOfAGroupFailsAllOfIt) {
     }
     return true;
   };
-  submit([](WriteStore& writes) { return add_node(writes, "a"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "a"); });
   submit(add_much);
-  submit([](WriteStore& writes) { return add_node(writes, "b"); });
-  submit([](WriteStore& writes) { return !add_node(writes, "c"); });
-  submit([](WriteStore& writes) { return add_node(writes, "d"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "b"); });
+  submit([this](WriteStore& writes) { return !add_node(writes, "c"); });
+  submit([this](WriteStore& writes) { return add_node(writes, "d"); });
   {
     const FullDisk full(4'000'000);
     release();
@@ -211,6 +220,7 @@ TEST_F(WriterTest, AFullDiskInTheMiddleOfAGroupFailsAllOfIt) {
   }
   EXPECT_FALSE(exists("a") || exists("b") || exists("c") || exists("d"));
   EXPECT_TRUE(touched.empty());
+  EXPECT_TRUE(told.empty());
   EXPECT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
     add_node(writes, "a");
     add_much(writes);
@@ -248,7 +258,7 @@ TEST_F(WriterTest, StoppingFinishesWhatWaits) {
   start();
   hold();
   for (int i = 0; i < 10; ++i)
-    submit([i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); });
+    submit([this, i](WriteStore& writes) { return add_node(writes, "n" + std::to_string(i)); });
   release();
   writer->stop();
   for (auto& answer : answers) EXPECT_TRUE(answer.get());

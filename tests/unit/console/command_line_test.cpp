@@ -46,8 +46,8 @@ TEST_F(CommandLine, EveryVerbHasHelpWithExamplesAndJson) {
     EXPECT_NE(output_.find("--state-dir"), std::string::npos) << verb;
   }
   for (const char* verb :
-       {"login", "add", "command", "echo", "list", "show", "output", "runs", "cancel", "update", "delete",
-        "choose", "pause", "resume", "run", "messages", "post", "nodes"}) {
+       {"login", "add", "command", "echo", "list", "show", "explain", "output", "runs", "cancel", "update",
+        "delete", "choose", "pause", "resume", "run", "messages", "post", "nodes"}) {
     EXPECT_EQ(call({"fleet", verb, "--help"}), 0) << verb;
     EXPECT_NE(output_.find("agenttask fleet " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--profile"), std::string::npos) << verb;

@@ -313,6 +313,49 @@ TEST(Explanation, SaysWhatToDoAboutAPauseAndAnInterruption) {
       << *text;
 }
 
+/// As a server tells of one that its device has, or has not yet.
+json a_task_of_a_server(const char* status, const char* why) {
+  json task = a_task();
+  task["status"] = status;
+  task["reason"] = why;
+  for (const char* name : {"startTime", "endTime", "result"}) task.erase(name);
+  return task;
+}
+
+TEST(Explanation, TellsOperatorsTheirOwnVerbsAndDevices) {
+  const auto told = [](const json& task) {
+    const auto text = explain(json{{"task", task}}, kNow, kFleetVerbs);
+    return text ? *text : text.error().message;
+  };
+  auto text = told(a_task_of_a_server("sent", "held"));
+  EXPECT_NE(text.find("(held)"), std::string::npos) << text;
+  EXPECT_NE(text.find("agenttask fleet node release " + a_task()["nodeId"].get<std::string>() + " "),
+            std::string::npos)
+      << text;
+  text = told(a_task_of_a_server("sent", "not-due"));
+  EXPECT_NE(text.find("agenttask fleet update"), std::string::npos) << text;
+  text = told(a_task_of_a_server("sent", ""));
+  EXPECT_NE(text.find("Its device has it"), std::string::npos) << text;
+  json offline = a_task_of_a_server("pending", "device-offline");
+  offline["detail"] = "the device is not connected; the task goes out when it comes";
+  offline["requested"] = {"pause", "run\x1b[1m"};
+  text = told(offline);
+  EXPECT_NE(text.find("It waits for its device.\nThe device is not connected;"), std::string::npos) << text;
+  EXPECT_NE(text.find("has not taken it yet: pause, run"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+  json question = a_question();
+  EXPECT_NE(told(question).find("Choose with: agenttask fleet choose"), std::string::npos) << told(question);
+  question["choiceRequested"] = {{"option", "cancel"}, {"by", "operator:ann"}, {"time", kNow}};
+  EXPECT_EQ(told(question).find("Choose with"), std::string::npos) << told(question);
+  EXPECT_NE(told(question).find("has still to confirm it"), std::string::npos) << told(question);
+  json failed = a_task();
+  failed["status"] = "failed";
+  failed["reason"] = "interrupted";
+  EXPECT_NE(told(failed).find("agenttask fleet add --like"), std::string::npos) << told(failed);
+  failed["reason"] = "";
+  EXPECT_EQ(told(failed).find("()"), std::string::npos) << told(failed);
+}
+
 TEST(Messages, AreShownOldestFirstAndPrintable) {
   const auto message = [](const char* id, UnixMilliseconds time, const json& content) {
     return json{{"id", id}, {"nodeId", "n1"}, {"roomId", "te\x1b[1m"}, {"content", content}, {"time", time}};

@@ -89,7 +89,7 @@ TEST(Directives, StandOnTheWireAsWritten) {
   lines += encode(Directive{6, ChooseDirective{kId, {"confirm", "operator:ann", 9}, 2, 4}}) + "\n";
   lines += encode(Directive{7, PauseDirective{kId}}) + "\n";
   lines += encode(Directive{8, ResumeDirective{kId}}) + "\n";
-  lines += encode(Directive{9, RunDirective{kId, 3}});
+  lines += encode(Directive{9, RunDirective{kId, 3, kId}});
   EXPECT_EQ(lines, golden("directives.ndjson", lines));
 }
 
@@ -271,6 +271,54 @@ TEST(Protocol, UnderstandsItsMajorVersionOnly) {
   EXPECT_TRUE(understands_protocol("1.7"));
   for (const char* version : {"0.9", "2.0", "", "1", "1.", "1.x", "1.0.1", "-1.0", "1.-1"})
     EXPECT_FALSE(understands_protocol(version)) << version;
+}
+
+TEST(EndedReports, LoseWordsBeforeTheEnd) {
+  constexpr std::size_t kDetail = 4096;
+  constexpr std::size_t kReason = 64;
+  const auto said = [](std::string detail, std::string why) {
+    TaskState state;
+    state.status = TaskStatus::failed;
+    state.detail = std::move(detail);
+    state.reason = why;
+    state.chosen = ChoiceMade{"confirm", "user:" + std::string(2000, 'n'), 3};
+    auto run = example_run();
+    run.reason = std::move(why);
+    const auto report = decode_report(encode(Report{1, EndedReport{kId, run, state}}));
+    const auto* ended = std::get_if<EndedReport>(&report->body);
+    EXPECT_NE(ended, nullptr);
+    return ended != nullptr ? *ended : EndedReport{};
+  };
+  const std::string fits(kDetail, 'x');
+  EXPECT_EQ(said(fits, std::string(kReason, 'r')).state.detail, fits);
+  EXPECT_EQ(said(fits, std::string(kReason, 'r')).state.reason, std::string(kReason, 'r'));
+  std::string wide;
+  while (wide.size() <= kDetail) wide += "é€";
+  const auto cut = said(wide, "timeout");
+  EXPECT_EQ(cut.state.reason, "timeout");
+  EXPECT_EQ(cut.run->reason, "timeout");
+  EXPECT_EQ(cut.state.status, TaskStatus::failed);
+  EXPECT_LE(cut.state.detail.size(), kDetail);
+  EXPECT_GT(cut.state.detail.size(), kDetail - 4);
+  EXPECT_TRUE(is_utf8(cut.state.detail));
+  EXPECT_TRUE(cut.state.detail.ends_with("… [cut; it had " + std::to_string(wide.size()) + " bytes]"));
+  // What is too long to be a reason is none, and told all the same.
+  const auto odd_reason = said("why it failed", std::string(kReason + 1, 'r'));
+  EXPECT_EQ(odd_reason.state.reason, "");
+  EXPECT_EQ(odd_reason.run->reason, "");
+  EXPECT_TRUE(odd_reason.state.detail.starts_with("the reason given is none: rrr"));
+  EXPECT_TRUE(odd_reason.state.detail.ends_with("… [cut; it had 65 bytes]; why it failed"));
+  EXPECT_LE(said(fits, std::string(kReason + 1, 'r')).state.detail.size(), kDetail);
+  EXPECT_TRUE(cut.state.chosen->by.ends_with("bytes]"));
+  EXPECT_EQ(said(std::string("a\0b", 3), "").state.detail, "a\uFFFDb");
+  EXPECT_LE(said(std::string(kDetail, '\0'), "").state.detail.size(), kDetail);
+  // What is no text at all is no report.
+  const auto odd = decode_report(R"({"sequence":1,"kind":"ended","taskId":")" + std::string(kId) +
+                                 R"(","state":{"status":"failed","detail":5}})");
+  EXPECT_TRUE(std::holds_alternative<UnknownMessage>(odd->body));
+  const auto refused =
+      decode_report(encode(Report{1, RefusedReport{3, kId, "conflict", std::string(5000, 'm')}}));
+  EXPECT_TRUE(std::get<RefusedReport>(refused->body).message.ends_with("it had 5000 bytes]"));
 }
 
 TEST(EndedReports, LoseTheResultBeforeTheEnd) {

@@ -15,7 +15,6 @@ class Fault:
     """`weight`: how often it is drawn beside the others of its subject."""
     name = ""
     weight = 1
-    only_by_name = False      # strikes only where it is asked for
 
     def __init__(self, world, rng):
         self.world, self.rng, self.story = world, rng, world.story
@@ -172,8 +171,7 @@ class ClockJump(Fault):
 
 
 class ClockJumpOfYears(ClockJump):
-    """What is recorded while a clock is years back is purged when it is right again (test_clocks.py), so every storm would find just that."""
-    name, weight, only_by_name = "clock jump of years", 1, True
+    name, weight = "clock jump of years", 1
     jumps = (10 * 365 * 24 * HOUR,)
 
 

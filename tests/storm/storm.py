@@ -25,7 +25,7 @@ def arguments():
     parser.add_argument("--agents", type=int, default=3, help="devices (default 3)")
     parser.add_argument("--calm", type=float, default=2.0, help="seconds between two faults of one machine or link, on average (default 2)")
     parser.add_argument("--pace", type=float, default=0.15, help="seconds between two actions of one operator or user, on average (default 0.15)")
-    parser.add_argument("--faults", metavar="NAMES", default="", help="only these, separated by commas; `none` for none (default: all that --list shows but those by name only)")
+    parser.add_argument("--faults", metavar="NAMES", default="", help="only these, separated by commas; `none` for none (default: all)")
     parser.add_argument("--work", metavar="NAMES", default="", help="only these kinds of tasks, separated by commas")
     parser.add_argument("--stories", type=int, default=5, help="how many tasks' stories to tell when something broke (default 5)")
     parser.add_argument("--folder", help="where to work, made and removed afterwards (default: a new one in the folder for temporary files)")
@@ -36,7 +36,7 @@ def arguments():
 
 def chosen(what, all_of_them, names):
     if not names:
-        return [one for one in all_of_them if not getattr(one, "only_by_name", False)]
+        return all_of_them
     wanted = set() if names == "none" else set(names.split(","))
     unknown = wanted - {one.name for one in all_of_them}
     if unknown:
@@ -173,7 +173,7 @@ def main():
     from trouble import SmallDisk
     from work import KINDS
     if options.list:
-        print("faults:", ", ".join(fault.name + (" (by name only)" if fault.only_by_name else "") for fault in ALL))
+        print("faults:", ", ".join(fault.name for fault in ALL))
         print("work:  ", ", ".join(kind.name for kind in KINDS))
         return 0
     faults, kinds = list(chosen("fault", ALL, options.faults)), chosen("kind of task", KINDS, options.work)

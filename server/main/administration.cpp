@@ -45,7 +45,8 @@ Result<std::string> add_admin(const StateFolder& state, const std::string& label
 }
 
 Result<void> refuse_existing(const StateFolder& state) {
-  for (const auto& file : {state.authority(), state.database()}) {
+  // An authority without its certificate is one whose making was cut off, and nobody trusts it yet.
+  for (const auto& file : {state.authority() / "authority.pem", state.database()}) {
     std::error_code ignored;
     if (!std::filesystem::exists(std::filesystem::symlink_status(file, ignored))) continue;
     return Error{ErrorCode::conflict,

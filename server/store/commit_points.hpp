@@ -45,6 +45,9 @@ inline constexpr CommitPoint kTasksPurged{
 inline constexpr CommitPoint kRunsTrimmed{"runs-trimmed"};
 inline constexpr CommitPoint kPresenceStored{"presence-stored"};
 inline constexpr CommitPoint kAdministered{"administered"};
+inline constexpr CommitPoint kAuthorityKeyKept{"authority-key-kept"};  ///< a file, as those below
+inline constexpr CommitPoint kAuthorityKept{"authority-kept"};
+inline constexpr CommitPoint kServerCertificateKept{"server-certificate-kept"};
 
 inline constexpr std::array kAll{kSchemaMigrated,
                                  kTaskCreated,
@@ -79,6 +82,9 @@ inline constexpr std::array kAll{kSchemaMigrated,
                                  kRunsTrimmed,
 
                                  kPresenceStored,
-                                 kAdministered};
+                                 kAdministered,
+                                 kAuthorityKeyKept,
+                                 kAuthorityKept,
+                                 kServerCertificateKept};
 
 }  // namespace agenttask::server::commit_point

@@ -86,6 +86,7 @@ Result<os::ProcessOutcome> WorkerProcess::run(os::ProcessSupervisor& supervisor,
   auto outcome = supervisor.run(process, stop_.get_token(), *this);
   input_ = nullptr;
   if (outcome) lines_.finish();
+  hand_on();
   if (lines_.lost_an_answer()) {
     note_fault("its result is a line of more than " + std::to_string(kWorkerLineBytes) + " bytes");
   }
@@ -104,6 +105,7 @@ void WorkerProcess::stopping(bool timed_out) {
 void WorkerProcess::output(os::OutputStream stream, std::string_view bytes) {
   if (stream == os::OutputStream::standard_output) {
     lines_.take(bytes);
+    hand_on();
   } else {
     printed(OutputStream::standard_error, bytes);
   }
@@ -112,10 +114,15 @@ void WorkerProcess::output(os::OutputStream stream, std::string_view bytes) {
 void WorkerProcess::take_line(std::string_view line, std::string_view newline) {
   const WorkerLine message = parse_worker_line(line);
   const auto* plain = std::get_if<WorkerOutput>(&message);
+  if (plain == nullptr) hand_on();  // what it said before comes before what the message brings about
   if (plain == nullptr && heard(message)) return;
   if (plain != nullptr && !plain->fault.empty()) note_fault("its result can't be read: " + plain->fault);
-  printed(OutputStream::standard_output, line);
-  if (!newline.empty()) printed(OutputStream::standard_output, newline);
+  plain_.append(line).append(newline);
+}
+
+void WorkerProcess::hand_on() {
+  if (!plain_.empty()) printed(OutputStream::standard_output, plain_);
+  plain_.clear();
 }
 
 void WorkerProcess::answer(std::int64_t id, const CallAnswer& answer) {

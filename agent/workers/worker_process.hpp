@@ -19,7 +19,7 @@ class WorkerProcess : private os::ProcessObserver {
       : manifest_(manifest),
         request_(std::move(request)),
         lines_([this](std::string_view line, std::string_view newline) { take_line(line, newline); },
-               [this](std::string_view bytes) { printed(OutputStream::standard_output, bytes); }) {}
+               [this](std::string_view bytes) { plain_ += bytes; }) {}
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
 
@@ -58,11 +58,13 @@ class WorkerProcess : private os::ProcessObserver {
   void stopping(bool timed_out) override;
   void output(os::OutputStream stream, std::string_view bytes) override;
   void take_line(std::string_view line, std::string_view newline);
+  void hand_on();
   void say(std::string_view line);
 
   const WorkerManifest& manifest_;
   const std::string request_;
   WorkerLines lines_;
+  std::string plain_;  ///< ordinary output of what was just read: a flood of short lines is kept as one piece
   os::ProcessInput* input_ = nullptr;
   std::stop_source stop_;
   std::string fault_;

@@ -4,6 +4,7 @@
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/ledger_body.hpp"
 #include "agent/ledger/occurrences.hpp"
+#include "agent/ledger/run_requests.hpp"
 #include "platform/base/error_text.hpp"
 #include "platform/protocol/message.hpp"
 
@@ -182,10 +183,9 @@ void Receiver::change(std::int64_t sequence, const std::string& task_id,
 void Receiver::run(std::int64_t sequence, const RunDirective& directive) {
   const std::string id = normalize_uuid(directive.task_id);
   const auto row = load(id);
-  if (row && directive.runs && row->task.state.run_count > *directive.runs) {
-    refuse(sequence, id, "conflict",
-           "it has run since this run was asked for; ask again if it shall run once more");
-    return;
+  if (row) {
+    const std::string why_not = note_run_request(write_.database, *row, directive);
+    if (!why_not.empty()) return refuse(sequence, id, "conflict", why_not);
   }
   change(sequence, id, run_now);
 }

@@ -189,7 +189,7 @@ def test_a_run_that_was_asked_for_is_not_done_twice_by_a_restored_server(yard):
     site.server.start()
     until(lambda: site.api.task(id)["runCount"] == 1, "the device told what it did")
     task = until(lambda: "requested" not in (t := site.api.task(id)) and t, "nothing is on its way")
-    assert "ask again" in task["detail"], task
+    assert "answered then" in task["detail"], task
     other = site.api.add(site.node)["id"]
     site.api.ended(other)
     assert note.read_text().splitlines() == ["run"]

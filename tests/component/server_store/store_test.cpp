@@ -4,8 +4,7 @@
 #include "server/store/housekeeping.hpp"
 #include "server/store/presence.hpp"
 #include "server/store/writer.hpp"
-#include "tests/component/server_store/reference_device.hpp"
-#include "tests/component/server_store/store_fixture.hpp"
+#include "tests/component/server_store/device_fixture.hpp"
 
 namespace agenttask::server::test {
 namespace {
@@ -160,16 +159,9 @@ TEST_F(StoreTest, TheHousekeeperDoesWhatIsDueAndNothingElse) {
   EXPECT_EQ(node_row().clock_offset, 500);
 }
 
-TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
+TEST_F(DeviceTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   const auto running = add();
   const auto alone = add();
-  ReferenceDevice device(node);
-  device.epoch = 1;
-  const auto poll = [&] {
-    const auto row = node_row();
-    device.take(write(
-        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
-  };
   write([&](WriteStore& writes) {
     return cancel_task(writes, writes.task(alone, WithData::no).value(), 1).answer;
   });
@@ -195,21 +187,8 @@ TEST_F(StoreTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   EXPECT_EQ(queue[3].kind, DirectiveKind::settings);
 }
 
-TEST_F(StoreTest, ADevicesTruthStandsInASnapshotOfANewEpoch) {
+TEST_F(DeviceTest, ADevicesTruthStandsInASnapshotOfANewEpoch) {
   const auto id = add();
-  ReferenceDevice device(node);
-  device.epoch = 1;
-  const auto poll = [&] {
-    const auto row = node_row();
-    device.take(write(
-        [&](WriteStore& writes) { return apply_poll(writes, row, device.poll(), clock.wall(), logger); }));
-  };
-  const auto post = [&] {
-    const auto row = node_row();
-    device.take(write([&](WriteStore& writes) {
-      return apply_reports(writes, row, device.post(), clock.wall(), logger).value();
-    }));
-  };
   close();
   std::filesystem::copy_file(file(), folder.path() / "copy.db");
   open();

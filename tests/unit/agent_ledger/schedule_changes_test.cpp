@@ -168,6 +168,80 @@ TEST_F(ScheduleChanges, AnswersAndWishesToRunAreForWhatTheyHadSeen) {
   EXPECT_EQ(get(id(1)).state.chosen->by, "operator:bob");
 }
 
+/// The id of a server's nth request to run.
+std::string request(int number) {
+  std::string id = "018f7e3a-0000-7000-8000-000000000000";
+  const std::string digits = std::to_string(number);
+  return id.replace(id.size() - digits.size(), digits.size(), digits);
+}
+
+TEST_F(ScheduleChanges, ARequestToRunIsAnsweredOnceHoweverOftenTheTaskHasRunSince) {
+  meet_server();
+  deliver(task(id(1), every(5s)));
+  run(id(1));
+  const auto runs = [&] { return get(id(1)).state.run_count; };
+  const auto refusals = [&] { return reports_of<RefusedReport>().size(); };
+  // Asked for when the server knew of no run, or of one, while two more came by themselves.
+  for (int occurrence = 0; occurrence < 2; ++occurrence) {
+    clock_.advance(5s);
+    run(id(1));
+  }
+  ASSERT_EQ(runs(), 3);
+  deliver(RunDirective{id(1), 0, request(1)});
+  run(id(1));
+  deliver(RunDirective{id(1), 1, request(2)});
+  run(id(1));
+  EXPECT_EQ(runs(), 5);
+  EXPECT_EQ(refusals(), 0U);
+  // A server that was put back asks again: it is told, and nothing runs.
+  deliver(RunDirective{id(1), 0, request(1)}, RunDirective{id(1), 9, request(2)});
+  EXPECT_FALSE(is_due(id(1)));
+  EXPECT_EQ(refusals(), 2U);
+  EXPECT_EQ(runs(), 5);
+  reopen();
+  deliver(RunDirective{id(1), 9, request(2)});
+  EXPECT_FALSE(is_due(id(1)));
+  // One that was refused as it ran was answered, too: nobody expects it later.
+  clock_.advance(5s);
+  ASSERT_TRUE(is_due(id(1)));
+  const auto under_way = start(id(1));
+  deliver(RunDirective{id(1), 5, request(3)});
+  end(id(1), under_way.number, success());
+  const auto told = refusals();
+  deliver(RunDirective{id(1), 6, request(3)});
+  EXPECT_FALSE(is_due(id(1)));
+  EXPECT_EQ(refusals(), told + 1);
+  // An older server names no request, and a request is of its task.
+  deliver(RunDirective{id(1), 5});
+  EXPECT_FALSE(is_due(id(1)));
+  deliver(task(id(2), every(5s)));
+  run(id(2));
+  deliver(RunDirective{id(2), 0, request(2)});
+  EXPECT_TRUE(is_due(id(2)));
+}
+
+TEST_F(ScheduleChanges, RequestsToRunAreRememberedWithinBounds) {
+  constexpr int kRemembered = 100;
+  meet_server();
+  deliver(task(id(1), every(1h)));
+  run(id(1));
+  for (int number = 2; number <= kRemembered + 2; ++number) {
+    deliver(RunDirective{id(1), 0, request(number)});
+    run(id(1));
+  }
+  const auto runs = get(id(1)).state.run_count;
+  ASSERT_EQ(runs, kRemembered + 2);
+  // The oldest is forgotten, and one older than all that are known is perhaps that one.
+  for (const int number : {1, 2, 3}) deliver(RunDirective{id(1), 0, request(number)});
+  EXPECT_FALSE(is_due(id(1)));
+  // Not where it has not run since it was asked for, and never what is newer.
+  deliver(RunDirective{id(1), runs, request(1)});
+  run(id(1));
+  deliver(RunDirective{id(1), 0, request(kRemembered + 3)});
+  run(id(1));
+  EXPECT_EQ(get(id(1)).state.run_count, runs + 2);
+}
+
 TEST_F(ScheduleChanges, ASleepIsASleepWhoeverLooksFirst) {
   const std::string task = create(every(60s));
   ASSERT_TRUE(is_due(task));

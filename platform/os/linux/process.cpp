@@ -27,6 +27,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kKillLimit{2000};
 constexpr milliseconds kLook{20};
+constexpr milliseconds kLookAtForks{2};
 
 Error shortage(std::string_view what, int error_number) {
   auto error = io_error(what, error_number);
@@ -258,7 +259,7 @@ StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, 
   if (marks.empty() && leaders.empty()) return report;
   const auto groups = state_->groups->find(run_ids);
   ProcessTree tree(std::move(marks), std::move(leaders), groups);
-  for (const auto& entry : tree.living()) report.found.push_back(describe_process(entry.pid));
+  report.found = tree.describe_living();
   if (report.found.empty()) {
     for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
     return report;
@@ -271,8 +272,11 @@ StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, 
   const auto asked = steady_clock::now();
   while (steady_clock::now() < asked + grace && !tree.living().empty()) sleep_for(kLook);
   const auto killing = steady_clock::now();
-  while (tree.kill() > 0 && steady_clock::now() < killing + kKillLimit) sleep_for(kLook);
-  for (const auto& entry : tree.living()) report.survivors.push_back(describe_process(entry.pid));
+  for (int quiet = 0; quiet < tree.quiet_looks() && steady_clock::now() < killing + kKillLimit;) {
+    quiet = tree.kill() == 0 && !tree.grew() ? quiet + 1 : 0;
+    sleep_for(tree.grew() || quiet > 0 ? kLookAtForks : kLook);
+  }
+  report.survivors = tree.describe_left();
   for (const auto& entry : tree.doubtful()) report.survivors.push_back(describe_process(entry.pid));
   reap_orphans();
   return report;

@@ -105,12 +105,17 @@ std::vector<ProcessEntry> read_processes() {
   std::vector<ProcessEntry> entries;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc"), &::closedir);
   if (!folder) return entries;
+  std::vector<int> pids;
   while (const auto* item = ::readdir(folder.get())) {  // a stream of our own: no other thread reads it
     int pid = 0;
     const std::string_view name(item->d_name);
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size()) continue;
-    if (const auto entry = read_process(pid)) entries.push_back(*entry);
+    pids.push_back(pid);
+  }
+  // The youngest first, as they are the first to be gone again.
+  for (auto pid = pids.rbegin(); pid != pids.rend(); ++pid) {
+    if (const auto entry = read_process(*pid)) entries.push_back(*entry);
   }
   return entries;
 }

@@ -97,8 +97,7 @@ std::vector<ProcessEntry> ProcessTree::living() {
     if (entry.start < earliest_ || ourselves_.contains(entry.pid)) continue;
     candidates.push_back(entry);
     if (members_.contains({entry.pid, entry.start}) || belongs_to_main(entry, owns_orphans) ||
-        grouped.contains(entry.pid) || belongs_to_leader(entry) ||
-        (!entry.is_zombie() && carries_mark(entry))) {
+        grouped.contains(entry.pid) || belongs_to_leader(entry) || carries_mark(entry)) {
       member_pids.insert(entry.pid);
     }
   }
@@ -109,9 +108,14 @@ std::vector<ProcessEntry> ProcessTree::living() {
     }
   }
   std::vector<ProcessEntry> result;
+  grew_ = false;
   for (const auto& entry : candidates) {
     if (!member_pids.contains(entry.pid)) continue;
-    members_.insert({entry.pid, entry.start});
+    // Also one that is dead already: nobody collects it as long as we don't, and somebody has forked it.
+    if (members_.insert({entry.pid, entry.start}).second) {
+      grew_ = true;
+      newest_ = entry.pid;
+    }
     if (!entry.is_zombie()) result.push_back(entry);
   }
   find_doubtful(candidates, member_pids);
@@ -122,6 +126,20 @@ std::size_t ProcessTree::signal(int signal_number) {
   const auto members = living();
   for (const auto& entry : members) signal_process(entry.pid, entry.start, signal_number);
   return members.size();
+}
+
+std::vector<ProcessInfo> ProcessTree::describe_living() {
+  std::vector<ProcessInfo> described;
+  for (int look = 0; look < quiet_looks() && described.empty(); ++look) {
+    for (const auto& entry : living()) described.push_back(describe_process(entry.pid));
+  }
+  return described;
+}
+
+std::vector<ProcessInfo> ProcessTree::describe_left() {
+  auto left = describe_living();
+  if (left.empty() && grew_) left.push_back(describe_process(newest_));
+  return left;
 }
 
 std::size_t ProcessTree::kill() {

@@ -29,9 +29,19 @@ class ProcessTree {
 
   /// Looks again: the members that live now. Zombies are not among them.
   std::vector<ProcessEntry> living();
+  /// Whether the last look saw members that none before had seen, be they dead: somebody still forks.
+  [[nodiscard]] bool grew() const { return grew_; }
+  /// How many looks in a row must find nobody before all are gone: in a storm of forks somebody may be
+  /// between two entries of the table each time it is read. A control group misses nobody.
+  [[nodiscard]] int quiet_looks() const { return groups_.empty() ? kQuietLooks : 1; }
   /// Those at the last look that are no members, but in a group or session that has the number of a leader
   /// that is gone: either it left them, or the number is another's now.
   [[nodiscard]] const std::vector<ProcessEntry>& doubtful() const { return doubtful_; }
+  /// The same, `quiet_looks` times before there is nobody; who they are.
+  std::vector<ProcessInfo> describe_living();
+  /// After a kill that did not end it: the same, or the last that was seen, where the living are never
+  /// caught.
+  std::vector<ProcessInfo> describe_left();
   /// Looks again, and signals each of them. Returns how many there were.
   std::size_t signal(int signal_number);
   /// The same with SIGKILL; control groups first, as that leaves nobody who could fork.
@@ -39,6 +49,7 @@ class ProcessTree {
 
  private:
   using Identity = std::pair<int, std::uint64_t>;
+  static constexpr int kQuietLooks = 4;
   bool carries_mark(const ProcessEntry& entry);
   bool belongs_to_leader(const ProcessEntry& entry) const;
   void find_doubtful(const std::vector<ProcessEntry>& entries, const std::set<int>& member_pids);
@@ -54,6 +65,8 @@ class ProcessTree {
   std::map<int, std::uint64_t> starts_;  // of all processes at this look
   std::vector<ProcessEntry> doubtful_;
   std::set<Identity> members_;
+  bool grew_ = false;
+  int newest_ = 0;
   std::set<Identity> unmarked_;  // looked at already: a process that has no mark never gets ours
   std::set<int> ourselves_;  // we, and who started us: an agent started by a task carries that task's mark
 };

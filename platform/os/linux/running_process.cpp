@@ -156,19 +156,21 @@ void RunningProcess::kill_tree() {
   if (!tree_) make_tree();
   const auto until = steady_clock::now() + kKillLimit;
   auto look = kFirstLook;
+  int quiet = 0;
   for (;;) {
     ::kill(-main_, SIGKILL);  // the group at once; its number is ours while the main process is not collected
     const auto sent = tree_->kill();
     children_.reap_orphans();
     look_for_end();
-    if (sent == 0 && end_) return;
+    quiet = sent == 0 && !tree_->grew() ? quiet + 1 : 0;
+    if (quiet >= tree_->quiet_looks() && end_) return;
     if (steady_clock::now() >= until) {
-      for (const auto& entry : tree_->living()) outcome_.survivors.push_back(describe_process(entry.pid));
+      outcome_.survivors = tree_->describe_left();
       return;
     }
     // Streams are not read meanwhile: nobody in this tree needs to write any more.
     std::this_thread::sleep_for(look);
-    look = std::min(look * 2, kLastLook);
+    look = sent == 0 || tree_->grew() ? kFirstLook : std::min(look * 2, kLastLook);
   }
 }
 

@@ -1,4 +1,5 @@
 #include <atomic>
+#include <fstream>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 #include <gmock/gmock.h>
 
 #include "platform/os/host.hpp"
+#include "platform/os/linux/process_table.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/component/os/child.hpp"
 
@@ -136,6 +138,30 @@ TEST_P(ProcessStop, TreeThatKeepsForkingIsStopped) {
   EXPECT_TRUE(stop_after(spec, "ready").survivors.empty());
   EXPECT_TRUE(remains().empty());
   expect_no_child();
+}
+
+TEST_P(ProcessStop, AStormThatIsNeverTheSameProcessTwiceIsOverOrSaid) {
+  // Each process lives for a moment, in a session of its own, and leaves the next one behind.
+  const auto folder = std::filesystem::temp_directory_path() / run_id;
+  std::filesystem::create_directory(folder);
+  const auto script = (folder / "storm").string();
+  std::ofstream(script) << "#!/bin/sh\ntrap '' TERM\n[ -e " << folder.string()
+                        << "/end ] || setsid \"$0\" &\n";
+  ASSERT_EQ(::chmod(script.c_str(), 0755), 0);
+  const auto outcome = stop_after(shell(script + "; " + script + "; echo ready; sleep 60"), "ready");
+  std::size_t seen = 0;
+  for (int look = 0; look < 30; ++look) {
+    for (const auto& entry : read_processes()) {
+      if (describe_process(entry.pid).command.find(script) != std::string::npos) ++seen;
+    }
+  }
+  if (seen > 0) {
+    EXPECT_FALSE(outcome.survivors.empty()) << "what is left was not said";
+    EXPECT_EQ(supervisor.containment().in_force, Containment::marks);
+  }
+  std::ofstream(folder / "end").put('\n');
+  remains();
+  std::filesystem::remove_all(folder);
 }
 
 TEST_P(ProcessStop, StopBeforeTheStartStartsNothing) {

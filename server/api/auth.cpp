@@ -20,7 +20,7 @@ std::string bearer_token(const Call& call) {
   return fits ? text.substr(scheme.size()) : std::string();
 }
 
-std::optional<Response> authenticate_operator(Call& call, Role least) {
+std::optional<Outcome> authenticate_operator(Call& call, Role least) {
   auto record = call.store.operator_by_hash(token_hash(bearer_token(call)));
   if (!record || !is_valid(*record, call.now)) {
     return refuse(Code::unauthorized, "send a valid operator's token: Authorization: Bearer agt_…");
@@ -33,12 +33,47 @@ std::optional<Response> authenticate_operator(Call& call, Role least) {
   return std::nullopt;
 }
 
-std::optional<Response> authenticate_device(Call& call, bool expired_too) {
+/// The routes on which a certificate of the lost time is noted: a device polls before anything else.
+bool may_be_noted(const Request& request) {
+  return request.path == "/v1/device/poll" || request.path == "/v1/device/renew";
+}
+
+/// Our authority issued this certificate, and the database does not know it. Where it was put back from a
+/// backup, that is how every device looks that enrolled, or renewed its certificate, since the backup was
+/// taken. One whose node is known goes on; nobody can tell whether another was revoked meanwhile, so it waits
+/// in quarantine for an operator's word.
+void note_lost_certificate(Call& call, const PeerCertificate& peer) {
+  auto node = call.store.node(peer.node_id);
+  if (!node) {
+    node.emplace();
+    node->id = node->name = peer.node_id;
+    node->enrolled_at = peer.issued_at;
+    node->quarantined_at = call.now;
+    node->quarantine_reason =
+        "this server was put back from a backup and does not know the device, which enrolled after that was "
+        "taken";
+    call.writes->insert_node(*node);
+    call.admitted = true;
+    call.writes->after_commit([&logger = call.context.logger, id = node->id] {
+      logger.warning(
+          "a device that enrolled after the backup was taken is in quarantine until an operator releases it",
+          {{"node", id}});
+    });
+  }
+  call.writes->insert_certificate({peer.fingerprint, peer.node_id, peer.issued_at, peer.expires_at, {}});
+}
+
+std::optional<Outcome> authenticate_device(Call& call, bool expired_too) {
   const auto& peer = call.request.certificate;
   if (!peer)
     return refuse(Code::unauthorized,
                   "this call is for devices: connect with the device's client certificate");
-  const auto certificate = call.store.certificate(peer->fingerprint);
+  auto certificate = call.store.certificate(peer->fingerprint);
+  if (!certificate && may_be_noted(call.request) && call.store.is_lost_time(peer->issued_at)) {
+    if (call.writes == nullptr) return NeedsWrite{};
+    note_lost_certificate(call, *peer);
+    certificate = call.store.certificate(peer->fingerprint);
+  }
   auto node = certificate ? call.store.node(certificate->node_id) : std::nullopt;
   if (!certificate || certificate->revoked_at || certificate->node_id != peer->node_id || !node ||
       node->revoked_at) {
@@ -53,7 +88,7 @@ std::optional<Response> authenticate_device(Call& call, bool expired_too) {
 
 }  // namespace
 
-std::optional<Response> authenticate(Call& call, Access access) {
+std::optional<Outcome> authenticate(Call& call, Access access) {
   switch (access) {
     case Access::open:
       return std::nullopt;

@@ -26,6 +26,7 @@ struct Call {
   std::optional<OperatorRecord> caller;  ///< who asks, on operators' routes
   std::optional<NodeRecord> device;      ///< who asks, on devices' routes
   UnixMilliseconds now = 0;
+  bool admitted = false;  ///< the device was unknown, as the server was put back, and was made a node now
 
   /// A query parameter that the route knows; repeated ones are refused before.
   [[nodiscard]] std::optional<std::string> parameter(std::string_view name) const;

@@ -18,9 +18,11 @@ namespace agenttask::server {
 
 /// Who is at the other end of the TLS connection, as the handshake proved it.
 struct PeerCertificate {
-  std::string fingerprint;  ///< SHA-256 of the certificate, hexadecimal
-  std::string node_id;      ///< from its subject
-  bool expired = false;     ///< only renewal is allowed then
+  std::string fingerprint;         ///< SHA-256 of the certificate, hexadecimal
+  std::string node_id;             ///< from its subject
+  bool expired = false;            ///< only renewal is allowed then
+  UnixMilliseconds issued_at = 0;  ///< as near as the certificate tells
+  UnixMilliseconds expires_at = 0;
 };
 
 /// What a handler has read out of a request on a reader, for its evaluation on the writer.

@@ -8,6 +8,17 @@ namespace agenttask::server {
 
 using nlohmann::json;
 
+namespace {
+
+/// What the device says of its ledger, while it can't use it.
+std::optional<json> ledger_problem(const NodeRecord& node) {
+  if (node.ledger_problem.empty()) return std::nullopt;
+  auto said = parse_json(node.ledger_problem);
+  return said && said->is_object() ? std::optional(*std::move(said)) : std::nullopt;
+}
+
+}  // namespace
+
 void TaskRenderer::explain_wait(Task& task) {
   TaskState& state = task.state;
   if (state.status != TaskStatus::pending && state.status != TaskStatus::sent) return;
@@ -21,9 +32,13 @@ void TaskRenderer::explain_wait(Task& task) {
   };
   if (node.quarantined_at && !node.revoked_at)
     return wait(reason::kQuarantined, "the device is in quarantine: " + node.quarantine_reason);
+  const bool online = call_.context.presence.online(node.id);
+  if (const auto problem = ledger_problem(node);
+      problem && !node.revoked_at && (online || state.status == TaskStatus::sent))
+    return wait(reason::kLedgerUnwritable, problem->value("detail", ""));
   if (state.status != TaskStatus::pending) return;
   if (node.revoked_at) return wait(reason::kDeviceOffline, "the device was revoked and cannot connect");
-  if (!call_.context.presence.online(node.id)) {
+  if (!online) {
     return wait(reason::kDeviceOffline, "the device is not connected; the task goes out when it comes");
   }
   if (node.hold_reported) return wait(reason::kHeld, "the device is on hold: it starts nothing new");
@@ -74,6 +89,7 @@ json render_node(const Call& call, NodeRecord node) {
   if (node.clock_offset) value["clockOffset"] = *node.clock_offset;
   if (node.hold_wanted) value["holdRequested"] = *node.hold_wanted;
   if (node.revoked_at) value["revokedAt"] = *node.revoked_at;
+  if (auto problem = ledger_problem(node); problem && !node.revoked_at) value["ledger"] = *std::move(problem);
   if (node.quarantined_at) {
     value["quarantinedAt"] = *node.quarantined_at;
     value["quarantineReason"] = node.quarantine_reason;

@@ -247,7 +247,8 @@ void Connection::dispatch() {
   request->received = network_.clock().monotonic();
   if (peer_) {
     request->certificate =
-        PeerCertificate{peer_->fingerprint, peer_->node_id, peer_->not_after < network_.clock().wall()};
+        PeerCertificate{peer_->fingerprint, peer_->node_id, peer_->not_after < network_.clock().wall(),
+                        peer_->issued_at, peer_->not_after};
   }
   auto exchange =
       std::make_shared<ConnectionExchange>(thread_, weak_from_this(), number_, std::move(request));

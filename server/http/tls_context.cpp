@@ -1,5 +1,6 @@
 #include "server/http/tls_context.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <openssl/core_names.h>
@@ -172,6 +173,18 @@ TlsContext::~TlsContext() {
   SSL_CTX_free(context_);
 }
 
+namespace {
+
+/// Ours begin an hour before they are issued, or a fifth of their whole life where that is short
+/// (server/authority).
+UnixMilliseconds issued_at(const net::Certificate& certificate) {
+  constexpr UnixMilliseconds kHour = 3'600'000;
+  const UnixMilliseconds whole = certificate.not_after() - certificate.not_before();
+  return certificate.not_before() + std::min(kHour, whole / 5);
+}
+
+}  // namespace
+
 Result<std::optional<PeerFacts>> peer_facts(const SSL* connection) {
   auto* certificate = SSL_get0_peer_certificate(connection);
   if (certificate == nullptr) return std::optional<PeerFacts>();
@@ -187,7 +200,8 @@ Result<std::optional<PeerFacts>> peer_facts(const SSL* connection) {
   if (!parsed->allows(net::CertificatePurpose::client) || parsed->common_name().empty()) {
     return Error{ErrorCode::denied, "the peer's certificate is not one of a device"};
   }
-  return std::optional(PeerFacts{parsed->fingerprint(), parsed->common_name(), parsed->not_after()});
+  return std::optional(
+      PeerFacts{parsed->fingerprint(), parsed->common_name(), parsed->not_after(), issued_at(*parsed)});
 }
 
 }  // namespace agenttask::server

@@ -19,6 +19,7 @@ struct PeerFacts {
   std::string fingerprint;
   std::string node_id;
   UnixMilliseconds not_after = 0;
+  UnixMilliseconds issued_at = 0;  ///< as near as the certificate tells
 };
 
 class TlsContext {

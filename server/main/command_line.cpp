@@ -12,6 +12,7 @@ constexpr const char* kExamples = R"(Examples:
   agenttask-server init --host tasks.example.org,10.0.0.5
   agenttask-server run
   agenttask-server token create --ttl 24h --uses 50 --label site=berlin
+  agenttask-server backup /var/backups/agenttask-$(date +%F)
 
 Without root, everything in a folder of one's own:
   agenttask-server init --state-dir ~/tasks --host localhost,127.0.0.1
@@ -28,6 +29,24 @@ Examples:
   agenttask-server token create --ttl 7d --uses 100 --label site=berlin --label "laptops, spring"
   agenttask-server token create --replace old-laptop)";
 
+constexpr const char* kBackupExamples =
+    R"(Works while the server runs: tasks come and go meanwhile, and the backup is of one instant. FOLDER must not
+be there yet; it is made with mode 0700 and holds database, authority, certificate, session keys and settings.
+
+Examples:
+  agenttask-server backup /var/backups/agenttask-$(date +%F)
+  agenttask-server backup --json /var/backups/agenttask-now | jq .contents
+Exit codes: 0 taken and read back; 1 it was not, and nothing is left; 2 usage.)";
+
+constexpr const char* kRestoreExamples =
+    R"(The server must not run. Devices that are in the backup go on by themselves and tell what they did since;
+enrolment tokens are void; what was revoked since has to be revoked again. See docs/recovery.md.
+
+Examples:
+  agenttask-server restore /var/backups/agenttask-2026-11-22
+  agenttask-server restore --replace /var/backups/agenttask-2026-11-22
+Exit codes: 0 restored; 1 it was not, and what was there is there still; 2 usage.)";
+
 /// What one verb's flags are read into.
 struct Words {
   std::string state_dir;
@@ -39,6 +58,9 @@ struct Words {
   std::string replace;
   std::string operator_label = "operator reset";
   std::string operator_name;
+  std::string backup;
+  bool replace_state = false;
+  bool json = false;
 };
 
 void add_folder(CLI::App& verb, Words& words) {
@@ -120,6 +142,11 @@ struct Grammar {
   CLI::App* reset = operators->add_subcommand("reset", "Make a new admin token, when the old one is lost");
   CLI::App* check =
       app.add_subcommand("check-config", "Check the settings as `run` would read them, and show what holds");
+  CLI::App* backup =
+      app.add_subcommand("backup", "Copy database and keys into a folder; while the server runs");
+  CLI::App* restore = app.add_subcommand("restore", "Put a backup in place; while the server does not run");
+  Words backup_words;
+  Words restore_words;
   Words run_words;
   Words init_words;
   Words token_words;
@@ -150,6 +177,7 @@ struct Grammar {
                      "Its id, or its label where no other has the same; see `agenttask-server operator list`")
         ->type_name("NAME")
         ->required();
+    add_backup();
     add_folder(*create, token_words);
     add_configuration(*create, token_words);
     create->footer(kTokenExamples);
@@ -171,6 +199,26 @@ struct Grammar {
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;
 
+  void add_backup() {
+    add_folder(*backup, backup_words);
+    add_configuration(*backup, backup_words);
+    add_folder(*restore, restore_words);
+    for (auto [verb, words] : {std::pair{backup, &backup_words}, std::pair{restore, &restore_words}}) {
+      verb->add_option("folder", words->backup, "Folder of the backup")->type_name("FOLDER")->required();
+      verb->add_flag("--json", words->json, "Print one JSON object");
+    }
+    restore->add_flag("--replace", restore_words.replace_state,
+                      "Put a server that is there aside, into a folder beside it");
+    backup->footer(kBackupExamples);
+    restore->footer(kRestoreExamples);
+  }
+
+  static void take_backup(CommandLine& line, const Words& words) {
+    line.backup = words.backup;
+    line.replace_state = words.replace_state;
+    line.json = words.json;
+  }
+
   Result<CommandLine> chosen(const settings::EnvironmentLookup& environment) const {
     CommandLine line;
     if (create->parsed()) {
@@ -188,6 +236,14 @@ struct Grammar {
       line.verb = Verb::revoke_operator;
       take_common(line, revoke_words, environment);
       line.operator_name = revoke_words.operator_name;
+    } else if (backup->parsed()) {
+      line.verb = Verb::backup;
+      take_common(line, backup_words, environment);
+      take_backup(line, backup_words);
+    } else if (restore->parsed()) {
+      line.verb = Verb::restore;
+      take_common(line, restore_words, environment);
+      take_backup(line, restore_words);
     } else if (init->parsed()) {
       line.verb = Verb::init;
       take_common(line, init_words, environment);

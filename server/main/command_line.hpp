@@ -19,6 +19,8 @@ enum class Verb : std::uint8_t {
   revoke_operator,
   reset_operator,
   check_config,
+  backup,
+  restore,
   text
 };
 
@@ -39,6 +41,11 @@ struct CommandLine {
 
   // of `operator reset`
   std::string operator_label;
+
+  // of `backup` and `restore`
+  std::filesystem::path backup;  ///< the folder of the backup
+  bool replace_state = false;    ///< of `restore`: a server that is there is put aside
+  bool json = false;
 
   // of `operator revoke`
   std::string operator_name;  ///< id or label

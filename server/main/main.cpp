@@ -8,7 +8,9 @@
 #include "platform/os/signals.hpp"
 #include "platform/os/system_clock.hpp"
 #include "server/main/administration.hpp"
+#include "server/main/backup.hpp"
 #include "server/main/command_line.hpp"
+#include "server/main/restore.hpp"
 #include "server/main/service.hpp"
 
 namespace agenttask::server {
@@ -124,6 +126,10 @@ int dispatch(const std::vector<std::string>& arguments) {
       return print(reset_operator(*line, state, clock, logger));
     case Verb::check_config:
       return print(check_configuration(sources_of(*line, state)));
+    case Verb::backup:
+      return print(take_backup(*line, state, sources_of(*line, state), clock));
+    case Verb::restore:
+      return print(restore_backup(*line, state, clock));
     case Verb::run:
       return run(*line, state, clock);
   }

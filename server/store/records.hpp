@@ -79,6 +79,10 @@ struct NodeRecord {
   /// snapshot is complete, the device is offered nothing and starts nothing.
   bool ledger_lost = false;
   UnixMilliseconds progressed_at = 0;  ///< when the device last moved on in this epoch
+  /// The server was put back from a backup and has not heard of the device since: its next poll opens an
+  /// epoch.
+  bool restored = false;
+  std::string ledger_problem;  ///< JSON text of the LedgerProblem that it reports; empty: none
 
   std::int64_t epoch = 1;
   bool forked =

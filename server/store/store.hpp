@@ -65,6 +65,9 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                                       std::string_view name, const Labels& labels) const = 0;
   [[nodiscard]] virtual std::optional<CertificateRecord> certificate(std::string_view fingerprint) const = 0;
+  /// Whether a certificate that was issued then may be one that the server knew of before it was put back
+  /// from a backup.
+  [[nodiscard]] virtual bool is_lost_time(UnixMilliseconds issued) const = 0;
   /// When a start of the node's agent gave way to one that follows it; empty for the last and for unknown
   /// ones.
   [[nodiscard]] virtual std::optional<UnixMilliseconds> incarnation_replaced_at(

@@ -26,9 +26,14 @@ std::string workers_of(const NodeRecord& node, const PollRequest& request) {
   return node.version == request.version ? node.workers : std::string();
 }
 
+std::string problem_of(const PollRequest& request) {
+  return request.ledger ? encode(*request.ledger) : std::string();
+}
+
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {
   return node.workers != workers_of(node, request) || node.version != request.version ||
-         node.platform != request.platform || node.hold_reported != request.hold ||
+         node.platform != request.platform || (!request.ledger && node.hold_reported != request.hold) ||
+         node.ledger_problem != problem_of(request) ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
 }
 
@@ -36,7 +41,9 @@ void store_facts(NodeRecord& node, const PollRequest& request) {
   node.workers = workers_of(node, request);
   node.version = request.version;
   node.platform = request.platform;
-  node.hold_reported = request.hold;
+  // Whether it is on hold stands in the ledger.
+  if (!request.ledger) node.hold_reported = request.hold;
+  node.ledger_problem = problem_of(request);
   if (!node.name_fixed && !request.name.empty()) node.name = request.name;
 }
 
@@ -55,6 +62,14 @@ bool pasts_differ(const ReadStore& store, const NodeRecord& node, const PollRequ
 /// Whether anything of this epoch is acknowledged.
 bool has_moved(const NodeRecord& node) {
   return node.acknowledged.sequence > 0 || node.reports.sequence > 0;
+}
+
+/// Its ledger was saved from a damaged one, and no epoch was opened for that yet.
+bool needs_incomplete_epoch(const NodeRecord& node, const PollRequest& request, Lineage line) {
+  if (!request.incomplete) return false;
+  const bool was_opened = node.ledger_lost && request.epoch < node.epoch && !has_moved(node);
+  // A message of a start that has moved on in its epoch is a late one.
+  return !was_opened && (line == Lineage::follows || !has_moved(node));
 }
 
 /// The device has been further already: the poll is late, or the ledger was put back.
@@ -250,7 +265,8 @@ std::string directive_line(const ReadStore& store, const DirectiveRecord& direct
 
 PollNeed examine_poll(const ReadStore& store, const NodeRecord& node, const PollRequest& request) {
   if (node.quarantined_at) return PollNeed::nothing;
-  if (node.released || request.incarnation != node.incarnation) return PollNeed::write;
+  if (node.released || node.restored || request.incomplete || request.incarnation != node.incarnation)
+    return PollNeed::write;
   if (request.epoch < node.epoch) {
     if (has_moved(node)) return PollNeed::write;
     return facts_changed(node, request) ? PollNeed::write : PollNeed::answer;
@@ -279,6 +295,25 @@ PollAnswer answer_poll(const ReadStore& store, const NodeRecord& node, const Pol
   return answer;
 }
 
+PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request) {
+  return facts_changed(node, request) ? PollNeed::write : PollNeed::nothing;
+}
+
+void apply_ledger_problem(WriteStore& store, NodeRecord node, const PollRequest& request, Logger& logger) {
+  if (node.ledger_problem != problem_of(request)) {
+    store.after_commit([&logger, id = node.id, problem = *request.ledger] {
+      logger.warning("a device can't use its ledger: it starts nothing until it can",
+                     {{"node", id}, {"problem", problem.code}, {"detail", problem.detail}});
+    });
+  }
+  store_facts(node, request);
+  store.update_node(node);
+}
+
+PollAnswer answer_without_ledger(const NodeRecord& node) {
+  return head(node, false);
+}
+
 PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request, UnixMilliseconds now,
                       Logger& logger) {
   if (node.quarantined_at) return head(node, false);
@@ -290,9 +325,18 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   const bool behind = is_behind(node, request);
   // A start that the server has not seen is no late message: its ledger has lost what the server knows of.
   if (behind && line == Lineage::same && may_be_late(node.progressed_at, now)) return head(node, false);
-  const bool differ = !behind && request.epoch >= node.epoch && pasts_differ(store, node, request);
+  const bool differ =
+      !behind && request.epoch >= node.epoch && (node.restored || pasts_differ(store, node, request));
+  const bool incomplete = needs_incomplete_epoch(node, request, line);
+  node.restored = false;
   follow(store, node, request, now);
   store_facts(node, request);
+  if (incomplete) {
+    log_new_epoch(store, logger, LogLevel::warning,
+                  "a device's ledger was saved from a damaged one: opening a new epoch", node, request.epoch);
+    open_epoch(store, node, request.epoch, Doubt::offered_tasks);
+    return head(node, true);
+  }
   if (behind) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's ledger is older than what it acknowledged: opening a new epoch", node,
@@ -341,6 +385,7 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt d
   node.epoch = std::max(node.epoch, above) + 1;
   node.forked = true;
   node.snapshot = true;
+  node.restored = false;
   node.offered = node.acknowledged = node.reports = Cursor{};
   const auto append = [&](DirectiveKind kind, std::string task_id, std::string body) {
     store.append_directive({0, node.id, kind, std::move(task_id), std::move(body), 0, {}});

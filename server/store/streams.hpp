@@ -34,6 +34,12 @@ enum class PollNeed : std::uint8_t {
 [[nodiscard]] PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request,
                                     UnixMilliseconds now, Logger& logger);
 
+/// The same for a poll of a device that can't use its ledger: what it says of itself is stored, nothing is
+/// compared, acknowledged or offered.
+[[nodiscard]] PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request);
+void apply_ledger_problem(WriteStore& store, NodeRecord node, const PollRequest& request, Logger& logger);
+[[nodiscard]] PollAnswer answer_without_ledger(const NodeRecord& node);
+
 /// A batch with its reports read: that needs no store, and is done before the writer's turn.
 struct ReceivedReports {
   ReceivedReports(ReportBatch received);  // NOLINT(google-explicit-constructor): a batch is one, once read

@@ -63,6 +63,7 @@ std::string own_workers_of(const json& node) {
 std::string presence_of(const json& node) {
   if (integer_of(node, "revokedAt")) return "revoked";
   return (integer_of(node, "quarantinedAt") ? "quarantined" : text_of(node, "presence")) +
+         (member_of(node, "ledger") != nullptr ? ", ledger unusable" : "") +
          (flag_of(node, "hold") ? ", on hold" : "");
 }
 
@@ -72,6 +73,12 @@ std::string describe_quarantine(const json& node) {
   const std::string name = text_of(node, "name").empty() ? text_of(node, "id") : text_of(node, "name");
   return name + " is in quarantine: " + text_of(node, "quarantineReason") +
          "; take the device as it is with: agenttask fleet node release " + text_of(node, "id");
+}
+
+/// What is wrong with its ledger; empty where nothing is.
+std::string describe_ledger(const json& node) {
+  const json* ledger = member_of(node, "ledger");
+  return ledger == nullptr ? std::string() : text_of(*ledger, "problem") + ": " + text_of(*ledger, "detail");
 }
 
 Result<std::string> render_nodes(const json& answer, const Screen& screen) {
@@ -147,6 +154,7 @@ Result<std::string> render_node(const json& node) {
   fields.add("Revoked", time("revokedAt"));
   fields.add("Quarantined", time("quarantinedAt"));
   fields.add("Because", text_of(node, "quarantineReason"));
+  fields.add("Ledger", describe_ledger(node));
   return fields.render();
 }
 
@@ -164,6 +172,8 @@ int list(const Fleet& fleet, const Words& words) {
         if (!table) return table;
         for (const json& node : answer["nodes"]) {
           if (std::string note = describe_quarantine(node); !note.empty()) notes.push_back(std::move(note));
+          if (const std::string problem = describe_ledger(node); !problem.empty())
+            notes.push_back(printable(text_of(node, "name") + " can't use its ledger: " + problem));
         }
         return table;
       });

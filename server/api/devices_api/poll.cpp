@@ -46,6 +46,26 @@ Response to_response(const Call& call, PollAnswer answer, std::vector<std::strin
   return {200, "application/x-ndjson", encode(answer), {}};
 }
 
+/// A device that the restored server did not know shows who it is, so that people can tell whether it
+/// belongs.
+void name_admitted(WriteStore& store, NodeRecord& node, const PollRequest& request) {
+  if (!request.name.empty()) node.name = request.name;
+  node.version = request.version;
+  node.platform = request.platform;
+  store.update_node(node);
+}
+
+/// The device can't use its ledger: it is there, and is given nothing. Held like any other poll.
+Outcome poll_without_ledger(Call& call, const PollRequest& request, const std::string& name) {
+  if (examine_ledger_problem(*call.device, request) == PollNeed::write) {
+    if (call.writes == nullptr) return NeedsWrite{};
+    apply_ledger_problem(*call.writes, *call.device, request, call.context.logger);
+  }
+  if (auto wait = call.wait(std::min(request.wait, limits::kWaitMost), {"node:" + call.device->id}))
+    return *wait;
+  return to_response(call, answer_without_ledger(*call.device), {}, name);
+}
+
 }  // namespace
 
 Outcome poll(Call& call) {
@@ -57,6 +77,8 @@ Outcome poll(Call& call) {
   }
   note_presence(call, *request);
   const std::string name = settle_name(call, *request);
+  if (call.admitted && call.writes != nullptr) name_admitted(*call.writes, *call.device, *request);
+  if (request->ledger) return poll_without_ledger(call, *request, name);
   auto watched = call.context.live.watched(call.device->id);
   std::sort(request->watching.begin(), request->watching.end());
   if (call.device->quarantined_at) watched.clear();

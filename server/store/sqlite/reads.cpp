@@ -71,6 +71,13 @@ std::optional<EnrollmentRecord> SqliteReads::enrollment(std::string_view token_i
   return EnrollmentRecord{row.text(0), row.text(1), row.text(2), row.text(3), row.integer(4)};
 }
 
+bool SqliteReads::is_lost_time(UnixMilliseconds issued) const {
+  constexpr DurationMilliseconds kRounding = 2000;  // certificates know seconds only
+  auto row = database_.query("SELECT 1 FROM restores WHERE taken_at - ?2 <= ?1 AND ?1 <= restored_at",
+                             {issued, kRounding});
+  return row.step();
+}
+
 std::optional<NodeRecord> SqliteReads::node(std::string_view id) const {
   return one(database_, database_.query(select(kNodeColumns, "nodes WHERE id = ?1"), {id}), read_node);
 }

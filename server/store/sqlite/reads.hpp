@@ -26,6 +26,7 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                               std::string_view name, const Labels& labels) const override;
   [[nodiscard]] std::optional<CertificateRecord> certificate(std::string_view fingerprint) const override;
+  [[nodiscard]] bool is_lost_time(UnixMilliseconds issued) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> incarnation_replaced_at(
       std::string_view node_id, std::string_view incarnation) const override;
 

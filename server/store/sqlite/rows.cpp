@@ -121,6 +121,8 @@ NodeRecord read_node(Database& database, const Statement& row) {
   record.ledger_lost = row.integer(25) != 0;
   record.progressed_at = row.integer(26);
   record.workers = row.text(27);
+  record.restored = row.integer(28) != 0;
+  record.ledger_problem = row.text(29);
   return record;
 }
 

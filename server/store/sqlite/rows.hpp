@@ -22,7 +22,7 @@ constexpr std::string_view kNodeColumns =
     "revoked_at, incarnation, quarantined_at, quarantine_reason, epoch, forked, snapshot, offered_sequence, "
     "offered_chain, "
     "acknowledged_sequence, acknowledged_chain, report_sequence, report_chain, released, ledger_lost, "
-    "progressed_at, workers";
+    "progressed_at, workers, restored, ledger_problem";
 constexpr std::string_view kTaskColumns =
     "sequence, id, spec, status, reason, detail, paused, add_time, sent_time, start_time, end_time, "
     "updated_at, next_run_at, "

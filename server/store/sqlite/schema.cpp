@@ -263,8 +263,17 @@ ALTER TABLE enrollment_tokens ADD COLUMN kept_since INTEGER;
 ALTER TABLE certificates ADD COLUMN kept_since INTEGER;
 )sql";
 
-constexpr std::array<std::string_view, 9> kMigrations{kFirst,     kLineage, kWallClock, kBounds,   kTaskModel,
-                                                      kQuestions, kWorkers, kWorlds,    kLivedTime};
+// What a restore lost: devices that have not come since, and certificates that were issued in that time. And
+// what devices say of their ledgers: JSON text while one can't be used.
+constexpr std::string_view kRecovery = R"sql(
+ALTER TABLE nodes ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN ledger_problem TEXT NOT NULL DEFAULT '';
+CREATE TABLE restores(
+  number INTEGER PRIMARY KEY AUTOINCREMENT, taken_at INTEGER NOT NULL, restored_at INTEGER NOT NULL) STRICT;
+)sql";
+
+constexpr std::array<std::string_view, 10> kMigrations{
+    kFirst, kLineage, kWallClock, kBounds, kTaskModel, kQuestions, kWorkers, kWorlds, kLivedTime, kRecovery};
 
 }  // namespace
 

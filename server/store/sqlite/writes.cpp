@@ -67,7 +67,8 @@ void SqliteWrites::update_node(const NodeRecord& record) {
       "quarantine_reason = ?13, epoch = ?14, forked = ?15, snapshot = ?16, offered_sequence = ?17, "
       "offered_chain = ?18, "
       "acknowledged_sequence = ?19, acknowledged_chain = ?20, report_sequence = ?21, report_chain = ?22, "
-      "released = ?23, ledger_lost = ?24, progressed_at = ?25, workers = ?26 "
+      "released = ?23, ledger_lost = ?24, progressed_at = ?25, workers = ?26, restored = ?27, "
+      "ledger_problem = ?28 "
       "WHERE id = ?1",
       {record.id,
        record.name,
@@ -94,7 +95,9 @@ void SqliteWrites::update_node(const NodeRecord& record) {
        record.released,
        record.ledger_lost,
        record.progressed_at,
-       record.workers});
+       record.workers,
+       record.restored,
+       record.ledger_problem});
 }
 
 void SqliteWrites::set_last_seen(std::string_view id, UnixMilliseconds last_seen,

@@ -1,0 +1,84 @@
+#include "agent/main/care.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "platform/os/secure_file.hpp"
+#include "tests/support/manual_clock.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace agenttask::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CareTest : public testing::Test {
+ protected:
+  CareAnswer run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--state-dir", folder.path().string()});
+    const auto line = read_options(arguments, [](const std::string&) { return std::nullopt; });
+    EXPECT_TRUE(line) << line.error().message;
+    return line ? take_care(*line, clock) : CareAnswer{-1, {}};
+  }
+  void put(const std::string& name, const std::string& text = "x") {
+    fs::create_directories((folder.path() / name).parent_path());
+    std::ofstream(folder.path() / name) << text;
+  }
+  bool is_there(const std::string& name) { return fs::exists(folder.path() / name); }
+
+  test::TemporaryFolder folder;
+  test::ManualClock clock;
+};
+
+TEST_F(CareTest, WithoutALedgerThereIsNothingToCareFor) {
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"ledger", "check"}, {"ledger", "salvage"}, {"ledger", "reset", "--yes"}}) {
+    const auto answer = run(verb);
+    EXPECT_EQ(1, answer.code) << verb[1];
+    EXPECT_NE(std::string::npos, answer.text.find("there is no ledger")) << answer.text;
+  }
+  EXPECT_NE(std::string::npos,
+            run({"ledger", "check", "--json"}).text.find(R"({"error":{"code":"not-found")"));
+}
+
+TEST_F(CareTest, WhatPutsThingsAwayHasToBeMeant) {
+  put("ledger.db", "whatever");
+  put("identity.json");
+  EXPECT_EQ(2, run({"ledger", "reset"}).code);
+  EXPECT_EQ(2, run({"prepare-image"}).code);
+  EXPECT_TRUE(is_there("ledger.db"));
+  EXPECT_TRUE(is_there("identity.json"));
+  EXPECT_EQ(0, run({"ledger", "reset", "--yes"}).code);
+  EXPECT_FALSE(is_there("ledger.db"));
+}
+
+TEST_F(CareTest, AnImageKeepsWhatIsNotOfThisMachine) {
+  for (const char* name :
+       {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json", "enrollment.json",
+        "spool/x.stdout", "reserve", "run/agent.sock", "policy.json", "workers/w/worker.json"})
+    put(name);
+  put("agent.conf", "server = https://tasks.example:8443\n");
+  const auto answer = run({"prepare-image", "--yes"});
+  EXPECT_EQ(0, answer.code) << answer.text;
+  for (const char* gone : {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json",
+                           "enrollment.json", "spool", "reserve", "run/agent.sock"})
+    EXPECT_FALSE(is_there(gone)) << gone;
+  for (const char* kept : {"agent.conf", "policy.json", "workers/w/worker.json"})
+    EXPECT_TRUE(is_there(kept)) << kept;
+  EXPECT_NE(std::string::npos, answer.text.find("has to be enrolled"))
+      << "a server without a token enrols nobody";
+}
+
+TEST_F(CareTest, ARunningAgentIsLeftAlone) {
+  put("identity.json");
+  const auto lock = os::FileLock::acquire(folder.path() / "agenttaskd.lock");
+  ASSERT_TRUE(lock);
+  const auto answer = run({"prepare-image", "--yes"});
+  EXPECT_EQ(3, answer.code) << answer.text;
+  EXPECT_TRUE(is_there("identity.json"));
+}
+
+}  // namespace
+}  // namespace agenttask::agent

@@ -2,8 +2,10 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -204,3 +206,42 @@ def test_no_descriptor_of_the_agent_reaches_a_child_while_others_start(yard):
             assert (number == "0" and target == "/dev/null") or (number in ("1", "2") and target.startswith("pipe:")) or \
                    (number == "3" and target.startswith("/proc/")), text
         assert len(text.splitlines()) == 20, text
+
+
+def test_an_ordinary_user_with_a_group_of_its_own_contains_its_runs(tmp_path):
+    """What a service manager delegates: a group that belongs to the agent's user."""
+    if os.geteuid() != 0:
+        pytest.skip("making such a group needs root")
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
+    if not mounts:
+        pytest.skip("control groups of version 2 are not mounted")
+    group, user = Path(mounts[0][4]) / f"agenttask-test-{os.getpid()}", 54321
+    folder = Path(tempfile.mkdtemp(prefix="agenttask-"))     # where such a user can come
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    agent = Agent(folder / "agent")
+    try:
+        for owned in (folder, agent.folder, group, group / "cgroup.procs"):
+            os.chown(owned, user, user)
+        enter = f'echo $$ > {group}/cgroup.procs && exec setpriv --reuid {user} --regid {user} --clear-groups "$@"'
+        agent.program = Program(["sh", "-c", enter, "sh", BIN / "agenttaskd", "--state-dir", agent.state], agent.folder / "agent.log")
+        until(agent.listens, "the agent listens")
+        assert needs_groups(agent) == group
+        place = folder / "pid"
+        task = add(agent, noting(place, escape(place, EVERYTHING[1:]) + "; sleep 600"))
+        neighbour = add(agent, "sleep 600")
+        pid = pid_in(place)
+        assert len(groups_of(agent, place)) == 1
+        agent.console("cancel", task)
+        assert ended(agent, task)["result"]["data"]["survivors"] == [] and not is_alive(pid)
+        assert groups_of(agent, place) == [] and show(agent, neighbour)["status"] == "running"
+        agent.stop()
+        assert not [inside for inside in group.iterdir() if inside.is_dir()]
+    finally:
+        if agent.program:
+            agent.kill()
+        until(lambda: "populated 0" in (group / "cgroup.events").read_text(), "nothing runs there")
+        group.rmdir()
+        shutil.rmtree(folder)

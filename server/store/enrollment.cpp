@@ -32,7 +32,7 @@ void replace_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
   node.quarantine_reason.clear();
   node.incarnation.clear();
   node.enrolled_at = now;
-  open_epoch(store, node, node.epoch);
+  open_epoch(store, node, node.epoch, Doubt::nothing_offered);
 }
 
 void retire_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {

@@ -368,20 +368,21 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt) {
   store.commits(commit_point::kEpochOpened);
   auto requests = unanswered_requests(store, node);
-  if (doubt != Doubt::none) {
+  const bool ledger_lost = doubt == Doubt::acknowledged_tasks || doubt == Doubt::offered_tasks;
+  if (ledger_lost) {
     // The ledger that may be lost may have done them, and this one can't know.
     std::erase_if(requests, [](const DirectiveRecord& one) {
       return one.kind == DirectiveKind::run && one.sequence != 0;
     });
   }
   store.remove_directives(node.id);
-  if (doubt != Doubt::none) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);
-  if (doubt == Doubt::offered_tasks) {
+  if (ledger_lost) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);
+  if (doubt == Doubt::offered_tasks || doubt == Doubt::nothing_offered) {
     store.clear_directive_numbers(node.id);
   } else {
     store.mark_all_offered(node.id);
   }
-  node.ledger_lost = doubt != Doubt::none;
+  node.ledger_lost = ledger_lost;
   node.epoch = std::max(node.epoch, above) + 1;
   node.forked = true;
   node.snapshot = true;

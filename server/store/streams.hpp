@@ -69,5 +69,6 @@ enum class Doubt : std::uint8_t {
 /// did not acknowledge: the device sees from the runs that they name whether it did them already. From now on
 /// the device's truth stands. Stores the node.
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
+  nothing_offered,     ///< another device begins: what is open was offered to none, and stays the server's
 
 }  // namespace agenttask::server

@@ -44,6 +44,10 @@ Outcome get_health(Call& call);
 Outcome get_readiness(Call& call);
 Outcome get_openapi(Call& call);
 
+// devices_api/refusals.cpp: what is refused to devices, whatever else they ask
+/// 400 where the device speaks of an epoch that no past of this server leads to.
+[[nodiscard]] std::optional<Response> refuse_epoch(const Call& call, std::int64_t epoch);
+
 // devices_api/poll.cpp
 Outcome poll(Call& call);
 // devices_api/reports.cpp

@@ -14,6 +14,10 @@
 /// caller's to check (store.hpp).
 namespace agenttask::server {
 
+/// How far a device's epoch may be ahead of the server's: further than any backup is behind. The next epoch
+/// goes above it, and must stay one that agents can read.
+constexpr std::int64_t kEpochsAhead = 1 << 20;
+
 /// What a poll asks for, as far as reading can tell.
 enum class PollNeed : std::uint8_t {
   nothing,  ///< nothing to acknowledge, and nothing to say but what the device knows already: it may wait

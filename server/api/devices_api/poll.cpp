@@ -75,6 +75,7 @@ Outcome poll(Call& call) {
     return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
                                                   " and cannot understand " + request->protocol);
   }
+  if (auto refusal = refuse_epoch(call, request->epoch)) return *refusal;
   note_presence(call, *request);
   const std::string name = settle_name(call, *request);
   if (call.admitted && call.writes != nullptr) name_admitted(*call.writes, *call.device, *request);

@@ -68,6 +68,7 @@ Outcome take_reports(Call& call) {
   call.context.presence.heard(call.device->id);
   if (call.writes == nullptr) return NeedsWrite{*prepared};
   const auto answer = apply_reports(*call.writes, *call.device, received, call.now, call.context.logger,
+  if (auto refusal = refuse_epoch(call, received.batch.epoch)) return *refusal;
                                     call.context.history);
   if (!answer) return refuse(answer.error());
   return Response{200, "application/json", encode(*answer), {}};

@@ -47,6 +47,8 @@ Outcome get_openapi(Call& call);
 // devices_api/refusals.cpp: what is refused to devices, whatever else they ask
 /// 400 where the device speaks of an epoch that no past of this server leads to.
 [[nodiscard]] std::optional<Response> refuse_epoch(const Call& call, std::int64_t epoch);
+/// 429 where the device got the same a moment ago.
+[[nodiscard]] std::optional<Response> refuse_too_often(const Call& call, Presence::Dear what);
 
 // devices_api/poll.cpp
 Outcome poll(Call& call);

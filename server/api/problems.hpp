@@ -33,6 +33,7 @@ enum class Code : std::uint8_t {
   last_admin,            ///< 409: without it nobody could administrate
   unsupported,           ///< 422: a later version does it
   unsupported_protocol,  ///< 422: the device speaks a protocol that this server does not
+  too_often,             ///< 429: the device did it a moment ago; `Retry-After` says when it may again
   internal,              ///< 500: a fault of ours
   storage_failed,        ///< 503: the database could not be read or written
   unavailable,           ///< 503: busy, stopping or not ready
@@ -43,7 +44,7 @@ struct CodeInfo {
   std::string_view name;
   int status;
 };
-inline constexpr std::array<CodeInfo, 24> kCodes{{
+inline constexpr std::array<CodeInfo, 25> kCodes{{
     {Code::invalid, "invalid", 400},
     {Code::limit, "limit", 400},
     {Code::unauthorized, "unauthorized", 401},
@@ -65,6 +66,7 @@ inline constexpr std::array<CodeInfo, 24> kCodes{{
     {Code::last_admin, "last-admin", 409},
     {Code::unsupported, "unsupported", 422},
     {Code::unsupported_protocol, "unsupported-protocol", 422},
+    {Code::too_often, "too-often", 429},
     {Code::internal, "internal", 500},
     {Code::storage_failed, "storage-failed", 503},
     {Code::unavailable, "unavailable", 503},

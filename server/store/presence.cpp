@@ -1,9 +1,18 @@
 #include "server/store/presence.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <utility>
 
 namespace agenttask::server {
+namespace {
+
+std::chrono::milliseconds pace_of(Presence::Dear what) {
+  return what == Presence::Dear::epoch ? std::chrono::seconds(10) : std::chrono::minutes(1);
+}
+
+}  // namespace
 
 void Presence::seen(std::string_view node_id, MonotonicTime request,
                     std::optional<UnixMilliseconds> device_time) {
@@ -53,6 +62,20 @@ void Presence::gone(std::string_view node_id, MonotonicTime request) {
 void Presence::forget(std::string_view node_id) {
   const std::scoped_lock lock(mutex_);
   if (const auto found = entries_.find(node_id); found != entries_.end()) entries_.erase(found);
+  for (const Dear what : {Dear::epoch, Dear::certificate}) got_.erase({std::string(node_id), what});
+}
+
+std::chrono::milliseconds Presence::wait_before(std::string_view node_id, Dear what) const {
+  const std::scoped_lock lock(mutex_);
+  const auto last = got_.find({std::string(node_id), what});
+  if (last == got_.end()) return {};
+  const auto left = last->second + pace_of(what) - clock_.monotonic();
+  return std::max(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(0));
+}
+
+void Presence::got(std::string_view node_id, Dear what) {
+  const std::scoped_lock lock(mutex_);
+  got_.insert_or_assign({std::string(node_id), what}, clock_.monotonic());
 }
 
 bool Presence::refuse_name(std::string_view node_id) {

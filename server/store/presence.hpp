@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "platform/base/clock.hpp"
@@ -18,6 +19,12 @@ namespace agenttask::server {
 /// Threads: any.
 class Presence {
  public:
+  /// What costs the server much, however little it costs the device: each has a pace.
+  enum class Dear : std::uint8_t {
+    epoch,        ///< a new epoch, in which all tasks of the device are queued again
+    certificate,  ///< a renewed certificate, which is kept until it ends
+  };
+
   /// A device that has not been heard of for so long is offline: the longest poll and some.
   static constexpr std::chrono::milliseconds kOnlineFor{limits::kWaitMost + 20'000};
   /// Clocks that differ by more get a warning, once until they agree again.
@@ -36,6 +43,10 @@ class Presence {
   void forget(std::string_view node_id);
   /// The device asked for a name that it can't have. True the first time: then it is worth a line in the log.
   [[nodiscard]] bool refuse_name(std::string_view node_id);
+
+  /// How long the device has to wait before it gets the next; zero: no longer.
+  [[nodiscard]] std::chrono::milliseconds wait_before(std::string_view node_id, Dear what) const;
+  void got(std::string_view node_id, Dear what);
 
   [[nodiscard]] bool online(std::string_view node_id) const;
   /// What is known here, laid over what the row says.
@@ -75,6 +86,7 @@ class Presence {
   bool changed_ = false;
   mutable std::mutex mutex_;
   std::map<std::string, Entry, std::less<>> entries_;
+  std::map<std::pair<std::string, Dear>, MonotonicTime> got_;
 };
 
 }  // namespace agenttask::server

@@ -26,7 +26,28 @@ ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, L
   return resync(node);
 }
 
+bool is_known_agent(const NodeRecord& node, const ReportBatch& batch) {
+  return node.incarnation.empty() || batch.incarnation == node.incarnation;
+}
+
+/// It begins after reports that the server does not have.
+bool begins_elsewhere(const NodeRecord& node, const ReportBatch& batch) {
+  return batch.epoch > node.epoch || batch.after.sequence > node.reports.sequence ||
+         (batch.after.sequence == node.reports.sequence && batch.after.chain != node.reports.chain);
+}
+
 }  // namespace
+
+bool opens_epoch(const NodeRecord& node, const ReportBatch& batch) {
+  if (node.quarantined_at || !is_known_agent(node, batch) || batch.epoch < node.epoch) return false;
+  if (begins_elsewhere(node, batch)) return true;
+  Cursor cursor = batch.after;
+  for (const auto& line : batch.lines) {
+    if (cursor.sequence >= node.reports.sequence) break;
+    cursor = agenttask::advance(cursor, line);
+  }
+  return cursor.sequence == node.reports.sequence && cursor.chain != node.reports.chain;
+}
 
 ReceivedReports::ReceivedReports(ReportBatch received) : batch(std::move(received)) {
   reports.reserve(batch.lines.size());
@@ -38,15 +59,11 @@ Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const Rec
   const ReportBatch& batch = received.batch;
   const Cursor& after = batch.after;
   // Its poll decides first whether this start of the agent is the device's.
-  const bool known_agent = node.incarnation.empty() || batch.incarnation == node.incarnation;
-  if (node.quarantined_at || !known_agent) return nothing_taken(batch);
+  if (node.quarantined_at || !is_known_agent(node, batch)) return nothing_taken(batch);
   if (batch.epoch < node.epoch) {
     return node.acknowledged.sequence > 0 || node.reports.sequence > 0 ? nothing_taken(batch) : resync(node);
   }
-  if (batch.epoch > node.epoch || after.sequence > node.reports.sequence ||
-      (after.sequence == node.reports.sequence && after.chain != node.reports.chain)) {
-    return open_for(store, node, batch.epoch, logger);
-  }
+  if (begins_elsewhere(node, batch)) return open_for(store, node, batch.epoch, logger);
   ReportApplier applier(store, node, now, limits);
   Cursor cursor = after;
   const Cursor known = node.reports;

@@ -180,6 +180,35 @@ RunDirective run_directive(const DirectiveRecord& directive) {
   return {directive.task_id, number_in(*body, "runs"), body->value("request", std::string())};
 }
 
+/// What a poll means that comes from a start of the agent that the server knows, or that follows it.
+enum class Meaning : std::uint8_t {
+  goes_on,
+  late,        ///< it was on its way for long: the device has been further
+  incomplete,  ///< the ledger was saved from a damaged one
+  behind,      ///< the ledger has lost what the server knows of
+  differs,     ///< the device's past is not the server's
+};
+
+Meaning meaning_of(const ReadStore& store, const NodeRecord& node, const PollRequest& request, Lineage line,
+                   UnixMilliseconds now) {
+  const bool behind = is_behind(node, request);
+  // A start that the server has not seen is no late message: its ledger has lost what the server knows of.
+  if (behind && line == Lineage::same && may_be_late(node.progressed_at, now)) return Meaning::late;
+  if (needs_incomplete_epoch(node, request, line)) return Meaning::incomplete;
+  if (behind) return Meaning::behind;
+  const bool differs = request.epoch >= node.epoch && (node.restored || pasts_differ(store, node, request));
+  return differs ? Meaning::differs : Meaning::goes_on;
+}
+
+bool is_stranger(Lineage line) {
+  return line != Lineage::same && line != Lineage::follows;
+}
+
+/// It knows a server that acknowledged starts which this one never saw: the server was put back.
+bool was_heard_in_a_lost_time(const NodeRecord& node, const PollRequest& request, Lineage line) {
+  return line == Lineage::unknown && request.epoch >= node.epoch && !is_behind(node, request);
+}
+
 /// An agent whose start does not follow the last one. Empty: it is taken nevertheless.
 std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, const PollRequest& request,
                                         Lineage line, UnixMilliseconds now, Logger& logger) {
@@ -195,8 +224,7 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
     return head(node, true);
   }
   if (line == Lineage::past) return head(node, false);
-  if (line == Lineage::unknown && request.epoch >= node.epoch && !is_behind(node, request)) {
-    // It knows a server that acknowledged starts which this one never saw: the server was put back.
+  if (was_heard_in_a_lost_time(node, request, line)) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device was heard by this server in a time that its database lost: opening a new epoch",
                   node, request.epoch);
@@ -314,30 +342,35 @@ PollAnswer answer_without_ledger(const NodeRecord& node) {
   return head(node, false);
 }
 
+bool opens_epoch(const ReadStore& store, const NodeRecord& node, const PollRequest& request,
+                 UnixMilliseconds now) {
+  if (node.quarantined_at) return false;
+  const Lineage line = lineage(store, node, request, now);
+  if (is_stranger(line)) return node.released || was_heard_in_a_lost_time(node, request, line);
+  const Meaning meaning = meaning_of(store, node, request, line, now);
+  return meaning != Meaning::goes_on && meaning != Meaning::late;
+}
+
 PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request, UnixMilliseconds now,
                       Logger& logger) {
   if (node.quarantined_at) return head(node, false);
   const Lineage line = lineage(store, node, request, now);
-  if (line != Lineage::same && line != Lineage::follows) {
+  if (is_stranger(line)) {
     if (auto answer = take_stranger(store, node, request, line, now, logger)) return *answer;
   }
   node.released = false;
-  const bool behind = is_behind(node, request);
-  // A start that the server has not seen is no late message: its ledger has lost what the server knows of.
-  if (behind && line == Lineage::same && may_be_late(node.progressed_at, now)) return head(node, false);
-  const bool differ =
-      !behind && request.epoch >= node.epoch && (node.restored || pasts_differ(store, node, request));
-  const bool incomplete = needs_incomplete_epoch(node, request, line);
+  const Meaning meaning = meaning_of(store, node, request, line, now);
+  if (meaning == Meaning::late) return head(node, false);
   node.restored = false;
   follow(store, node, request, now);
   store_facts(node, request);
-  if (incomplete) {
+  if (meaning == Meaning::incomplete) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's ledger was saved from a damaged one: opening a new epoch", node, request.epoch);
     open_epoch(store, node, request.epoch, Doubt::offered_tasks);
     return head(node, true);
   }
-  if (behind) {
+  if (meaning == Meaning::behind) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's ledger is older than what it acknowledged: opening a new epoch", node,
                   request.epoch);
@@ -345,7 +378,7 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
                line == Lineage::same ? Doubt::acknowledged_tasks : Doubt::offered_tasks);
     return head(node, true);
   }
-  if (differ) {
+  if (meaning == Meaning::differs) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's past is not the server's (was a database restored?): opening a new epoch", node,
                   request.epoch);

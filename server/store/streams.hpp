@@ -38,6 +38,11 @@ enum class PollNeed : std::uint8_t {
 [[nodiscard]] PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request,
                                     UnixMilliseconds now, Logger& logger);
 
+/// Whether applying it opens a new epoch, in which all tasks of the device are queued again.
+[[nodiscard]] bool opens_epoch(const ReadStore& store, const NodeRecord& node, const PollRequest& request,
+                               UnixMilliseconds now);
+[[nodiscard]] bool opens_epoch(const NodeRecord& node, const ReportBatch& batch);
+
 /// The same for a poll of a device that can't use its ledger: what it says of itself is stored, nothing is
 /// compared, acknowledged or offered.
 [[nodiscard]] PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request);
@@ -64,6 +69,7 @@ struct ReceivedReports {
 /// been started: what the snapshot does not have ends as `failed`, `interrupted`.
 enum class Doubt : std::uint8_t {
   none,                ///< the ledger is the one that took them
+  nothing_offered,     ///< another device begins: what is open was offered to none, and stays the server's
   acknowledged_tasks,  ///< those that the device acknowledged
   offered_tasks,       ///< those that were offered: it may have got them without a word
 };
@@ -73,6 +79,5 @@ enum class Doubt : std::uint8_t {
 /// did not acknowledge: the device sees from the runs that they name whether it did them already. From now on
 /// the device's truth stands. Stores the node.
 void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
-  nothing_offered,     ///< another device begins: what is open was offered to none, and stays the server's
 
 }  // namespace agenttask::server

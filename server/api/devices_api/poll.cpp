@@ -88,14 +88,24 @@ Outcome poll(Call& call) {
     if (request->quarantined == answer.quarantined.empty()) return std::nullopt;
     return call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id});
   };
+  const auto open_epoch = [&]() -> std::optional<Response> {
+    if (!opens_epoch(call.store, *call.device, *request, call.now)) return std::nullopt;
+    if (auto refusal = refuse_too_often(call, Presence::Dear::epoch)) return refusal;
+    if (call.writes != nullptr) call.context.presence.got(call.device->id, Presence::Dear::epoch);
+    return std::nullopt;
+  };
   if (call.writes != nullptr) {
+    if (auto refusal = open_epoch()) return *refusal;
     auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
     // What it acknowledged is stored; there may be nothing to say yet.
     if (auto wait = hold_back(answer)) return *wait;
     return to_response(call, std::move(answer), std::move(watched), name);
   }
   const PollNeed need = examine_poll(call.store, *call.device, *request);
-  if (need == PollNeed::write) return NeedsWrite{};
+  if (need == PollNeed::write) {
+    if (auto refusal = open_epoch()) return *refusal;
+    return NeedsWrite{};
+  }
   auto answer = answer_poll(call.store, *call.device, *request);
   if (need == PollNeed::nothing) {
     if (auto wait = hold_back(answer)) return *wait;

@@ -70,7 +70,12 @@ Outcome take_reports(Call& call) {
   const auto answer = apply_reports(*call.writes, *call.device, received, call.now, call.context.logger,
   if (auto refusal = refuse_epoch(call, received.batch.epoch)) return *refusal;
                                     call.context.history);
+  const bool opens = opens_epoch(*call.device, received.batch);
+  if (opens) {
+    if (auto refusal = refuse_too_often(call, Presence::Dear::epoch)) return *refusal;
+  }
   if (!answer) return refuse(answer.error());
+  if (opens) call.context.presence.got(call.device->id, Presence::Dear::epoch);
   return Response{200, "application/json", encode(*answer), {}};
 }
 

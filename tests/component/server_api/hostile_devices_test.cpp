@@ -85,5 +85,14 @@ TEST_F(HostileDevices, AWrongChainInTheMiddleOfABatchOpensNoEpochsInALoop) {
   EXPECT_EQ(row().epoch, 2);
 }
 
+TEST_F(HostileDevices, CertificatesAreNotRenewedInALoop) {
+  EXPECT_EQ(renew().status, 200);
+  const auto again = renew();
+  EXPECT_EQ(again.status, 429) << again.body;
+  EXPECT_EQ(header(again, "Retry-After"), "60");
+  clock.advance(1min);
+  EXPECT_EQ(renew().status, 200);
+}
+
 }  // namespace
 }  // namespace agenttask::server::test

@@ -11,17 +11,22 @@
 namespace agenttask::server {
 namespace {
 
+/// What it takes in memory: a chunk of one byte is no byte.
+std::size_t size_of(const LiveChunk& chunk) {
+  return sizeof(chunk) + chunk.chunk.bytes.size();
+}
+
 /// What one follower has not taken yet. Threads: the hub writes, the follower reads.
 class Queue {
  public:
   void add(const std::vector<LiveChunk>& chunks) {
     const std::lock_guard lock(mutex_);
     for (const auto& chunk : chunks) {
-      bytes_ += chunk.chunk.bytes.size();
+      bytes_ += size_of(chunk);
       chunks_.push_back(chunk);
     }
     while (bytes_ > kFollowerBytes && chunks_.size() > 1) {
-      bytes_ -= chunks_.front().chunk.bytes.size();
+      bytes_ -= size_of(chunks_.front());
       chunks_.pop_front();
     }
   }

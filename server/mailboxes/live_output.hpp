@@ -6,7 +6,7 @@
 
 namespace agenttask::server {
 
-/// What one follower may have waiting: past it the oldest chunks are dropped.
+/// What one follower may have waiting, in memory: past it the oldest chunks are dropped.
 constexpr std::size_t kFollowerBytes = 1024 * 1024;
 
 /// The hub in memory: one queue for each follower, wake-ups through `mailboxes`, which must outlive it.

@@ -20,6 +20,7 @@ constexpr std::size_t kLiveChunks = 1000;
 
 struct LiveOutputPost {
   std::string task_id;
+  std::int64_t run = 1;
   std::vector<LiveChunk> chunks;
 };
 
@@ -30,12 +31,14 @@ Result<LiveOutputPost> read_live_output(const std::string& body) {
   LiveOutputPost post;
   for (const char* name : {"taskId", "run", "chunks"}) reader.require(name);
   post.task_id = normalize_uuid(reader.text("taskId", 36).value_or(""));
-  const auto run = reader.integer("run", 1, INT64_MAX).value_or(1);
+  post.run = reader.integer("run", 1, INT64_MAX).value_or(1);
   if (const auto* chunks = reader.array("chunks", kLiveChunks)) {
     for (const auto& item : *chunks) {
       auto chunk = chunk_from_json(item);
       if (!chunk) return with_context(chunk.error(), "chunks");
-      post.chunks.push_back({run, std::move(*chunk)});
+      if (chunk->offset > INT64_MAX - static_cast<std::int64_t>(chunk->bytes.size()))
+        return Error{ErrorCode::invalid, "chunks: an offset is past the end of any stream", "chunks.offset"};
+      if (!chunk->bytes.empty()) post.chunks.push_back({post.run, std::move(*chunk)});
     }
   }
   if (auto error = reader.finish()) return *error;
@@ -65,17 +68,17 @@ Outcome take_reports(Call& call) {
     return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
                                                   " and cannot understand " + received.batch.protocol);
   }
-  call.context.presence.heard(call.device->id);
-  if (call.writes == nullptr) return NeedsWrite{*prepared};
-  const auto answer = apply_reports(*call.writes, *call.device, received, call.now, call.context.logger,
   if (auto refusal = refuse_epoch(call, received.batch.epoch)) return *refusal;
-                                    call.context.history);
+  call.context.presence.heard(call.device->id);
   const bool opens = opens_epoch(*call.device, received.batch);
   if (opens) {
     if (auto refusal = refuse_too_often(call, Presence::Dear::epoch)) return *refusal;
   }
-  if (!answer) return refuse(answer.error());
+  if (call.writes == nullptr) return NeedsWrite{*prepared};
   if (opens) call.context.presence.got(call.device->id, Presence::Dear::epoch);
+  const auto answer = apply_reports(*call.writes, *call.device, received, call.now, call.context.logger,
+                                    call.context.history);
+  if (!answer) return refuse(answer.error());
   return Response{200, "application/json", encode(*answer), {}};
 }
 
@@ -87,6 +90,10 @@ Outcome take_live_output(Call& call) {
   if (!record || record->task.spec.node_id != call.device->id) {
     return refuse(Code::unknown_task, "this device has no such task");
   }
+  // Of another run than the one that goes on there is nothing to follow. Its start may be on its way, beside
+  // this.
+  const std::int64_t last = record->task.state.run_count;
+  if (post->run != last && post->run - 1 != last) post->chunks.clear();
   bool watched = false;
   if (!has_ended(record->task.state.status) && !call.device->quarantined_at) {
     watched = call.context.live.publish(call.device->id, post->task_id, std::move(post->chunks));

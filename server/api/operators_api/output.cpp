@@ -19,6 +19,8 @@ using nlohmann::json;
 
 constexpr std::size_t kPieceBytes = 1024 * 1024;
 constexpr std::chrono::hours kLongestFollow{1};  // a follower goes on with `from`
+/// Live output that leaves more gaps than this in a stream waits until it is kept.
+constexpr std::size_t kLiveIntervals = 4096;
 
 /// Which bytes of a stream were sent: intervals, so that kept output fills what live output left out.
 class SentBytes {
@@ -37,6 +39,13 @@ class SentBytes {
     if (at < end) parts.push_back(part(chunk, at, end));
     mark(chunk.offset, end);
     return parts;
+  }
+
+  /// Whether live output may come in between: what is sent is remembered for as long as it is followed.
+  [[nodiscard]] bool has_room_for(const OutputChunk& chunk) const {
+    if (intervals_.size() < kLiveIntervals) return true;
+    const auto next = intervals_.upper_bound(chunk.offset);
+    return next != intervals_.begin() && std::prev(next)->second >= chunk.offset;
   }
 
   void mark(std::int64_t from, std::int64_t to) {
@@ -98,7 +107,10 @@ class OutputLines {
   void collect(const ReadStore& store, const TaskRecord& record, bool timed_out) {
     if (ended_) return;
     if (follower_) {
-      for (const auto& live : follower_->take()) add(live.run, live.chunk);
+      for (const auto& live : follower_->take()) {
+        const auto sent = sent_.find({live.run, live.chunk.stream});
+        if (sent == sent_.end() || sent->second.has_room_for(live.chunk)) add(live.run, live.chunk);
+      }
     }
     const TaskState& state = record.task.state;
     const std::int64_t last = wanted_.run.value_or(std::max<std::int64_t>(state.run_count, 1));
@@ -108,10 +120,18 @@ class OutputLines {
         sent_[{first_, stream}].mark(0, wanted_.from[index(stream)]);
       }
     }
-    for (std::int64_t run = std::max(first_, done_ + 1); run <= last; ++run) add_kept(store, run);
+    // No more of them are kept, whatever number the device gives the last.
+    const std::int64_t oldest = last - 2 * context_.history.runs;
+    for (std::int64_t run = std::max({first_, done_ + 1, oldest}); run <= last; ++run) {
+      add_kept(store, run);
+      if (run == INT64_MAX) break;
+    }
     const bool over = has_ended(state.status) || (wanted_.run && run_has_ended(store, *wanted_.run));
     // All runs before the last have ended, and their output came before their end.
     done_ = over ? last : last - 1;
+    // They are sent, and need not be remembered.
+    sent_.erase(sent_.begin(), sent_.upper_bound({done_, OutputStream::standard_error}));
+    kept_bytes_.erase(kept_bytes_.begin(), kept_bytes_.upper_bound(done_));
     if (over || timed_out || !wanted_.follow) end(record, last);
   }
 
@@ -120,18 +140,16 @@ class OutputLines {
     const std::size_t size = std::min(most, lines_.size() - at_);
     piece.bytes = lines_.substr(at_, size);
     at_ += size;
-    if (at_ == lines_.size()) {
-      lines_.clear();
-      at_ = 0;
-    }
-    piece.more = !lines_.empty();
-    piece.complete = ended_ && lines_.empty();
+    if (at_ > lines_.size() / 2) lines_.erase(0, std::exchange(at_, 0));
+    piece.more = at_ < lines_.size();
+    piece.complete = ended_ && !piece.more;
     return piece;
   }
 
   /// What the transport calls when something was touched.
   Stream::Piece next(bool timed_out) {
-    if (!ended_) read(timed_out);
+    // What a slow reader has not taken stays where it is bounded.
+    if (!ended_ && lines_.size() - at_ <= kPieceBytes) read(timed_out);
     return next_piece(kPieceBytes);
   }
 
@@ -166,7 +184,7 @@ class OutputLines {
 
   void add(std::int64_t run, const OutputChunk& chunk) {
     if (wanted_.run && *wanted_.run != run) return;
-    if (first_ != 0 && run < first_) return;
+    if (run < first_ || run <= done_) return;
     for (const auto& part : sent_[{run, chunk.stream}].take_new(chunk)) {
       json line = chunk_to_json(part);
       line["run"] = run;

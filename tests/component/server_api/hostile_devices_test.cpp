@@ -94,5 +94,97 @@ TEST_F(HostileDevices, CertificatesAreNotRenewedInALoop) {
   EXPECT_EQ(renew().status, 200);
 }
 
+class LiveOutputApi : public HostileDevices {
+ protected:
+  LiveOutputApi() {
+    const json body = {{"type", "command"}, {"data", {{"cmd", "x"}}}};
+    id = add_task(device.id, body)["id"].get<std::string>();
+    deliver();
+    report(device, {StartedReport{id, 1, 5}});
+    follower = live.follow(device.id, id);
+  }
+  static json chunk(std::int64_t offset, const std::string& text) {
+    return {{"stream", "stdout"}, {"offset", offset}, {"text", text}};
+  }
+  Response send(std::int64_t run, const json& chunks) {
+    const json body = {{"taskId", id}, {"run", run}, {"chunks", chunks}};
+    return call("POST", "/v1/device/output", body.dump(), {.certificate = device.certificate});
+  }
+  Stream follow() {
+    auto outcome = evaluate(
+        request("GET", "/v1/tasks/" + id + "/output", "", {.token = admin, .query = {{"follow", "1"}}}));
+    return std::get<Stream>(std::move(outcome));
+  }
+  static std::vector<json> lines(const std::string& bytes) {
+    std::vector<json> found;
+    std::size_t at = 0;
+    for (auto end = bytes.find('\n'); end != std::string::npos; end = bytes.find('\n', at)) {
+      found.push_back(json::parse(bytes.substr(at, end - at)));
+      at = end + 1;
+    }
+    return found;
+  }
+  std::string id;
+  std::unique_ptr<OutputFollower> follower;
+};
+
+TEST_F(LiveOutputApi, OnlyBytesOfTheRunThatGoesOnPass) {
+  send(1, json::array({chunk(0, "a"), chunk(1, ""), chunk(1, "b")}));
+  EXPECT_EQ(follower->take().size(), 2U);
+  // Its start may be on its way, beside this.
+  send(2, json::array({chunk(0, "c")}));
+  EXPECT_EQ(follower->take().size(), 1U);
+  for (const std::int64_t run : {std::int64_t{3}, INT64_MAX}) {
+    EXPECT_EQ(json::parse(send(run, json::array({chunk(0, "d")})).body)["watched"], true);
+  }
+  EXPECT_TRUE(follower->take().empty());
+  const auto past = send(1, json::array({chunk(INT64_MAX, "e")}));
+  EXPECT_EQ(past.status, 400);
+  EXPECT_EQ(json::parse(past.body)["field"], "chunks.offset");
+}
+
+TEST_F(LiveOutputApi, ARunWithANumberFromNowhereIsFollowedLikeAnyOther) {
+  const json every_minute = {{"type", "echo"}, {"schedule", {{"updateInterval", 60'000}}}};
+  id = add_task(device.id, every_minute)["id"].get<std::string>();
+  deliver();
+  auto stream = follow();
+  report(device, {StartedReport{id, INT64_MAX, clock.wall(), 1, {}},
+                  OutputReport{id, INT64_MAX, {OutputStream::standard_output, 0, "a"}}});
+  EXPECT_EQ(lines(stream.next(false).bytes).at(0)["text"], "a");
+  send(INT64_MAX, json::array({chunk(1, "b")}));
+  EXPECT_EQ(lines(stream.next(false).bytes).at(0)["text"], "b");
+}
+
+TEST_F(LiveOutputApi, WhatIsFollowedInCrumbsIsFilledInFromWhatIsKept) {
+  auto stream = follow();
+  constexpr std::int64_t kCrumbs = 6000;
+  std::vector<json> seen;
+  const auto read = [&] {
+    for (bool more = true; more;) {
+      auto piece = stream.next(false);
+      for (auto& line : lines(piece.bytes)) seen.push_back(std::move(line));
+      more = piece.more;
+    }
+  };
+  for (std::int64_t i = 0; i < kCrumbs; i += 1000) {
+    json crumbs = json::array();
+    for (std::int64_t n = i; n < i + 1000; ++n) crumbs.push_back(chunk(2 * n, "x"));
+    send(1, crumbs);
+    read();
+  }
+  EXPECT_LE(seen.size(), 4096U);
+  report(device, {OutputReport{id, 1, {OutputStream::standard_output, 0, std::string(2 * kCrumbs, 'x')}},
+                  ended(id, TaskStatus::complete)});
+  read();
+  ASSERT_TRUE(seen.back().contains("end"));
+  seen.pop_back();
+  std::vector<int> times(2 * kCrumbs, 0);
+  for (const auto& line : seen) {
+    const auto offset = line["offset"].get<std::size_t>();
+    for (std::size_t i = 0; i < line["text"].get<std::string>().size(); ++i) ++times.at(offset + i);
+  }
+  EXPECT_EQ(std::count(times.begin(), times.end(), 1), 2 * kCrumbs);
+}
+
 }  // namespace
 }  // namespace agenttask::server::test

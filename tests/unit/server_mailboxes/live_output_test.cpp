@@ -92,13 +92,22 @@ TEST_F(LiveOutputTest, PublishingWakesTheFollowers) {
 
 TEST_F(LiveOutputTest, ASlowFollowerLosesTheOldest) {
   auto follower = live->follow("n", "t");
-  const std::string half(kFollowerBytes / 2, 'x');
+  const std::string half(kFollowerBytes / 2 - sizeof(LiveChunk), 'x');
   live->publish("n", "t", {chunk(0, half), chunk(1, half)});
   EXPECT_EQ(follower->take().size(), 2U);
   live->publish("n", "t", {chunk(0, half), chunk(1, half), chunk(2, "y")});
   const auto taken = follower->take();
   ASSERT_EQ(taken.size(), 2U);
   EXPECT_EQ(taken[0].chunk.offset, 1);
+}
+
+TEST_F(LiveOutputTest, CrumbsCountWithWhatTheyTakeInMemory) {
+  auto follower = live->follow("n", "t");
+  for (std::int64_t i = 0; i < 100'000; ++i) live->publish("n", "t", {chunk(2 * i, i % 2 == 0 ? "x" : "")});
+  const auto taken = follower->take();
+  EXPECT_LE(taken.size() * sizeof(LiveChunk), kFollowerBytes);
+  ASSERT_FALSE(taken.empty());
+  EXPECT_EQ(taken.back().chunk.offset, 199'998);
 }
 
 TEST_F(LiveOutputTest, AFollowerMayOutliveTheHub) {

@@ -157,6 +157,13 @@ void ReportApplier::adopt_spec(TaskRecord& record, const TaskSpec& reported) {
   store_.update_task_spec(record.task.spec);
 }
 
+bool ReportApplier::is_about_a_cancel(const RefusedReport& report) const {
+  if (report.directive < 1) return false;
+  const auto refused = store_.offered_directives(node_.id, report.directive - 1, 1);
+  return !refused.empty() && refused.front().sequence == report.directive &&
+         (refused.front().kind == DirectiveKind::cancel || refused.front().kind == DirectiveKind::delete_);
+}
+
 void ReportApplier::take(const RefusedReport& report) {
   troubles_.count(ReportTrouble::refused, report.task_id + " " + report.code + ": " + report.message);
   // What the device could not read, it knows by its number only.
@@ -172,8 +179,7 @@ void ReportApplier::take(const RefusedReport& report) {
   if (report.code != "already-chosen") state.detail = "the device refused a request: " + report.message;
   if (is_choice) {
     settle_choice(*record);
-  } else if (!is_on_its_way(DirectiveKind::cancel, *task_id) &&
-             !is_on_its_way(DirectiveKind::delete_, *task_id)) {
+  } else if (is_about_a_cancel(report)) {
     state.cancel_requested_at.reset();
   }
   if (record->directive != 0 && record->directive == report.directive) {

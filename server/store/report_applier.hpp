@@ -69,6 +69,10 @@ class ReportApplier {
   /// Answers that the device has taken or refused, and what it said about them was lost with the epoch
   /// before: the snapshot has told what holds.
   void settle_lost_answers();
+  /// Whether a snapshot that has the task shows that the device does not know, or knows, of a cancel.
+  void settle_cancel(TaskRecord& record, const TaskState& reported) const;
+  /// Of what the device took already nobody knows any more.
+  [[nodiscard]] bool is_about_a_cancel(const RefusedReport& report) const;
   [[nodiscard]] bool is_on_its_way(DirectiveKind kind, const std::string& task_id) const;
 
   void ignore(const std::string& task_id) { troubles_.count(ReportTrouble::contradiction, task_id); }

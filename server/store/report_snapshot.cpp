@@ -4,6 +4,7 @@
 #include "server/store/changes.hpp"
 #include "server/store/commit_points.hpp"
 #include "server/store/report_applier.hpp"
+#include "server/store/tasks.hpp"
 
 // Whole tasks that a device tells of: made there, or part of the snapshot that a new epoch begins with.
 namespace agenttask::server {
@@ -34,10 +35,17 @@ void ReportApplier::take(const CreatedReport& report) {
   const bool has_place = may_grow(*record);
   adopt(*record, reported);
   if (record->task.state.status == TaskStatus::pending) record->task.state.status = TaskStatus::sent;
+  settle_cancel(*record, reported);
   if (!has_place) record->task.state.result.clear();  // the one that is stored stays
   adopt_spec(*record, report.task.spec);
   save_state(store_, *record, now_);
   if (has_place) put_runs(*record, report.runs);
+}
+
+void ReportApplier::settle_cancel(TaskRecord& record, const TaskState& reported) const {
+  TaskState& state = record.task.state;
+  if (has_ended(state.status) || cancel_is_on_its_way(store_, record)) return;
+  state.cancel_requested_at = reported.cancel_requested_at;
 }
 
 void ReportApplier::end_elsewhere(TaskRecord& record) {

@@ -77,12 +77,18 @@ TaskOutcome cancel_task(WriteStore& store, TaskRecord record, UnixMilliseconds n
     end_alone(store, record, TaskStatus::cancelled, "", "cancelled before it was sent to the device", now);
     return {TaskAnswer::done, std::move(record)};
   }
-  if (!state.cancel_requested_at) {
+  if (!cancel_is_on_its_way(store, record)) {
     ask(store, record, DirectiveKind::cancel);
     state.cancel_requested_at = now;
     save_state(store, record, now);
   }
   return {TaskAnswer::asked, std::move(record)};
+}
+
+bool cancel_is_on_its_way(const ReadStore& store, const TaskRecord& record) {
+  const TaskSpec& spec = record.task.spec;
+  return !store.waiting_directives(spec.node_id, DirectiveKind::cancel, spec.id).empty() ||
+         !store.waiting_directives(spec.node_id, DirectiveKind::delete_, spec.id).empty();
 }
 
 TaskOutcome delete_task(WriteStore& store, TaskRecord record, UnixMilliseconds now) {

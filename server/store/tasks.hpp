@@ -28,8 +28,10 @@ struct TaskOutcome {
 [[nodiscard]] TaskRecord create_task(WriteStore& store, TaskSpec spec, std::string digest,
                                      std::string created_by, UnixMilliseconds now);
 
-/// Cancelling again asks nobody again.
+/// Asks the device, unless a cancel or a delete is on its way to it. One that it took before is asked again:
+/// its ledger may have been put back since.
 [[nodiscard]] TaskOutcome cancel_task(WriteStore& store, TaskRecord record, UnixMilliseconds now);
+[[nodiscard]] bool cancel_is_on_its_way(const ReadStore& store, const TaskRecord& record);
 
 /// Cancels what has not ended and marks it deleted; readable until retention. An ended task is marked at
 /// once.

@@ -60,16 +60,19 @@ Outcome cancel(Call& call) {
   if (!found.record) return found.refusal;
   TaskRecord& record = *found.record;
   const TaskState& state = record.task.state;
+  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(call.context.clock.monotonic() -
+                                                                         call.request.received);
+  const UnixMilliseconds came = call.now - age.count();
   if (has_ended(state.status)) {
     // A cancel that waited hears how the task ended; one that comes afterwards came too late.
-    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(call.context.clock.monotonic() -
-                                                                           call.request.received);
-    const bool while_waiting =
-        *wait > 0 && state.status == TaskStatus::cancelled && state.updated_at >= call.now - age.count();
+    const bool while_waiting = *wait > 0 && state.status == TaskStatus::cancelled && state.updated_at >= came;
     if (while_waiting) return json_response(200, render_task(call, std::move(record)));
     return refuse_ended(call, std::move(record));
   }
-  if (!state.cancel_requested_at && call.writes == nullptr) return NeedsWrite{};
+  // One that waits for the device's word asks once.
+  const bool was_asked =
+      state.cancel_requested_at.value_or(came - 1) >= came || cancel_is_on_its_way(call.store, record);
+  if (!was_asked && call.writes == nullptr) return NeedsWrite{};
   const std::string id = record.task.spec.id;
   TaskOutcome outcome{TaskAnswer::asked, {}};
   if (call.writes != nullptr) {

@@ -15,12 +15,11 @@ constexpr std::int64_t kRuns =
     1 + limits::kMaxAttempts + limits::kRerunsAfterInterrupt;  // of a task that runs once
 constexpr std::size_t kTrimmedAtOnce = 20;
 
-/// More than a task that runs once can have, or one of those that were removed. Of a task that recurs they
-/// are removed as they become many.
+/// More than a task that runs once can have beyond those that it had, as it may have recurred before; or one
+/// of those that were removed. Runs are removed as they become many.
 bool is_too_much(const TaskRecord& record, std::int64_t run) {
   const Task& task = record.task;
-  return run <= record.trimmed_runs ||
-         (run > kRuns && !task.spec.schedule.recurs() && task.state.run_count <= kRuns);
+  return run <= record.trimmed_runs || (!task.spec.schedule.recurs() && run - kRuns > task.state.run_count);
 }
 
 /// Stands for a result for which there is no room.
@@ -91,8 +90,10 @@ void ReportApplier::take(const EndedReport& report) {
   if (!record) return;
   const TaskStatus to = report.state.status;
   TaskStatus from = record->task.state.status;
+  // The end of a task counts, whatever number its run has.
+  const bool run_counts = report.run && !is_too_much(*record, report.run->number);
   if (report.run && (report.run->task_id != report.task_id || report.run->status == RunStatus::running ||
-                     is_too_much(*record, report.run->number))) {
+                     (!run_counts && !has_ended(to)))) {
     return ignore(report.task_id);
   }
   if (has_ended(from)) {
@@ -113,9 +114,9 @@ void ReportApplier::take(const EndedReport& report) {
     if (!fits) return ignore(report.task_id);
   }
   const bool has_place = may_grow(*record);
-  if (report.run && has_place) {
+  if (run_counts && has_place) {
     put_run(*report.run, record->task.spec);
-  } else if (report.run && store_.run(report.task_id, report.run->number)) {
+  } else if (run_counts && store_.run(report.task_id, report.run->number)) {
     Run run = *report.run;
     run.result = left_out(run.status == RunStatus::complete);
     store_.put_run(run);
@@ -123,7 +124,7 @@ void ReportApplier::take(const EndedReport& report) {
   adopt(*record, report.state);
   if (report.run) {
     if (report.state.result.empty()) record->task.state.result = report.run->result;
-    record->task.state.run_count = std::max(record->task.state.run_count, report.run->number);
+    if (run_counts) record->task.state.run_count = std::max(record->task.state.run_count, report.run->number);
     record->task.state.start_time = report.run->start_time;
   }
   if (!has_place && !record->task.state.result.empty()) {

@@ -5,6 +5,7 @@
 
 #include "platform/base/encoding.hpp"
 #include "server/api/credentials.hpp"
+#include "server/authority/authority.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -38,6 +39,17 @@ bool may_be_noted(const Request& request) {
   return request.path == "/v1/device/poll" || request.path == "/v1/device/renew";
 }
 
+/// Whether the server would know this certificate, had it not been put back: issued in the time that it lost,
+/// and neither to a device that was replaced since, nor one that would be forgotten by now, as its device had
+/// another when it ended.
+bool may_be_lost(const Call& call, const PeerCertificate& peer) {
+  if (!call.store.is_lost_time(peer.issued_at)) return false;
+  auto node = call.store.node(peer.node_id);
+  if (!node) return true;
+  call.context.presence.fill(*node);
+  return peer.issued_at >= node->enrolled_at && node->last_seen.value_or(0) <= peer.expires_at + limits::kDay;
+}
+
 /// Our authority issued this certificate, and the database does not know it. Where it was put back from a
 /// backup, that is how every device looks that enrolled, or renewed its certificate, since the backup was
 /// taken. One whose node is known goes on; nobody can tell whether another was revoked meanwhile, so it waits
@@ -69,7 +81,7 @@ std::optional<Outcome> authenticate_device(Call& call, bool expired_too) {
     return refuse(Code::unauthorized,
                   "this call is for devices: connect with the device's client certificate");
   auto certificate = call.store.certificate(peer->fingerprint);
-  if (!certificate && may_be_noted(call.request) && call.store.is_lost_time(peer->issued_at)) {
+  if (!certificate && may_be_noted(call.request) && may_be_lost(call, *peer)) {
     if (call.writes == nullptr) return NeedsWrite{};
     note_lost_certificate(call, *peer);
     certificate = call.store.certificate(peer->fingerprint);
@@ -79,7 +91,7 @@ std::optional<Outcome> authenticate_device(Call& call, bool expired_too) {
       node->revoked_at) {
     return refuse(Code::denied, "this device's certificate is unknown or revoked: enrol it again");
   }
-  if (peer->expired && !expired_too) {
+  if (peer->expired && !expired_too && peer->expires_at < call.context.authority.believed_time()) {
     return refuse(Code::certificate_expired, "this device's certificate has expired: renew it");
   }
   call.device = std::move(node);

@@ -2,6 +2,9 @@
 #define VALIJSON_USE_EXCEPTIONS 1
 #include "agent/workers/data_schema.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <exception>
 #include <map>
 #include <regex>
@@ -54,6 +57,19 @@ bool Visitor::visit(const constraints::FormatConstraint&) {
   return true;
 }
 
+// The library divides whole numbers, and makes whole ones of others, without a look at what can be divided.
+template <>
+bool Visitor::visit(const constraints::MultipleOfIntConstraint& constraint) {
+  const std::int64_t divisor = constraint.getDivisor();
+  const bool whole = m_target.isInteger();
+  if (!whole && !m_target.isDouble()) return true;
+  if (whole ? m_target.getInteger() % divisor == 0
+            : std::fmod(m_target.getDouble(), static_cast<double>(divisor)) == 0)
+    return true;
+  if (m_results != nullptr) m_results->pushError(m_context, "is no multiple of " + std::to_string(divisor));
+  return false;
+}
+
 template <>
 bool Visitor::visit(const constraints::UniqueItemsConstraint&) {
   if (!m_target.isArray()) return true;
@@ -82,6 +98,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMostSubschemas = 10'000;
+constexpr std::size_t kMostLevels = 256;             ///< each takes some stack of the library's
+constexpr double kMostFactor = 4611686018427387904;  // 2^62: any other is a whole number of 64 bits
 
 Error fault(std::string message) {
   return Error{ErrorCode::invalid, std::move(message), "dataSchema"};
@@ -92,6 +110,28 @@ class SchemaWalk {
  public:
   explicit SchemaWalk(const json& root) : root_(root) {}
 
+  /// How deep whoever follows all members and references gets, round no circle twice. `invalid`: too deep.
+  Result<std::size_t> levels_of(const json& value) {
+    if (!value.is_structured()) return std::size_t{0};
+    if (const auto known = levels_.find(&value); known != levels_.end()) return known->second;
+    if (!way_.insert(&value).second) return std::size_t{0};
+    std::size_t below = 0;
+    for (const auto& [name, inner] : value.items()) {
+      for (const json* next : {&inner, value.is_object() && name == "$ref" ? find(inner) : nullptr}) {
+        if (next == nullptr || way_.size() > kMostLevels) continue;
+        const auto levels = levels_of(*next);
+        if (!levels) return levels;
+        below = std::max(below, *levels);
+      }
+    }
+    if (below + way_.size() > kMostLevels) {
+      return fault("its subschemas and references lead more than " + std::to_string(kMostLevels) +
+                   " levels deep");
+    }
+    way_.erase(&value);
+    return levels_[&value] = below + 1;
+  }
+
   Result<void> walk(const json& schema) {
     if (schema.is_boolean()) return {};
     if (!schema.is_object()) return fault("a schema is an object, true, or false");
@@ -100,6 +140,11 @@ class SchemaWalk {
       return fault("patternProperties is not supported: use propertyNames, or additionalProperties");
     }
     if (auto checked = check_pattern(schema); !checked) return checked;
+    if (const auto factor = schema.find("multipleOf");
+        factor != schema.end() &&
+        !(factor->is_number() && factor->get<double>() > 0 && factor->get<double>() < kMostFactor)) {
+      return fault("multipleOf must be a number above 0, and below 2^62");
+    }
     const auto cost = cost_of(schema);
     if (!cost) return cost.error();
     for (const auto& [name, value] : schema.items()) {
@@ -195,6 +240,8 @@ class SchemaWalk {
   }
 
   const json& root_;
+  std::set<const json*> way_;
+  std::map<const json*, std::size_t> levels_;
   std::set<const json*> seen_;
   std::set<const json*> open_;
   std::map<const json*, std::size_t> costs_;
@@ -211,7 +258,9 @@ DataSchema::~DataSchema() = default;
 
 Result<std::shared_ptr<const DataSchema>> DataSchema::parse(const json& schema) {
   if (!schema.is_object()) return fault("a schema must be an object");
-  if (auto walked = SchemaWalk(schema).walk(schema); !walked) return walked.error();
+  SchemaWalk walk(schema);
+  if (const auto levels = walk.levels_of(schema); !levels) return levels.error();
+  if (const auto walked = walk.walk(schema); !walked) return walked.error();
   auto compiled = std::make_unique<Compiled>();
   try {
     valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);

@@ -119,6 +119,33 @@ TEST_F(DataSchemaTest, WhatWouldRunAwayIsRefused) {
   EXPECT_NE("", refused(R"({"properties":{"x":5}})"));
 }
 
+// What divides has to be something that can divide, or the agent would end there.
+TEST_F(DataSchemaTest, MultiplesAreOfWhatCanDivide) {
+  for (const char* factor : {"0", "-1", "0.0", "-0.5", "\"1\"", "18446744073709551615", "1e300"})
+    EXPECT_NE("", refused((R"({"multipleOf":)" + std::string(factor) + "}").c_str())) << factor;
+  const auto three = schema(R"({"properties":{"n":{"multipleOf":3}}})");
+  for (const char* fits : {"-9223372036854775806", "9", "0", "9.0", "\"x\"", "3e300", "1e300"})
+    EXPECT_TRUE(three->check({{"n", *parse_json(fits)}})) << fits;
+  for (const char* other : {"1", "-9223372036854775808", "3.5"})
+    EXPECT_FALSE(three->check({{"n", *parse_json(other)}})) << other;
+}
+
+// Following references must not take a stack without end.
+TEST_F(DataSchemaTest, LongChainsOfReferencesAreRefused) {
+  const auto chain = [](int links, const std::string& begin, const std::string& end) {
+    std::string text = R"({"definitions":{)";
+    for (int i = 0; i < links; ++i) {
+      text += "\"a" + std::to_string(i) + "\":" + begin + R"({"$ref":"#/definitions/a)" +
+              std::to_string(i + 1) + "\"}" + end + ",";
+    }
+    return text + "\"a" + std::to_string(links) + R"(":{}},"properties":{"x":{"$ref":"#/definitions/a0"}}})";
+  };
+  for (const auto& [begin, end] : {std::pair("", ""), std::pair(R"({"properties":{"x":)", "}}")}) {
+    EXPECT_NE(nullptr, schema(chain(20, begin, end).c_str()));
+    EXPECT_NE("", refused(chain(20'000, begin, end).c_str()));
+  }
+}
+
 TEST_F(DataSchemaTest, PatternsTakeNoMoreTimeThanTheTextIsLong) {
   const auto one = schema(R"({"properties":{"x":{"type":"string","pattern":"^(a+)+$"}}})");
   EXPECT_TRUE(one->check({{"x", std::string(64 * 1024, 'a')}}));

@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 
+#include "platform/base/error_text.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/net/openssl_handles.hpp"
 
@@ -79,7 +80,7 @@ Result<std::string> alternative_names(const std::vector<std::string>& names) {
   for (const auto& name : names) {
     const bool address = is_address(name);
     if (!address && !is_host_name(name)) {
-      return Error{ErrorCode::invalid, "\"" + name.substr(0, 64) + "\" is no host name and no IP address"};
+      return Error{ErrorCode::invalid, "\"" + excerpt(name, 64) + "\" is no host name and no IP address"};
     }
     value += (value.empty() ? "" : ",") + std::string(address ? "IP:" : "DNS:") + name;
   }

@@ -1,5 +1,7 @@
 #include "platform/net/http_failure.hpp"
 
+#include "platform/base/error_text.hpp"
+
 namespace agenttask::net {
 namespace {
 
@@ -149,8 +151,7 @@ std::string_view to_string(TlsVersion version) {
 Result<TlsVersion> parse_tls_version(std::string_view text) {
   if (text == "1.3") return TlsVersion::tls_1_3;
   if (text == "1.2") return TlsVersion::tls_1_2;
-  return Error{ErrorCode::invalid,
-               "no TLS version \"" + std::string(text.substr(0, 32)) + "\": one of 1.2, 1.3"};
+  return Error{ErrorCode::invalid, "no TLS version \"" + excerpt(text, 32) + "\": one of 1.2, 1.3"};
 }
 
 void throw_exception_from_error(const HttpError& error, const boost::source_location& where) {

@@ -5,14 +5,16 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include "platform/base/error_text.hpp"
+
 namespace agenttask::net {
 namespace {
 
 constexpr std::size_t kUrlBytes = 2048;
 
 Error not_a_url(std::string_view text, std::string_view why) {
-  return Error{ErrorCode::invalid, "\"" + std::string(text.substr(0, 200)) + "\" is no server's URL: " +
-                                       std::string(why) + "; expected https://HOST[:PORT]"};
+  return Error{ErrorCode::invalid, "\"" + excerpt(text, 200) + "\" is no server's URL: " + std::string(why) +
+                                       "; expected https://HOST[:PORT]"};
 }
 
 bool is_host_name(std::string_view host) {

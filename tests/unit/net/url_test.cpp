@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "platform/base/encoding.hpp"
+
 namespace agenttask::net {
 namespace {
 
@@ -64,6 +66,15 @@ TEST(ProxyUrlTest, TakesProxiesAndHidesTheirPasswords) {
     EXPECT_FALSE(check_proxy_url(text)) << text;
   }
   EXPECT_EQ(check_proxy_url("ftp://user:secret@proxy:1").error().message.find("secret"), std::string::npos);
+}
+
+// What is refused is quoted, but never in half characters.
+TEST(ServerUrlTest, QuotesWholeCharacters) {
+  for (const std::size_t before : {197U, 198U, 199U}) {
+    const auto refused = parse_server_url(std::string(before, ' ') + "\U0001F600" + std::string(20, 'x'));
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(is_utf8(refused.error().message)) << refused.error().message;
+  }
 }
 
 TEST(PercentEncodeTest, LeavesOnlyUnreservedCharacters) {

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/console/json_access.hpp"
-#include "agent/console/task_words.hpp"
 #include "agent/console/text.hpp"
 #include "agent/console/time_text.hpp"
 #include "platform/protocol/json.hpp"
@@ -77,18 +76,6 @@ Result<std::string> render_messages(const json& answer, Author author) {
   std::string text;
   for (const MessageView& message : messages) text += render(message, author);
   return text;
-}
-
-Result<json> message_content(const std::string& text, const std::string& data) {
-  if (text.empty() == data.empty()) {
-    return Error{ErrorCode::invalid, "say what to post: a text, or --data with a JSON object"};
-  }
-  if (!data.empty()) {
-    auto content = data_argument(data);
-    if (!content) return with_context(content.error(), "--data");
-    return content;
-  }
-  return Result<json>(boost::system::in_place_value, json{{"text", text}});
 }
 
 }  // namespace agenttask::console

@@ -192,7 +192,8 @@ class Checker:
             self.check("ends truly", end in order.kind.ends, f"{state(server)} is no end of such a task: {order.kind.ends}", key)
         if end == ("failed", "timeout"):
             took = server["result"]["data"]["durationMs"] - order.body["options"]["timeout"]
-            self.check("timeouts on time", -50 <= took <= 12_000 and server["result"]["data"]["timedOut"], f"{took} ms past its timeout", key)
+            # A run's time begins before its process, which a busy machine takes a while to start.
+            self.check("timeouts on time", -250 <= took <= 12_000 and server["result"]["data"]["timedOut"], f"{took} ms past its timeout", key)
         if order.kind.name == "echo" and end[0] == "complete":
             self.check("results are true", server["result"]["data"] == order.body["data"], "an echo that is not what was said", key)
 

@@ -317,26 +317,34 @@ TEST_F(RunWishesTest, ThereIsRoomForAThousandWishes) {
   EXPECT_EQ(RunWishes::kMost, wishes_.take().size());
 }
 
-TEST_F(RunWishesTest, ThereIsRoomForEightMebibytes) {
-  TaskSpec spec = request(R"({"type":"T"})");
+/// A task that takes `bytes` of the room.
+TaskSpec sized(std::size_t bytes) {
+  TaskSpec spec;
+  spec.type = "T";
   const std::string frame = R"({"x":""})";
-  spec.data = R"({"x":")" + std::string(1024 * 1024 - RunWishes::kOverhead - frame.size() - 2, 'x') + R"("})";
-  for (int i = 0; i < 8; ++i) ASSERT_TRUE(wishes_.create(spec)) << i;
-  EXPECT_EQ(ErrorCode::limit, wishes_.create(spec).error().code);
+  const std::size_t rest = RunWishes::kOverhead + frame.size() + spec.metadata.size();
+  spec.data = R"({"x":")" + std::string(bytes - rest, 'x') + R"("})";
+  return spec;
+}
+
+TEST_F(RunWishesTest, ThereIsRoomForEightMebibytes) {
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(wishes_.create(sized(RunWishes::kMostBytes / 8))) << i;
+  EXPECT_EQ(ErrorCode::limit, wishes_.create(sized(2 * RunWishes::kOverhead)).error().code);
+  EXPECT_EQ(ErrorCode::limit, wishes_.post("", "", "{}").error().code);
 }
 
 TEST_F(RunWishesTest, UpdatesFillTheRoomToItsLastByte) {
+  constexpr std::size_t kLast = 32 * 1024;
   const Task other = add("OTHER");
   const auto update = [&](std::size_t bytes) {
     const std::string frame = R"({"metadata":{"k":""}})";
-    return wishes_.update(other.spec.id,
-                          R"({"metadata":{"k":")" + std::string(bytes - frame.size(), 'x') + R"("}})");
+    const std::string text(bytes - RunWishes::kOverhead - frame.size(), 'x');
+    return wishes_.update(other.spec.id, R"({"metadata":{"k":")" + text + R"("}})");
   };
-  constexpr std::size_t kEach = 32 * 1024;
-  for (std::size_t i = 0; i + 1 < RunWishes::kMostBytes / kEach; ++i)
-    ASSERT_TRUE(update(kEach - RunWishes::kOverhead)) << i;
-  EXPECT_EQ(ErrorCode::limit, update(kEach - RunWishes::kOverhead + 1).error().code);
-  EXPECT_TRUE(update(kEach - RunWishes::kOverhead));
+  ASSERT_TRUE(wishes_.create(sized(RunWishes::kMostBytes - 2 * kLast)));
+  ASSERT_TRUE(update(kLast));
+  EXPECT_EQ(ErrorCode::limit, update(kLast + 1).error().code);
+  EXPECT_TRUE(update(kLast));
   EXPECT_EQ(ErrorCode::limit, wishes_.remove(other.spec.id).error().code);
 }
 

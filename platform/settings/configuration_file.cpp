@@ -32,6 +32,11 @@ Text without_comment(Text line) {
   return line;
 }
 
+Text without_quotes(Text text) {
+  const bool quoted = text.size() > 1 && is_quote(text.front()) && text.back() == text.front();
+  return quoted ? text.substr(1, text.size() - 2) : text;
+}
+
 /// How many items there are between commas; nothing where a quotation mark lacks its partner, or stands
 /// beside something else. The parser would guess there.
 std::optional<std::size_t> count_items(Text text) {
@@ -67,7 +72,8 @@ Result<ConfigurationEntry> parse_entry(Text line) {
   const Error no_entry = expected("a line as \"name = value\"");
   if (line.front() == '[' && line.back() == ']' && equals == Text::npos)
     return Error{ErrorCode::invalid, "the section " + std::string(line) + " is not known: there are none"};
-  if (equals == Text::npos || trimmed(line.substr(0, equals)).empty()) return no_entry;
+  const auto name = equals == Text::npos ? Text() : without_quotes(trimmed(line.substr(0, equals)));
+  if (name.empty() || name.find_first_of(" \t\"'`[]#;") != Text::npos) return no_entry;
   const auto value = trimmed(line.substr(equals + 1));
   const bool brackets = value.size() > 1 && value.front() == '[' && value.back() == ']';
   bool list = brackets;
@@ -83,7 +89,8 @@ Result<ConfigurationEntry> parse_entry(Text line) {
     return Error{ErrorCode::invalid, error.what()};
   }
   if (parsed.size() != 1) return no_entry;
-  return ConfigurationEntry{parsed.front().fullname(), parsed.front().inputs, 0};
+  // As it stands there: the parser would take a name with dots apart.
+  return ConfigurationEntry{std::string(name), parsed.front().inputs, 0};
 }
 
 bool has_control_characters(Text line) {
@@ -125,8 +132,10 @@ Result<std::vector<ConfigurationEntry>> parse_configuration(const std::string& f
 
 std::string configuration_value(const std::string& value) {
   if (value.empty()) return value;
-  const bool plain = trimmed(value) == value && !is_quote(value.front()) && value.front() != '[' &&
-                     value.find('#') == std::string::npos;
+  // Quotes only where they are needed: a value with both kinds in it has none to spare.
+  const bool list = value.front() == '[' && value.back() == ']';
+  const bool plain =
+      trimmed(value) == value && !is_quote(value.front()) && !list && without_comment(value) == value;
   if (plain) return value;
   const char quote = value.find('"') == std::string::npos ? '"' : '\'';
   return quote + value + quote;

@@ -29,7 +29,8 @@ struct ConfigurationEntry {
 [[nodiscard]] Result<std::vector<ConfigurationEntry>> parse_configuration(const std::string& file,
                                                                           std::string_view text);
 
-/// How the value is to be written so that it is read again as it is.
+/// How the value is to be written so that it is read again as it is. There is no way for one that seems to
+/// hold a comment and has both kinds of quotes.
 [[nodiscard]] std::string configuration_value(const std::string& value);
 
 /// "FILE line NUMBER".

@@ -121,7 +121,8 @@ std::string SettingCatalog::describe_with(const Get& get) const {
     const auto value = get(i);
     const std::string name(settings_[i].name);
     if (value.empty()) {
-      text += "# " + name + " =\n";
+      // Where there is a default, nothing is something that somebody set.
+      text += (settings_[i].standard.empty() ? "# " : "") + name + " =\n";
     } else if (settings_[i].secret) {
       text += "# " + name + " = (set, not shown)\n";
     } else {

@@ -41,6 +41,8 @@ TEST(ConfigurationFile, HasOneEntryALine) {
   EXPECT_EQ(entries->at(1).line, 4U);
   EXPECT_THAT(entries->at(2).values, ElementsAre(""));
   EXPECT_EQ(entries->at(3).line, 7U);
+  EXPECT_EQ(parse("\"name\" = a")->front().name, "name");
+  EXPECT_EQ(parse("a.b. = 1")->front().name, "a.b.") << "taken apart by nobody";
   EXPECT_THAT(*parse(""), IsEmpty());
   EXPECT_THAT(*parse("\n\n# nothing"), IsEmpty());
 }
@@ -101,7 +103,7 @@ TEST(ConfigurationFile, HasALargestSize) {
 
 TEST(ConfigurationFile, ValuesAreReadAsTheyAreWritten) {
   for (const std::string value : {"a", "a, b", " a", "a ", "a # b", "#", "\"", "'a'", "\"a\"", "[a]",
-                                  "[::1]:8443", "it's \"so\"", "a=b", ";", "[", "\\"}) {
+                                  "[::1]:8443", "it's \"so\"", "a=b", ";", "[", "\\", "x#'\"", "[#'\""}) {
     EXPECT_THAT(values("name = " + configuration_value(value)), ElementsAre(value));
   }
 }

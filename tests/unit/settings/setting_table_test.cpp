@@ -17,6 +17,7 @@ struct Values {
   std::string name;
   std::string token;
   std::vector<std::string> hosts;
+  std::string color = {};
 };
 
 const SettingTable<Values>& table() {
@@ -33,7 +34,10 @@ const SettingTable<Values>& table() {
         [](const Values& v) { return v.token; }},
        {{.name = "host", .value = "NAMES", .help = "Names", .list = true, .alias = "also"},
         [](Values& v, std::string_view t) { return assign(parse_list(t), v.hosts); },
-        [](const Values& v) { return list_text(v.hosts); }}});
+        [](const Values& v) { return list_text(v.hosts); }},
+       {{.name = "color", .value = "NAME", .standard = "red", .help = "A color, or none"},
+        [](Values& v, std::string_view t) { return assign(parse_text(t, 20), v.color); },
+        [](const Values& v) { return v.color; }}});
   return all;
 }
 
@@ -129,13 +133,24 @@ TEST_F(SettingTableTest, WhatIsDescribedCanBeReadAgainAndHasNoSecrets) {
   const auto first = table().read(sources);
   ASSERT_TRUE(first);
   EXPECT_EQ(table().describe(*first),
-            "slots = 8\nlong-name = \" a # b\"\n# token = (set, not shown)\nhost = a, b\n");
+            "slots = 8\nlong-name = \" a # b\"\n# token = (set, not shown)\nhost = a, b\ncolor = red\n");
   EXPECT_THAT(table().describe(Values()), HasSubstr("# long-name =\n"));
   sources.flags = {{"token", "secret"}};
   sources.configuration = table().describe(*first);
   const auto again = table().read(sources);
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(table().describe(*again), table().describe(*first));
+}
+
+// Nothing in place of a default is something: as a comment it would be the default again.
+TEST_F(SettingTableTest, NothingInPlaceOfADefaultIsShown) {
+  sources.flags = {{"color", ""}};
+  const auto none = table().read(sources);
+  ASSERT_TRUE(none);
+  EXPECT_THAT(table().describe(*none), HasSubstr("\ncolor =\n"));
+  sources.flags = {};
+  sources.configuration = table().describe(*none);
+  EXPECT_EQ(table().read(sources)->color, "");
 }
 
 TEST_F(SettingTableTest, SaysWhatNeedsARestart) {

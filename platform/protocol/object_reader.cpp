@@ -185,7 +185,7 @@ std::optional<Error> ObjectReader::finish() {
   if (!error_ && unknown_ == Unknown::refuse) {
     for (const auto& [name, value] : object_.items()) {
       if (std::find(known_.begin(), known_.end(), name) == known_.end()) {
-        refuse(excerpt(name, kQuotedBytes), "is not a field that is known here");
+        refuse(name.empty() ? "\"\"" : excerpt(name, kQuotedBytes), "is not a field that is known here");
         break;
       }
     }

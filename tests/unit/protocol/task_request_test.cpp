@@ -78,6 +78,7 @@ TEST(TaskRequest, NamesTheFieldAtFault) {
   EXPECT_EQ(field_at_fault(R"({"type":""})"), "type");
   EXPECT_EQ(field_at_fault(R"({"type":"a b"})"), "type");
   EXPECT_EQ(field_at_fault(with(R"("typo":1)")), "typo");
+  EXPECT_EQ(field_at_fault(with(R"("":1)")), R"("")");
   EXPECT_EQ(field_at_fault(with(R"("options":{"timeuot":1})")), "options.timeuot");
   EXPECT_EQ(field_at_fault(with(R"("tags":"a")")), "tags");
   EXPECT_EQ(field_at_fault(with(R"("tags":["a",1])")), "tags[1]");

@@ -6,6 +6,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 option(AGENTTASK_TESTS "Build the tests" ON)
+option(AGENTTASK_FUZZ "Build the fuzzers for libFuzzer, with clang, in place of the tests" OFF)
 set(AGENTTASK_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=: address,undefined or thread")
 
 find_program(CCACHE_PROGRAM ccache)
@@ -20,7 +21,7 @@ add_library(agenttask_options INTERFACE)
 target_include_directories(agenttask_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(agenttask_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
-  -Woverloaded-virtual -Wimplicit-fallthrough -Werror -fstack-protector-strong -fno-strict-aliasing
+  -Woverloaded-virtual -Wimplicit-fallthrough $<$<NOT:$<BOOL:${AGENTTASK_FUZZ}>>:-Werror> -fstack-protector-strong -fno-strict-aliasing
   $<$<STREQUAL:${CMAKE_CXX_COMPILER_ID},GNU>:-fpch-preprocess>)
 target_compile_definitions(agenttask_options INTERFACE
   AGENTTASK_VERSION="${PROJECT_VERSION}"
@@ -28,7 +29,7 @@ target_compile_definitions(agenttask_options INTERFACE
   $<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
 if(AGENTTASK_SANITIZE)
   target_compile_options(agenttask_options INTERFACE -fsanitize=${AGENTTASK_SANITIZE} -fno-omit-frame-pointer
-    -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+    -fno-sanitize-recover=all $<$<STREQUAL:${CMAKE_CXX_COMPILER_ID},GNU>:-Wno-maybe-uninitialized>)
   target_link_options(agenttask_options INTERFACE -fsanitize=${AGENTTASK_SANITIZE})
   # g++ 12 warns that TSan does not know fences; none of ours are used without an atomic beside them.
   if(AGENTTASK_SANITIZE STREQUAL "thread")

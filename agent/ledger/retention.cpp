@@ -14,10 +14,10 @@ constexpr std::string_view kIsOver = "status IN ('complete', 'failed', 'cancelle
 bool date_rows(storage::Database& database, std::string_view table, std::string_view condition,
                DurationMilliseconds lived, std::size_t most) {
   const std::string name(table);
-  const auto dated =
-      database.execute("UPDATE " + name + " SET kept_since = ?1 WHERE rowid IN (SELECT rowid FROM " + name +
-                           " WHERE kept_since IS NULL AND " + std::string(condition) + " LIMIT ?2)",
-                       {lived, most});
+  const auto dated = database.execute(
+      "UPDATE " + name + " SET kept_since = ?1 WHERE rowid IN (SELECT rowid FROM " + name + " INDEXED BY " +
+          name + "_not_dated WHERE kept_since IS NULL AND " + std::string(condition) + " LIMIT ?2)",
+      {lived, most});
   return dated == static_cast<std::int64_t>(most);
 }
 

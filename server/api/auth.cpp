@@ -47,7 +47,9 @@ bool may_be_lost(const Call& call, const PeerCertificate& peer) {
   auto node = call.store.node(peer.node_id);
   if (!node) return true;
   call.context.presence.fill(*node);
-  return peer.issued_at >= node->enrolled_at && node->last_seen.value_or(0) <= peer.expires_at + limits::kDay;
+  constexpr DurationMilliseconds kRounding = 2000;  // certificates know seconds only
+  return peer.issued_at + kRounding >= node->enrolled_at &&
+         node->last_seen.value_or(0) <= peer.expires_at + limits::kDay;
 }
 
 /// Our authority issued this certificate, and the database does not know it. Where it was put back from a

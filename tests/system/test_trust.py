@@ -140,9 +140,15 @@ def test_another_past_opens_a_new_epoch(site, tmp_path):
     device.poll()
     device.directives = (device.directives[0], "ab" * 32)
     assert [d["task"]["id"] for d in device.poll()] == [task] and device.epoch > epoch
-    epoch, device.reports = device.epoch, (99, "cd" * 32)
-    device.poll()
-    assert device.epoch > epoch
+    # One that invents pasts in a loop is told to wait, while others are served.
+    refused = device.api.post("/v1/device/poll", device.poll_body(reports={"sequence": 99, "chain": "cd" * 32}))
+    refused.problem(429, "too-often")
+    assert 1 <= int(refused.headers["retry-after"]) <= 10
+    other = HandMadeDevice(site.server, tmp_path / "o")
+    other.poll()
+    epoch, other.reports = other.epoch, (99, "cd" * 32)
+    other.poll()
+    assert other.epoch > epoch
 
 
 # ---- operators

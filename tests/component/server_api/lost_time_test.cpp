@@ -42,6 +42,16 @@ TEST_F(LostTimeApi, ADeviceThatRenewedInItGoesOn) {
   EXPECT_EQ(poll_status(), 200);
 }
 
+TEST_F(LostTimeApi, ADeviceThatRenewedInTheSecondInWhichItEnrolledGoesOn) {
+  ASSERT_TRUE(writer->run([&](WriteStore& writes) -> Result<void> {
+    auto row = writes.node(device.id).value();
+    row.enrolled_at = lost.certificate.issued_at + 999;
+    writes.update_node(row);
+    return {};
+  }));
+  EXPECT_EQ(poll_status(), 200);
+}
+
 TEST_F(LostTimeApi, ADeviceThatWasReplacedSinceDoesNotComeBackWithIt) {
   const auto token =
       ok("POST", "/v1/enrollment-tokens", {{"replace", device.id}}, 201)["token"].get<std::string>();

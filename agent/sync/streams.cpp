@@ -238,7 +238,8 @@ std::optional<CallFailure> Streams::take(const PollAnswer& answer, MonotonicTime
   const auto received = ledger_.receive(answer);
   if (!received) return failure_of(with_context(received.error(), "cannot store what the server sent"));
   // A server that keeps this device apart, or that took its word for a late one, has not noted who it is now.
-  const bool noted = answer.quarantined.empty() && (answer.resync || answer.after);
+  // One that waits for the snapshot has, and needs the reports.
+  const bool noted = answer.resync || answer.after;
   if (!acknowledged_ && noted) {
     if (const auto kept = ledger_.incarnation_acknowledged(); !kept) return failure_of(kept.error());
     acknowledged_ = true;

@@ -157,6 +157,22 @@ TEST_F(StreamsTest, AServerThatKeepsTheDeviceApartHasNotNotedItsStart) {
   EXPECT_TRUE(poll().predecessors.empty());
 }
 
+TEST_F(StreamsTest, AServerThatWaitsForTheSnapshotOfAReleasedDeviceGetsIt) {
+  be_connected();
+  answer_poll();
+  start();
+  step();
+  PollAnswer answer;
+  answer.protocol = protocol_version();
+  answer.epoch = epoch + 1;
+  answer.resync = true;
+  answer.quarantined = "the server waits for the snapshot of the device's ledger";
+  answer.time = clock.wall();
+  link.answer(ServerCall::poll, 200, encode(answer));
+  step();
+  EXPECT_TRUE(link.has(ServerCall::reports));
+}
+
 TEST_F(StreamsTest, ReportsGoOutWhileThePollIsHeld) {
   be_connected();
   answer_poll({task_line(1, kTask)});

@@ -182,11 +182,13 @@ class NewWorker(Fault):
     def strike(self, machine):
         if machine is self.world.server:
             return
-        folder, aside = machine.owner.state / "workers" / "storm", machine.owner.folder / "aside"
-        shutil.copytree(folder, machine.owner.folder / "new")
+        # All in one file system, which may be a small disk of the machine's own.
+        state = machine.owner.state
+        folder, fresh, aside = state / "workers" / "storm", state / "new worker", state / "old worker"
+        shutil.copytree(folder, fresh)
         folder.rename(aside)
         self.hold(self.rng.choice((0, self.rng.uniform(0, 1))))
-        (machine.owner.folder / "new").rename(folder)
+        fresh.rename(folder)
         shutil.rmtree(aside)
 
 

@@ -234,7 +234,7 @@ class Device(Machine):
 class World:
     """`inside`: programs can be troubled from inside; `disks`: each program's folder is a small disk; `points`: they can be ended at commit points."""
 
-    def __init__(self, folder, story, agents, inside=True, disks=True, server_options=("--keep-runs", "10000"), agent_options=(), points=False):
+    def __init__(self, folder, story, agents, inside=True, disks=True, server_options=("--keep-runs", "10000"), agent_options=("--keep-runs", "10000"), points=False):
         self.server_options, self.agent_options = server_options, agent_options
         self.folder, self.story, self.now = Path(folder), story, now
         self.violations = []

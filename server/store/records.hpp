@@ -183,8 +183,8 @@ struct DirectiveRecord {
   DirectiveKind kind = DirectiveKind::task;
   std::string task_id;
   /// JSON text. update: the changes; settings: the settings; choose: the answer, with the occurrence and the
-  /// runs of the question it is for; run: how many runs were known when it was asked for, and the request's own
-  /// id. Else empty.
+  /// runs of the question it is for; run: how many runs were known when it was asked for, and the request's
+  /// own id. Else empty.
   std::string body;
   std::int64_t sequence = 0;
   std::string chain;

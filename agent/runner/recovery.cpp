@@ -38,6 +38,7 @@ Result<void> Runner::Body::recover() {
     ids.push_back(run.run_id);
     if (run.boot_id == boot) records.push_back(process_record(run.task_id));
   }
+  if (auto stopped = stop_checks(); !stopped) return stopped;
   bool something_survived = false;
   if (!ids.empty()) {
     const auto stopped = supervisor_.stop_marked(ids, options_.grace, records);
@@ -68,6 +69,18 @@ Result<void> Runner::Body::recover() {
     if (file->is_regular_file(kept)) std::filesystem::remove(file->path(), kept);
   }
   recovered_ = true;
+  return {};
+}
+
+/// A worker was perhaps asked whether a task may run when the agent was killed: nobody waits for the answer.
+Result<void> Runner::Body::stop_checks() {
+  constexpr std::size_t kMostReady =
+      1000;  // those that are looked at first are the ones that were asked about
+  const auto ready = ledger_.ready(std::nullopt, kMostReady);
+  if (!ready) return ready.error();
+  std::vector<std::string> marks;
+  for (const ReadyTask& task : *ready) marks.push_back(check_mark(task.id));
+  if (!marks.empty()) (void)supervisor_.stop_marked(marks, std::chrono::milliseconds(0), {});
   return {};
 }
 

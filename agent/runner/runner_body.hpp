@@ -92,6 +92,7 @@ class Runner::Body {
   void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
 
   // recovery.cpp
+  Result<void> stop_checks();
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);
 
   Result<void> make_spool_folder();

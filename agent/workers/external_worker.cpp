@@ -121,7 +121,8 @@ class ExternalWorker final : public TaskWorker {
 
   [[nodiscard]] WorkResult execute(RunContext& context, const Task& task) const override {
     Execution execution(*manifest_, *services_, supervisor_, times_, context, task);
-    const auto outcome = execution.run(supervisor_, {context.run_id()}, context.stop());
+    const auto outcome = execution.run(
+        supervisor_, {.mark = context.run_id(), .record = context.process_record()}, context.stop());
     if (!outcome) {
       // What is wrong with the worker is no fault of the task's.
       WorkResult result = not_started(outcome.error(), context);

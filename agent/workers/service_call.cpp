@@ -45,7 +45,8 @@ Served serve_call(const ServiceCall& call, RunContext& context, const ServiceLim
   const auto arguments = parse_json(call.arguments, limits::kJsonDepth + 4);
   if (!arguments) return {arguments.error(), {}, {}, {}};
   ServiceProcess service(call, *arguments, context);
-  auto process = service.run(supervisor, {limits.mark, limits.timeout, limits.grace}, context.stop());
+  auto process = service.run(
+      supervisor, {limits.mark, limits.timeout, limits.grace, context.process_record()}, context.stop());
   return service.came_of(std::move(process));
 }
 

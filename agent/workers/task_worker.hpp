@@ -29,6 +29,9 @@ enum class StopCause : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(StopCause cause);  ///< timeout, cancel, replaced, shutdown
 
+/// The mark of a process that checks a task before it runs (see os::ProcessSpec::run_id).
+[[nodiscard]] std::string check_mark(std::string_view task_id);
+
 /// What a worker may use while it runs. Threads: the run's own thread, and any that the worker starts and
 /// joins.
 class RunContext {
@@ -36,9 +39,9 @@ class RunContext {
   virtual ~RunContext() = default;
   /// Marks every process that the run starts, so that they are found after a crash of the agent.
   [[nodiscard]] virtual const std::string& run_id() const = 0;
-  /// Requested at the timeout, on cancel and on shutdown: end soon, with what there is so far.
   /// The file in which the run's processes are noted down (see os::ProcessSpec::record); empty: none is kept.
   [[nodiscard]] virtual std::filesystem::path process_record() const { return {}; }
+  /// Requested at the timeout, on cancel and on shutdown: end soon, with what there is so far.
   [[nodiscard]] virtual std::stop_token stop() const = 0;
   [[nodiscard]] virtual StopCause stop_cause() const = 0;
   /// Takes output of the run: kept up to a bound, all of it counted, never blocks on who watches.

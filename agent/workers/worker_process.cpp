@@ -79,6 +79,7 @@ Result<os::ProcessOutcome> WorkerProcess::run(os::ProcessSupervisor& supervisor,
   process.run_as = manifest_.run_as;
   process.interactive = true;
   process.run_id = limits.mark;
+  process.record = limits.record;
   process.timeout = limits.timeout;
   process.grace = limits.grace;
   if (auto completed = complete_environment(process); !completed) return completed.error();
@@ -161,10 +162,14 @@ bool ProcessWithoutCalls::heard_without_calls(const WorkerLine& message) {
   return false;
 }
 
+std::string check_mark(std::string_view task_id) {
+  return "validate-" + std::string(task_id);
+}
+
 Validation ask_worker(const WorkerManifest& manifest, const Task& task, os::ProcessSupervisor& supervisor,
                       std::chrono::milliseconds within, const std::stop_token& stop) {
   Question question(manifest, task);
-  return question.judge(question.run(supervisor, {"validate-" + task.spec.id, within, kShortGrace}, stop),
+  return question.judge(question.run(supervisor, {check_mark(task.spec.id), within, kShortGrace, {}}, stop),
                         within);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <filesystem>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -27,6 +28,7 @@ class WorkerProcess : private os::ProcessObserver {
     std::string mark;                      ///< of the process and what it starts
     std::chrono::milliseconds timeout{0};  ///< zero: none
     std::chrono::milliseconds grace{5000};
+    std::filesystem::path record = {};  ///< see os::ProcessSpec::record
   };
   /// Runs it to its end. Errors as ProcessSupervisor::run.
   [[nodiscard]] Result<os::ProcessOutcome> run(os::ProcessSupervisor& supervisor, const Limits& limits,

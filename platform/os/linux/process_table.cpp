@@ -1,5 +1,6 @@
 #include "platform/os/linux/process_table.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -38,6 +39,15 @@ std::string read_facts(int pid, const char* name, std::size_t most) {
     bytes.append(chunk.data(), static_cast<std::size_t>(count));
   }
   return bytes;
+}
+
+constexpr unsigned kPartBits = 16;
+constexpr std::uint64_t kPartOfMark = std::uint64_t{1} << kPartBits;
+
+std::uint64_t fnv1a(std::string_view text) {
+  std::uint64_t hash = 14'695'981'039'346'656'037U;
+  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 1'099'511'628'211U;
+  return hash;
 }
 
 }  // namespace
@@ -81,11 +91,17 @@ std::vector<ProcessEntry> read_records(const std::filesystem::path& record) {
 }
 
 std::uint64_t inherited_mark(std::string_view run_id) {
-  // FNV-1a; in a range that no administrator sets and that is not the system's "unlimited".
-  std::uint64_t hash = 14'695'981'039'346'656'037U;
-  for (const char byte : run_id) hash = (hash ^ static_cast<unsigned char>(byte)) * 1'099'511'628'211U;
+  // In a range that no administrator sets and that is not the system's "unlimited": 44 bits say which run it
+  // is, and 16 which part of it.
   constexpr std::uint64_t kBase = std::uint64_t{1} << 61;
-  return kBase | (hash & (kBase - 1));
+  const auto slash = std::min(run_id.find('/'), run_id.size());
+  const std::string_view part = run_id.substr(slash);
+  const std::uint64_t run = fnv1a(run_id.substr(0, slash)) & ((std::uint64_t{1} << 44) - 1);
+  return kBase | run << kPartBits | (part.empty() ? 0 : 1 + fnv1a(part) % (kPartOfMark - 1));
+}
+
+std::uint64_t inherited_mark_of_whole(std::uint64_t mark) {
+  return mark & ~(kPartOfMark - 1);
 }
 
 std::optional<std::uint64_t> read_inherited_mark(int pid) {

@@ -27,6 +27,8 @@ struct ProcessEntry {
 [[nodiscard]] std::vector<ProcessEntry> read_records(const std::filesystem::path& record);
 /// The mark that a run with this id passes on to all its descendants (see `inherit_mark`).
 [[nodiscard]] std::uint64_t inherited_mark(std::string_view run_id);
+/// The mark of the whole run, of the mark of a part of it (`RUN/PART`).
+[[nodiscard]] std::uint64_t inherited_mark_of_whole(std::uint64_t mark);
 /// What the process has in the place of that mark; nothing when we may not look.
 [[nodiscard]] std::optional<std::uint64_t> read_inherited_mark(int pid);
 /// The value of the run mark in the environment that the process began with; nothing when it has none or we

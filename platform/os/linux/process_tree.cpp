@@ -42,7 +42,9 @@ ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> 
 
 bool ProcessTree::carries_mark(const ProcessEntry& entry) {
   if (marks_.empty() || unmarked_.contains({entry.pid, entry.start})) return false;
-  if (const auto mark = read_inherited_mark(entry.pid); mark && inherited_marks_.contains(*mark)) return true;
+  if (const auto mark = read_inherited_mark(entry.pid);
+      mark && (inherited_marks_.contains(*mark) || inherited_marks_.contains(inherited_mark_of_whole(*mark))))
+    return true;
   const auto mark = read_run_mark(entry.pid);
   if (!mark) return false;
   // A part of a run (`RUN/service-1`) belongs to the run, and not the other way round.

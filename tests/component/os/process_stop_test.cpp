@@ -252,6 +252,22 @@ TEST_P(ProcessStop, RemainsThatShedTheirEnvironmentAreFound) {
   expect_no_child();
 }
 
+TEST_P(ProcessStop, RemainsOfAPartThatShedTheirEnvironmentAreTheRuns) {
+  auto part = shell("exec >/dev/null 2>&1; (env -i setsid /bin/sleep 60 &)");
+  part.run_id = run_id + "/service-1";
+  (void)run(part, {});
+  const std::string other[] = {run_id + "/service-2"};
+  EXPECT_TRUE(supervisor.stop_marked(other, 100ms).found.empty());
+  const std::string whole[] = {run_id};
+  std::size_t found = 0;
+  for (const auto until = std::chrono::steady_clock::now() + 10s;
+       found < 1 && std::chrono::steady_clock::now() < until;) {
+    found += supervisor.stop_marked(whole, 100ms).found.size();
+  }
+  EXPECT_EQ(found, 1U);
+  expect_no_child();
+}
+
 /// Processes without any mark, known by the record alone.
 class ProcessRecord : public ProcessStop {
  protected:

@@ -422,8 +422,10 @@ def unenrolment(world, agent, point, moment):
     with stranger(world, enrolled=True) as other:
         assert other.end_at(f"{moment} {point}", lambda: other.say("unenroll")) is None
         other.start()
-        assert bool(other.find_node()) == (moment == "before")
+        if moment == "before":
+            until(other.find_node, "it knows who it is")
         works_alone(world, other)
+        assert bool(other.find_node()) == (moment == "before")
 
 
 def old_ledger(world, other):

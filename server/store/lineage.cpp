@@ -24,7 +24,8 @@ std::vector<std::string> looked_at(const std::vector<std::string>& predecessors)
 }  // namespace
 
 bool may_be_late(UnixMilliseconds replaced_at, UnixMilliseconds now) {
-  return now - replaced_at <= kLate;
+  // A time that is far in the future was noted by a clock that was ahead: it says nothing of a moment ago.
+  return now - replaced_at <= kLate && replaced_at - now <= kLate;
 }
 
 Lineage lineage(const ReadStore& store, const NodeRecord& node, const PollRequest& request,

@@ -130,6 +130,28 @@ TEST_F(LineageTest, APollOfAnEarlierStartIsLateAndTheOneThatGoesOnIsACopy) {
   EXPECT_TRUE(quarantined());
 }
 
+TEST_F(LineageTest, AClockThatWasAheadMakesACopyNoLateMessage) {
+  meet(device);
+  ReferenceDevice copy = device;
+  clock.advance(std::chrono::hours(48));
+  device.restart();
+  poll(device);
+  clock.set_wall(clock.wall() - 48 * 3'600'000LL);
+  EXPECT_FALSE(polled(copy).quarantined.empty());
+  EXPECT_TRUE(quarantined());
+}
+
+TEST_F(LineageTest, AClockThatWasAheadMakesAMachinePutBackNoLateMessage) {
+  meet(device);
+  ReferenceDevice back = device;
+  add();
+  clock.advance(std::chrono::hours(48));
+  poll(device);
+  poll(device);
+  clock.set_wall(clock.wall() - 48 * 3'600'000LL);
+  EXPECT_TRUE(polled(back).resync);
+}
+
 TEST_F(LineageTest, LateReportsOfAnEarlierStartAreNotTaken) {
   const auto id = add();
   meet(device);

@@ -75,7 +75,9 @@ std::string with_dropped(const std::string& result, std::int64_t dropped) {
   if (!value || !value->is_object()) return result;
   // `data` may be the worker's own: then what is known of the output is beside it.
   auto& facts = (*value)[value->contains("output") ? "output" : "data"];
-  facts["outputDropped"] = dropped;
+  const auto before = facts.is_object() ? facts.find("outputDropped") : facts.end();
+  const bool more = before != facts.end() && before->is_number_integer();
+  facts["outputDropped"] = dropped + (more ? before->get<std::int64_t>() : 0);
   facts["truncated"] = true;
   return encode_json(*value);
 }
@@ -145,13 +147,17 @@ void LedgerWrite::save_often_changed(TaskRow& row) {
 void LedgerWrite::tell_untold() {
   constexpr std::int64_t kAtOnce = 500;
   if (outbox_is_full()) return;
+  // How they ended was told with their end.
+  database.execute(
+      "DELETE FROM untold WHERE task IN (SELECT sequence FROM tasks WHERE end_time IS NOT NULL AND status IN"
+      " ('complete', 'failed', 'cancelled'))");
   auto rows = load_tasks(database,
                          "JOIN untold ON untold.task = tasks.sequence WHERE reported <= ?1"
                          " ORDER BY untold.task LIMIT ?2",
                          {stream.acknowledged.sequence, kAtOnce});
   for (TaskRow& row : rows) {
     if (outbox_is_full()) return;
-    has_ended(row.task.state.status) ? save_task(database, row) : save_changed(row);
+    save_changed(row);
     database.execute("DELETE FROM untold WHERE task = ?1", {row.sequence});
   }
 }
@@ -187,7 +193,7 @@ Result<void> LedgerWrite::update(TaskRow& row, std::string_view changes) {
   }
   const auto body = parse_json(changes);
   if (!body) return body.error();
-  const auto parsed = parse_task_changes(*body, row.task.spec, state.add_time);
+  const auto parsed = parse_task_changes(*body, row.task.spec, state.add_time, now);
   if (!parsed) return parsed.error();
   auto spec = apply_changes(row.task.spec, *parsed);
   if (!spec) return spec.error();

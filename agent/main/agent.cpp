@@ -179,7 +179,9 @@ Result<void> Agent::Body::start() {
     log_.info("runs are held together by marks alone", {{"why", held.detail}});
   // Where the ledger can't be read, the runner does this as soon as it can.
   if (!ledger_->problem()) {
-    if (auto recovered = runner_.recover(); !recovered) return recovered;
+    auto recovered = runner_.recover();
+    if (!recovered && !ledger_->problem()) return recovered;
+    if (!recovered) log_.error("the ledger can't be read", {{"error", recovered.error().message}});
   }
   if (auto wished = enroll_unattended(); !wished) {
     if (!ledger_->problem()) return wished;

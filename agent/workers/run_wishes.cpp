@@ -180,7 +180,7 @@ Result<Task> RunWishes::update(std::string_view id, std::string_view changes) {
   if (has_ended(task->state.status) || task->state.deleted_at) return ended(*task);
   const auto body = parse_json(changes);
   if (!body) return body.error();
-  const auto parsed = parse_task_changes(*body, task->spec, task->state.add_time);
+  const auto parsed = parse_task_changes(*body, task->spec, task->state.add_time, clock_.wall());
   if (!parsed) return parsed.error();
   auto spec = apply_changes(task->spec, *parsed);
   if (!spec) return spec.error();

@@ -106,7 +106,8 @@ std::optional<UnixMilliseconds> default_expiry(const TaskSchedule& schedule, Uni
   return std::min(from + limits::kDefaultExpiry, limits::kLatestTime);
 }
 
-Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current, UnixMilliseconds add_time) {
+Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current, UnixMilliseconds add_time,
+                                       UnixMilliseconds now) {
   ObjectReader reader(body, ObjectReader::Unknown::refuse);
   TaskChanges changes;
   changes.description = reader.text("description", limits::kDescriptionBytes);
@@ -126,7 +127,10 @@ Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current
     const auto& expires_at = current.options.expires_at;
     if (!names_expiry && expires_at && expires_at == default_expiry(current.schedule, add_time)) {
       if (!changes.options) changes.options = current.options;
-      changes.options->expires_at = default_expiry(*changes.schedule, add_time);
+      auto moved = default_expiry(*changes.schedule, add_time);
+      // A time that has passed means at once, and not that it has expired.
+      if (moved && *moved <= now) moved = default_expiry(*changes.schedule, now);
+      changes.options->expires_at = moved;
     }
   }
   if (auto error = reader.finish()) return *error;

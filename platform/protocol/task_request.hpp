@@ -30,10 +30,10 @@ struct TaskChanges {
                                                              UnixMilliseconds add_time);
 
 /// The body of an update, checked as above. `options` and `schedule` are laid over those of `current` field
-/// by field. Where it changes the schedule and names no `expiresAt`, the default expiry moves with it; one
-/// that somebody wished stays.
+/// by field. Where it changes the schedule and names no `expiresAt`, the default expiry moves with it, and
+/// lies after `now`; one that somebody wished stays.
 [[nodiscard]] Result<TaskChanges> parse_task_changes(const nlohmann::json& body, const TaskSpec& current,
-                                                     UnixMilliseconds add_time);
+                                                     UnixMilliseconds add_time, UnixMilliseconds now);
 
 /// Applies changes to a spec. `limit` when merged metadata grows too large: nothing has changed then.
 [[nodiscard]] Result<TaskSpec> apply_changes(TaskSpec spec, const TaskChanges& changes);

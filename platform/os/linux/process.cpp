@@ -170,20 +170,26 @@ struct ProcessSupervisor::State {
       : groups(at_most == Containment::groups ? RunGroups::of_this_process()
                                               : std::make_unique<RunGroups>("", "")) {}
   /// Launches it in the group, if there is one; where it can't enter, it begins all the same.
-  Result<pid_t> launch(LaunchRequest& request, const std::optional<RunGroup>& group);
+  struct Launched {
+    pid_t pid = 0;
+    bool grouped = false;  ///< it is in the group; otherwise it is known by its marks alone
+  };
+  Result<Launched> launch(LaunchRequest& request, const std::optional<RunGroup>& group);
 
   ChildRegistry children;
   const std::unique_ptr<RunGroups> groups;
 };
 
-Result<pid_t> ProcessSupervisor::State::launch(LaunchRequest& request, const std::optional<RunGroup>& group) {
+Result<ProcessSupervisor::State::Launched> ProcessSupervisor::State::launch(
+    LaunchRequest& request, const std::optional<RunGroup>& group) {
   const Descriptor entry = group ? group->open_entry() : Descriptor();
   const int closed = entry.is_open() ? 0 : errno;
   request.group = entry.get();
   const auto child = children.launch(request);
   if (!child) return child.error();
-  if (group) groups->note_entry(closed != 0 ? closed : child->group_error);
-  return child->pid;
+  const int failed = closed != 0 ? closed : child->group_error;
+  if (group) groups->note_entry(failed);
+  return Launched{child->pid, group && failed == 0};
 }
 
 ProcessSupervisor::ProcessSupervisor(Containment at_most) : state_(std::make_unique<State>(at_most)) {
@@ -238,9 +244,9 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   error_output->childs.close();
   ProcessOutcome outcome;
   {
-    RunningProcess process(*child, std::move(input->ours), std::move(output->ours),
-                           std::move(error_output->ours), spec, state_->children, group ? &*group : nullptr,
-                           stop, observer);
+    RunningProcess process(child->pid, std::move(input->ours), std::move(output->ours),
+                           std::move(error_output->ours), spec, state_->children,
+                           child->grouped ? &*group : nullptr, stop, observer);
     outcome = process.follow();
   }
   state_->children.reap_orphans();

@@ -31,6 +31,7 @@ ProcessTree::ProcessTree(int main, std::string mark, std::function<bool()> owns_
     members_.insert({main, entry->start});
   }
   if (group != nullptr) groups_.push_back(group);
+  all_grouped_ = group != nullptr;
 }
 
 ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> leaders,
@@ -38,6 +39,7 @@ ProcessTree::ProcessTree(std::set<std::string> marks, std::vector<ProcessEntry> 
     : marks_(std::move(marks)), leaders_(std::move(leaders)), ourselves_(own_line()) {
   for (const auto& mark : marks_) inherited_marks_.insert(inherited_mark(mark));
   for (const auto& group : groups) groups_.push_back(&group);
+  all_grouped_ = !groups_.empty() && groups_.size() >= marks_.size();
 }
 
 bool ProcessTree::carries_mark(const ProcessEntry& entry) {

@@ -33,7 +33,7 @@ class ProcessTree {
   [[nodiscard]] bool grew() const { return grew_; }
   /// How many looks in a row must find nobody before all are gone: in a storm of forks somebody may be
   /// between two entries of the table each time it is read. A control group misses nobody.
-  [[nodiscard]] int quiet_looks() const { return groups_.empty() ? kQuietLooks : 1; }
+  [[nodiscard]] int quiet_looks() const { return all_grouped_ ? 1 : kQuietLooks; }
   /// Those at the last look that are no members, but in a group or session that has the number of a leader
   /// that is gone: either it left them, or the number is another's now.
   [[nodiscard]] const std::vector<ProcessEntry>& doubtful() const { return doubtful_; }
@@ -62,6 +62,7 @@ class ProcessTree {
   std::set<std::uint64_t> inherited_marks_;
   std::vector<ProcessEntry> leaders_;
   std::vector<const RunGroup*> groups_;
+  bool all_grouped_ = false;             ///< each of the runs is in a group of its own
   std::map<int, std::uint64_t> starts_;  // of all processes at this look
   std::vector<ProcessEntry> doubtful_;
   std::set<Identity> members_;

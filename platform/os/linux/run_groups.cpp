@@ -232,7 +232,13 @@ std::optional<RunGroup> RunGroups::make(std::string_view run_id) {
     const std::lock_guard lock(mutex_);
     left_.push_back(wanted.parent_path());
   }
-  const auto made = make_group(wanted);
+  path made;
+  {
+    // One of the same name that was left is ours again: nobody must remove it while it is still empty.
+    const std::lock_guard lock(mutex_);
+    std::erase(left_, wanted);
+    made = make_group(wanted);
+  }
   if (made.empty()) {
     note(why("cannot make the control group", wanted, errno));
     return std::nullopt;

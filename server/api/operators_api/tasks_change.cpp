@@ -30,7 +30,8 @@ Outcome change_task(Call& call) {
   if (!body) return refuse(body.error());
   auto found = find_task(call.store, call.path[0], WithData::yes);
   if (!found.record) return found.refusal;
-  const auto changes = parse_task_changes(*body, found.record->task.spec, found.record->task.state.add_time);
+  const auto changes =
+      parse_task_changes(*body, found.record->task.spec, found.record->task.state.add_time, call.now);
   if (!changes) return refuse(changes.error());
   if (auto fits = apply_changes(found.record->task.spec, *changes); !fits) return refuse(fits.error());
   if (has_ended(found.record->task.state.status)) return refuse_ended(call, std::move(*found.record));

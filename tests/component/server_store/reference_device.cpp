@@ -14,7 +14,7 @@ void ReferenceDevice::change(const UpdateDirective& update, std::int64_t sequenc
   }
   Entry& entry = found->second;
   const auto changes =
-      parse_task_changes(parse_json(update.changes).value(), entry.spec, entry.state.add_time).value();
+      parse_task_changes(parse_json(update.changes).value(), entry.spec, entry.state.add_time, 0).value();
   entry.spec = apply_changes(entry.spec, changes).value();
   report(ChangedReport{{entry.spec, entry.state}});
 }

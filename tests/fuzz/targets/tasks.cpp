@@ -112,7 +112,7 @@ void task_change(std::string_view bytes) {
   while (!rest.empty()) {
     const auto body = read_json(take_line(rest));
     if (!body) continue;
-    const auto changes = parse_task_changes(*body, task, 0);
+    const auto changes = parse_task_changes(*body, task, 0, 0);
     if (!changes) {
       hold_refusal(changes.error());
       continue;

@@ -320,6 +320,39 @@ TEST_F(ScheduleChanges, QuestionsThatNobodyAnswersAreToldInTheEnd) {
   EXPECT_EQ(reports_of<ChangedReport>().back().task.state.missed_count, get(id(1)).state.missed_count);
 }
 
+TEST_F(ScheduleChanges, ACheckThatSaysNoAgainIsNoNews) {
+  meet_server();
+  deliver(task(id(1)));
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(is_due(id(1)));
+    ASSERT_TRUE(ledger_->defer(id(1), reason::kValidateFalse, "not yet", 1000));
+    EXPECT_EQ(reports_of<ChangedReport>().size(), i == 0 ? 1U : 0U) << i;
+    acknowledge_all();
+    clock_.advance(1s);
+  }
+}
+
+TEST_F(ScheduleChanges, WhatEndedMeanwhileDoesNotKeepOthersUntold) {
+  meet_server();
+  for (int i = 1; i <= 501; ++i) deliver(task(id(i), every(60s)));
+  for (int i = 1; i <= 501; ++i) {
+    ASSERT_TRUE(is_due(id(i)));
+    // Twice without an answer: the second waits for it.
+    ASSERT_TRUE(ledger_->refuse(id(i), reason::kRejected, "no"));
+  }
+  clock_.advance(60s);
+  for (int i = 1; i <= 501; ++i) {
+    ASSERT_TRUE(is_due(id(i)));
+    ASSERT_TRUE(ledger_->refuse(id(i), reason::kRejected, "still no"));
+  }
+  for (int i = 1; i <= 500; ++i) ASSERT_TRUE(ledger_->cancel(id(i)));
+  acknowledge_all();
+  const auto told = reports_of<ChangedReport>();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told.front().task.spec.id, id(501));
+  EXPECT_EQ(told.front().task.state.missed_count, 2);
+}
+
 TEST_F(ScheduleChanges, ARefusalIsOfOneOccurrenceNotOfTheSchedule) {
   meet_server();
   deliver(task(id(1), every(60s)));

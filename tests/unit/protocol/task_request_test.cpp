@@ -153,10 +153,12 @@ TEST(TaskRequest, TakesAQuestion) {
 TEST(TaskChanges, TurnARecurringTaskIntoOneThatRunsOnce) {
   TaskSpec current;
   current.schedule = {5, 1000, 0, Overlap::queue, CatchUp::all};
-  const auto changes = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":null}})"), current, 0);
+  const auto changes =
+      parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":null}})"), current, 0, 0);
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
   EXPECT_EQ(*changes->schedule, (TaskSchedule{5, std::nullopt, 0, Overlap::skip, CatchUp::once}));
-  const auto longer = parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":2000}})"), current, 0);
+  const auto longer =
+      parse_task_changes(*parse_json(R"({"schedule":{"updateInterval":2000}})"), current, 0, 0);
   EXPECT_EQ(*longer->schedule, (TaskSchedule{5, 2000, 0, Overlap::queue, CatchUp::all}));
 }
 
@@ -210,7 +212,7 @@ TEST(TaskChanges, LayOptionsOverTheOldOnes) {
   const auto changes = parse_task_changes(
       *parse_json(
           R"({"description":"new","metadata":{"a":null,"c":3},"options":{"timeout":7,"expiresAt":null}})"),
-      current, 0);
+      current, 0, 0);
   ASSERT_TRUE(changes.has_value()) << changes.error().message;
   const auto changed = apply_changes(current, *changes);
   ASSERT_TRUE(changed.has_value());
@@ -226,8 +228,8 @@ TEST(TaskChanges, MoveTheDefaultExpiryWithTheSchedule) {
   constexpr UnixMilliseconds kDue = kAdded + 60 * limits::kDay;
   TaskSpec current;
   current.options.priority = 5;
-  const auto expiry = [&](const std::string& body) {
-    const auto changes = parse_task_changes(*parse_json(body), current, kAdded);
+  const auto expiry = [&](const std::string& body, UnixMilliseconds now = 1) {
+    const auto changes = parse_task_changes(*parse_json(body), current, kAdded, now);
     EXPECT_TRUE(changes) << changes.error().message;
     const auto changed = apply_changes(current, *changes);
     EXPECT_EQ(changed->options.priority, 5);
@@ -243,6 +245,9 @@ TEST(TaskChanges, MoveTheDefaultExpiryWithTheSchedule) {
   EXPECT_EQ(expiry(R"({"schedule":{"updateInterval":86400000},"options":{"expiresAt":7}})"), 7);
   current.schedule.scheduled_for = kDue;
   current.options.expires_at = default_expiry(current.schedule, kAdded);
+  const UnixMilliseconds late = kAdded + 40 * limits::kDay;
+  EXPECT_EQ(expiry(R"({"schedule":{"scheduledFor":null}})", late), late + limits::kDefaultExpiry)
+      << "it runs at once, and has not expired before it could";
   EXPECT_EQ(expiry(R"({"schedule":{"scheduledFor":null}})"), kAdded + limits::kDefaultExpiry);
   EXPECT_EQ(expiry(R"({"schedule":{"jitter":5}})"), kDue + limits::kDefaultExpiry);
   // What somebody wished stays.
@@ -258,7 +263,7 @@ TEST(TaskChanges, MoveTheDefaultExpiryWithTheSchedule) {
 TEST(TaskChanges, RefuseWhatAnUpdateCannotTouch) {
   for (const char* text : {"{}", R"({"type":"x"})", R"({"data":{}})", R"({"status":"complete"})",
                            R"({"metadata":null})", "[]"}) {
-    EXPECT_TRUE(parse_task_changes(*parse_json(text), {}, 0).has_error()) << text;
+    EXPECT_TRUE(parse_task_changes(*parse_json(text), {}, 0, 0).has_error()) << text;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "agent/ledger/ledger_write.hpp"
 #include "agent/runner/runner_body.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/os/secure_file.hpp"
@@ -290,9 +291,24 @@ Result<Task> Runner::Body::end_run(std::string_view id, std::int64_t number, con
                                    const std::function<ChunkSource()>& output) {
   auto ended = ledger_.end(id, number, outcome, output());
   if (ended || ended.error().code != ErrorCode::limit || options_.reserve_file.empty()) return ended;
-  if (!reserve_.give_up()) return ended;
-  log_.warning("the disk is full: the end of a run gets the room that was kept for it", {{"task", id}});
-  return ledger_.end(id, number, outcome, output());
+  if (reserve_.give_up()) {
+    log_.warning("the disk is full: the end of a run gets the room that was kept for it", {{"task", id}});
+    ended = ledger_.end(id, number, outcome, output());
+    if (ended || ended.error().code != ErrorCode::limit) return ended;
+  }
+  return end_without_output(id, number, outcome, output());
+}
+
+Result<Task> Runner::Body::end_without_output(std::string_view id, std::int64_t number, RunOutcome outcome,
+                                              const ChunkSource& output) {
+  std::int64_t dropped = 0;
+  while (const auto chunk = output()) dropped += static_cast<std::int64_t>(chunk->bytes.size());
+  if (dropped > 0) outcome.result = with_dropped(outcome.result, dropped);
+  auto ended = ledger_.end(id, number, outcome, {});
+  if (ended && dropped > 0)
+    log_.warning("the output of a run could not be kept beside its end: it is dropped",
+                 {{"task", id}, {"run", number}, {"bytes", dropped}});
+  return ended;
 }
 
 std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputStream stream) const {

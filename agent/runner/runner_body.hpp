@@ -93,6 +93,7 @@ class Runner::Body {
 
   // recovery.cpp
   Result<void> stop_checks();
+  void stop_unknown();
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);
 
   Result<void> make_spool_folder();
@@ -107,9 +108,12 @@ class Runner::Body {
   void note_shortage(std::string detail);
   /// Room for the ends of runs; no error where none is wanted.
   [[nodiscard]] Result<void> take_reserve();
-  /// Records an end; on a full disk once more with the room that is kept for it.
+  /// Records an end; on a full disk once more with the room that is kept for it, and then without the output.
   [[nodiscard]] Result<Task> end_run(std::string_view id, std::int64_t number, const RunOutcome& outcome,
                                      const std::function<ChunkSource()>& output);
+  /// Records an end alone: its result says how much output was dropped.
+  [[nodiscard]] Result<Task> end_without_output(std::string_view id, std::int64_t number, RunOutcome outcome,
+                                                const ChunkSource& output);
   [[nodiscard]] std::filesystem::path spool_file(std::string_view task_id, OutputStream stream) const;
   /// Where a run's processes are noted down, beside its output.
   [[nodiscard]] std::filesystem::path process_record(std::string_view task_id) const;

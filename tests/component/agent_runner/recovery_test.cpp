@@ -116,6 +116,47 @@ TEST_F(RecoveryTest, AProcessThatShedItsMarkIsStoppedAndARecordOfAnotherBootIsNo
   }
 }
 
+TEST_F(RecoveryTest, OnAFullDiskItIsInterruptedWithoutItsOutput) {
+  const std::string id = create(spec("echo"));
+  ASSERT_TRUE(ledger_->start(id)->run);
+  ASSERT_TRUE(os::create_folder(options_.spool_folder, os::Readable::by_owner));
+  (*Spool::create(options_.spool_folder / (id + ".stdout"), 1 << 20))->append(std::string(800'000, 'x'));
+  ledger_options_.max_page_count = ledger_->status()->file_bytes / 4096 + 20;
+  open_ledger();
+  options_.reserve_file = folder_.path() / "reserve";
+  run();
+  const Task task = get(id);
+  EXPECT_EQ(reason::kInterrupted, task.state.reason);
+  EXPECT_EQ(800'000, result(task)["data"]["outputDropped"].get<int>());
+  EXPECT_TRUE(ledger_->kept_output(id, 1)->empty());
+}
+
+TEST_F(RecoveryTest, AProcessOfARunThatTheLedgerDoesNotKnowIsStoppedInItsOwnBoot) {
+  for (const bool this_boot : {true, false}) {
+    EXPECT_TRUE(os::create_folder(options_.spool_folder, os::Readable::by_owner));
+    Gate gate;
+    Ignore observer(gate);
+    os::ProcessSpec process;
+    process.argv = {"/bin/sleep", "66"};
+    process.record = options_.spool_folder / "01a20346-b30a-728c-adba-6a648d309be6.processes";
+    std::stop_source stop;
+    std::optional<os::ProcessOutcome> outcome;
+    std::jthread left([&] { outcome = *supervisor_.run(process, stop.get_token(), observer); });
+    gate.wait();
+    if (!this_boot) {
+      std::filesystem::last_write_time(
+          process.record, std::filesystem::file_time_type::clock::now() - std::chrono::years(50));
+    }
+    run();
+    EXPECT_TRUE(std::filesystem::is_empty(options_.spool_folder));
+    stop.request_stop();
+    left.join();
+    EXPECT_EQ(!this_boot, outcome->stopped) << "by us, and not by the recovery";
+    runner_->stop();
+    runner_.reset();
+  }
+}
+
 TEST_F(RecoveryTest, WithoutASpoolItIsInterruptedAllTheSame) {
   const auto cut = cut_off(spec("echo"), "x");
   std::filesystem::remove_all(options_.spool_folder);

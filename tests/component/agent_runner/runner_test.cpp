@@ -455,6 +455,25 @@ TEST_F(RunnerTest, AFullLedgerStartsNothingSaysSoAndLosesNothing) {
   EXPECT_EQ(TaskStatus::complete, ended(second).state.status);
 }
 
+TEST_F(RunnerTest, AnEndThatTheReserveCannotHoldWithItsOutputIsRecordedWithoutIt) {
+  add_worker("big", [](RunContext& context, const TaskSpec&) {
+    context.output(OutputStream::standard_output, std::string(800'000, 'x'));
+    context.output(OutputStream::standard_error, "e");
+    return WorkResult{};
+  });
+  const std::string id = create(spec("big"));
+  ledger_options_.max_page_count = ledger_->status()->file_bytes / 4096 + 20;
+  open_ledger();
+  options_.reserve_file = folder_.path() / "reserve";
+  options_.reserve_bytes = 64 * 1024;
+  run();
+  const Task task = ended(id);
+  EXPECT_EQ(TaskStatus::complete, task.state.status);
+  EXPECT_EQ(800'001, result(task)["data"]["outputDropped"].get<int>());
+  EXPECT_TRUE(result(task)["data"]["truncated"].get<bool>());
+  EXPECT_TRUE(ledger_->kept_output(id, 1)->empty());
+}
+
 TEST_F(RunnerTest, ShutdownInterruptsWhatRunsAndKeepsItsOutput) {
   run();
   const std::string id = create(shell("echo so far; sleep 60"));

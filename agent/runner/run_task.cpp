@@ -21,6 +21,7 @@ constexpr std::array<DurationMilliseconds, 4> kAskAgain{1'000, 5'000, 30'000, 60
 constexpr std::size_t kMostRefusedChecks = 10'000;
 constexpr std::chrono::seconds kBetweenProgress{1};
 constexpr int kEndAttemptsAtShutdown = 5;
+constexpr std::chrono::seconds kBetweenEndAttempts{1};
 
 /// Empties the record of the processes of a run, and leaves room on the disk for what they note down there
 /// before their first instruction: a line that says nothing, in a block that is theirs.
@@ -292,8 +293,17 @@ void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const T
 
 void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome) {
   const std::string& id = active.task.id;
+  const auto is_stopping = [this] {
+    const std::scoped_lock lock(mutex_);
+    return stopping_;
+  };
   for (int left = kEndAttemptsAtShutdown; left > 0;) {
-    const auto ended = end_run(id, started.number, outcome, [&] { return active.live->kept(); });
+    if (is_stopping()) --left;
+    auto ended = end_run(id, started.number, outcome, [&] { return active.live->kept(); });
+    // Rather the end alone than that nobody knows how it ended; what the shutdown cut off says the same
+    // later.
+    if (!ended && left == 0 && outcome.reason != reason::kInterrupted)
+      ended = end_without_output(id, started.number, outcome, active.live->kept());
     if (ended) {
       clear_problem();
       log_.info("run ended", {{"task", id},
@@ -309,9 +319,11 @@ void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started
     }
     // A result is never lost while we live; after a shutdown the run counts as interrupted, with its output.
     note_problem(ended.error());
+    if (left == 0) return;
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(1), [&] { return stopping_; });
-    if (stopping_) --left;
+    // What fails now fails a moment later too: at a shutdown the attempts are as far apart as ever.
+    const bool was_stopping = stopping_;
+    changed_.wait_for(lock, kBetweenEndAttempts, [&] { return stopping_ != was_stopping; });
   }
 }
 

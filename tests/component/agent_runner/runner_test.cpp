@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <sys/resource.h>
 #include <thread>
 
 #include "platform/base/commit_point.hpp"
@@ -450,8 +452,9 @@ TEST_F(RunnerTest, AFullLedgerStartsNothingSaysSoAndLosesNothing) {
   ledger_options_.max_page_count = 100'000;
   open_ledger();
   run();
-  EXPECT_EQ(reason::kInterrupted, get(first).state.reason);
-  EXPECT_EQ(200'000U, out(first).size());
+  EXPECT_EQ(TaskStatus::complete, get(first).state.status) << "rather its end alone than none";
+  EXPECT_EQ(200'000, result(get(first))["data"]["outputDropped"].get<int>());
+  EXPECT_TRUE(out(first).empty());
   EXPECT_EQ(TaskStatus::complete, ended(second).state.status);
 }
 
@@ -472,6 +475,52 @@ TEST_F(RunnerTest, AnEndThatTheReserveCannotHoldWithItsOutputIsRecordedWithoutIt
   EXPECT_EQ(800'001, result(task)["data"]["outputDropped"].get<int>());
   EXPECT_TRUE(result(task)["data"]["truncated"].get<bool>());
   EXPECT_TRUE(ledger_->kept_output(id, 1)->empty());
+}
+
+/// Where files can't grow or change as long as this lives: each write to one fails.
+class NoWrites {
+ public:
+  NoWrites() : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(0, ::getrlimit(RLIMIT_FSIZE, &before_));
+    const rlimit none{0, before_.rlim_max};
+    EXPECT_EQ(0, ::setrlimit(RLIMIT_FSIZE, &none));
+  }
+  ~NoWrites() {
+    EXPECT_EQ(0, ::setrlimit(RLIMIT_FSIZE, &before_));
+    (void)std::signal(SIGXFSZ, handler_);
+  }
+  NoWrites(const NoWrites&) = delete;
+  NoWrites& operator=(const NoWrites&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
+
+TEST_F(RunnerTest, AnEndIsTriedForSomeSecondsAfterAShutdown) {
+  Gate written;
+  Gate gate;
+  add_worker("held", [&](RunContext& context, const TaskSpec&) {
+    context.output(OutputStream::standard_output, "kept");
+    written.open();
+    (void)gate.wait();
+    return WorkResult{};
+  });
+  run();
+  const std::string id = create(spec("held"));
+  ASSERT_TRUE(written.wait());
+  std::jthread stop;
+  {
+    const NoWrites full;
+    gate.open();
+    ASSERT_TRUE(eventually([&] { return !runner_->status().ledger_problem.empty(); }));
+    stop = std::jthread([&] { runner_->stop(); });
+    // Time passes because that is what it is about: a disk that comes back a moment later.
+    std::this_thread::sleep_for(milliseconds(1200));
+  }
+  stop.join();
+  EXPECT_EQ(TaskStatus::complete, get(id).state.status) << get(id).state.reason;
+  EXPECT_EQ("kept", out(id));
 }
 
 TEST_F(RunnerTest, ShutdownInterruptsWhatRunsAndKeepsItsOutput) {

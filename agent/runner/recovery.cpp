@@ -1,8 +1,9 @@
-#include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/runner/runner_body.hpp"
+#include "agent/runner/survivors.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/process.hpp"
 #include "platform/protocol/json.hpp"
@@ -39,28 +40,31 @@ Result<void> Runner::Body::recover() {
     if (run.boot_id == boot) records.push_back(process_record(run.task_id));
   }
   if (auto stopped = stop_checks(); !stopped) return stopped;
-  bool something_survived = false;
+  std::vector<os::ProcessInfo> left;
   if (!ids.empty()) {
-    const auto stopped = supervisor_.stop_marked(ids, options_.grace, records);
+    auto stopped = supervisor_.stop_marked(ids, options_.grace, records);
     log_.info(
         "runs were cut off; what was left of them is stopped",
         {{"runs", ids.size()}, {"found", stopped.found.size()}, {"survivors", stopped.survivors.size()}});
-    something_survived = !stopped.survivors.empty();
+    left = std::move(stopped.survivors);
   }
-  for (const OpenRun& run : *runs) {
-    std::vector<os::ProcessInfo> survivors;
-    if (something_survived) {
-      // All were stopped together above; here only to say of which run something is left.
-      const std::vector<std::string> own = {run.run_id};
-      std::vector<std::filesystem::path> record;
-      if (run.boot_id == boot) record.push_back(process_record(run.task_id));
-      survivors = supervisor_.stop_marked(own, std::chrono::milliseconds(0), record).survivors;
-    }
-    if (auto ended = end_interrupted(run, survivors); !ended) {
+  std::vector<std::vector<os::ProcessInfo>> survivors(runs->size());
+  for (std::size_t i = 0; !left.empty() && i < runs->size(); ++i) {
+    // All were stopped together above; here only to say of which run something is left.
+    const OpenRun& run = (*runs)[i];
+    const std::vector<std::string> own = {run.run_id};
+    std::vector<std::filesystem::path> record;
+    if (run.boot_id == boot) record.push_back(process_record(run.task_id));
+    survivors[i] = supervisor_.stop_marked(own, std::chrono::milliseconds(0), record).survivors;
+  }
+  share_unclaimed(left, survivors);
+  for (std::size_t i = 0; i < runs->size(); ++i) {
+    if (auto ended = end_interrupted((*runs)[i], survivors[i]); !ended) {
       note_problem(ended.error());
       return {};
     }
   }
+  stop_unknown();
   // No run is under way: what a crash after an end left here is nobody's any more.
   std::error_code ignored;
   for (std::filesystem::directory_iterator file(options_.spool_folder, ignored), last;
@@ -70,6 +74,29 @@ Result<void> Runner::Body::recover() {
   }
   recovered_ = true;
   return {};
+}
+
+/// Runs of which the ledger does not know: it was begun anew, or saved from a damaged one. Their records are
+/// all that is left to find their processes by. Those of another boot name nobody who is still there.
+void Runner::Body::stop_unknown() {
+  namespace fs = std::filesystem;
+  using std::chrono::file_clock;
+  const auto began = std::chrono::sys_time<std::chrono::milliseconds>(
+      std::chrono::milliseconds(clock_.wall() - clock_.since_boot()));
+  std::vector<fs::path> records;
+  std::error_code failed;
+  for (fs::directory_iterator file(options_.spool_folder, failed), last; !failed && file != last;
+       file.increment(failed)) {
+    std::error_code gone;
+    if (file->path().extension() != ".processes" || !file->is_regular_file(gone)) continue;
+    const auto written = file->last_write_time(gone);
+    if (!gone && file_clock::to_sys(written) >= began) records.push_back(file->path());
+  }
+  if (records.empty()) return;
+  const auto stopped = supervisor_.stop_marked({}, options_.grace, records);
+  if (stopped.found.empty() && stopped.survivors.empty()) return;
+  log_.warning("processes of runs that the ledger does not know are stopped",
+               {{"found", stopped.found.size()}, {"survivors", stopped.survivors.size()}});
 }
 
 /// A worker was perhaps asked whether a task may run when the agent was killed: nobody waits for the answer.

@@ -172,9 +172,10 @@ class Ledger {
   [[nodiscard]] Result<void> park(std::span<const std::string> ids, std::string_view reason,
                                   std::string_view detail);
   /// Tells the server why ready tasks wait (`reason`), those that have waited a second and were not told so:
-  /// at most `most`. Returns how many.
+  /// at most `most`. Returns how many. `detail`: what is told with it; empty: what the reason means in
+  /// general.
   [[nodiscard]] Result<std::int64_t> report_waits(std::string_view reason, UnixMilliseconds now,
-                                                  std::size_t most);
+                                                  std::size_t most, std::string_view detail = {});
   /// When to look again. `reason` is why ready tasks wait now.
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.

@@ -117,12 +117,12 @@ std::string_view detail_of(std::string_view reason) {
 }
 
 /// Tells one reason to the rows that `condition` gives; returns how many.
-std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view condition,
-                  std::initializer_list<storage::Value> values) {
+std::int64_t tell(LedgerWrite& write, std::string_view reason, std::string_view detail,
+                  std::string_view condition, std::initializer_list<storage::Value> values) {
   auto rows = load_tasks(write.database, condition, values);
   for (TaskRow& row : rows) {
     row.task.state.reason = reason;
-    row.task.state.detail = detail_of(reason);
+    row.task.state.detail = to_detail(detail);
     write.save_often_changed(row);
   }
   return static_cast<std::int64_t>(rows.size());
@@ -201,18 +201,20 @@ Result<void> Ledger::park(std::span<const std::string> ids, std::string_view rea
   });
 }
 
-Result<std::int64_t> Ledger::report_waits(std::string_view reason, UnixMilliseconds now, std::size_t most) {
+Result<std::int64_t> Ledger::report_waits(std::string_view reason, UnixMilliseconds now, std::size_t most,
+                                          std::string_view detail) {
+  if (detail.empty()) detail = detail_of(reason);
   auto told = body_->write(commit_point::kWaitsReported, [&](LedgerWrite& write) -> Result<std::int64_t> {
     const auto limit = static_cast<std::int64_t>(most);
     std::int64_t count = 0;
     for (const std::string_view before : kTold) {
       if (reason.empty() || before == reason || count >= limit) continue;
-      count +=
-          tell(write, reason, "WHERE queue = 1 AND reason = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3",
-               {before, now - kWorthTelling, limit - count});
+      count += tell(write, reason, detail,
+                    "WHERE queue = 1 AND reason = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3",
+                    {before, now - kWorthTelling, limit - count});
     }
     if (count < limit) {
-      count += tell(write, reason::kKeyHeld,
+      count += tell(write, reason::kKeyHeld, detail_of(reason::kKeyHeld),
                     "WHERE queue = 3 AND reason = '' AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2",
                     {now - kWorthTelling, limit - count});
     }

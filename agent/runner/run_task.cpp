@@ -259,7 +259,8 @@ void Runner::Body::attempt(ActiveRun& active) {
     if (!started) {
       note_problem(started.error());
     } else if (started->reason == reason::kOutboxFull) {
-      block(reason::kOutboxFull, "too many reports wait for the server");
+      block(reason::kOutboxFull,
+            "too many reports wait for the server; nothing new starts until it takes them");
     }
     return;
   }

@@ -244,6 +244,7 @@ void Runner::Body::note_problem(const Error& error) {
     is_new = ledger_problem_ != error.message;
     ledger_problem_ = error.message;
     blocked_ = reason::kLedgerUnwritable;
+    blocked_detail_ = error.message;
     retry_at_ = clock_.monotonic() + std::chrono::milliseconds(500) + retry_backoff_.next();
     timers_changed_ = true;
     wake_.notify_all();

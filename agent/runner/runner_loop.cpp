@@ -67,6 +67,7 @@ Occupancy Runner::Body::occupancy() const {
   }
   occupancy.has_worker = [this](std::string_view type) { return workers_.find(type) != nullptr; };
   occupancy.blocked = blocked_;
+  occupancy.blocked_detail = blocked_detail_;
   return occupancy;
 }
 

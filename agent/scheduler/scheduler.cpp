@@ -75,7 +75,10 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
     return t.waiting_since && *t.waiting_since + kWorthTelling <= now;
   };
   if (worth_telling(*times)) {
-    if (auto told = ledger_.report_waits(reason, now, kToldAtOnce); !told) return told.error();
+    // Slots may be free while the system lacks something else: then that is told.
+    const bool blocked = !occupancy.blocked.empty() && reason == occupancy.blocked;
+    const std::string_view detail = blocked ? occupancy.blocked_detail : std::string_view();
+    if (auto told = ledger_.report_waits(reason, now, kToldAtOnce, detail); !told) return told.error();
     times = ledger_.times(reason);
     if (!times) return times.error();
   }

@@ -21,6 +21,7 @@ struct Occupancy {
   std::function<bool(std::string_view type)> has_worker;
   /// Why nothing may start although there are slots (outbox-full, ledger-unwritable); empty: it may.
   std::string_view blocked;
+  std::string blocked_detail;  ///< the same for people; empty: the reason says it all
 };
 
 /// What to do now, and when to look again.

@@ -216,6 +216,25 @@ TEST_F(SchedulerTest, WhyTheOthersWaitIsToldAfterASecond) {
   EXPECT_EQ(reason::kNoSlot, get(id).state.reason);
 }
 
+TEST_F(SchedulerTest, WhatTheSystemLacksIsToldAsItIs) {
+  occupancy_.blocked_detail = "the system has no descriptor left";
+  for (const std::string_view reason : {reason::kNoSlot, reason::kLedgerUnwritable}) {
+    occupancy_.blocked = reason;
+    const auto id = create();
+    clock_.advance(std::chrono::milliseconds(1000));
+    (void)plan();
+    EXPECT_EQ(reason, get(id).state.reason);
+    EXPECT_EQ("the system has no descriptor left", get(id).state.detail);
+  }
+  // Without anything that blocks, only the slots are short.
+  occupancy_.blocked = {};
+  occupancy_.free_slots = 0;
+  const auto id = create();
+  clock_.advance(std::chrono::milliseconds(1000));
+  (void)plan();
+  EXPECT_EQ("all slots of this device are taken by other tasks", get(id).state.detail);
+}
+
 TEST_F(SchedulerTest, TenThousandThatWaitCostNoMoreThanAFew) {
   PollAnswer answer;
   answer.epoch = 1;

@@ -89,9 +89,6 @@ Result<std::string> ConsoleCalls::watch(const json& arguments, const Caller& cal
 Result<std::optional<std::string>> ConsoleCalls::settled_run(const std::string& id, std::int64_t run) const {
   const auto task = ledger_.get(id);
   if (!task) return task.error();
-  if (!has_ended(task->state.status) && task->state.reason == reason::kRetryBackoff) {
-    return std::optional<std::string>();
-  }
   const auto runs = ledger_.runs(id);
   if (!runs) return runs.error();
   const auto found =
@@ -100,6 +97,12 @@ Result<std::optional<std::string>> ConsoleCalls::settled_run(const std::string& 
     return Error{ErrorCode::not_found, "run " + std::to_string(run) + " of task " + id + " is gone", "id"};
   }
   if (found->status == RunStatus::running) return std::optional<std::string>();
+  // It is tried again: it waits for that, or has waited and starts at any moment.
+  const TaskState& state = task->state;
+  const bool is_between = state.status == TaskStatus::sent && state.reason != reason::kNotDue &&
+                          state.reason != reason::kPaused;
+  if (is_between && found->status == RunStatus::failed && found->occurrence == state.occurrence)
+    return std::optional<std::string>();
   return std::optional(
       encode_json(json{{"task", task_to_json(*task, Detail::summary)}, {"run", run_to_json(*found)}}));
 }

@@ -119,6 +119,11 @@ class ReadStore {
                                                             std::size_t limit) const = 0;
   /// Kept output of a run in order of stream and offset.
   [[nodiscard]] virtual std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const = 0;
+  /// What follows the chunk at `offset` of `stream`, in the same order: one chunk and then more until about
+  /// `most` bytes; nothing at the end. From the beginning: an offset of -1 of the standard output.
+  [[nodiscard]] virtual std::vector<OutputChunk> output_after(std::string_view task_id, std::int64_t run,
+                                                              OutputStream stream, std::int64_t offset,
+                                                              std::size_t most) const = 0;
   /// What each stream of a run may keep, as it was when the run started; empty: not known, or no such run.
   [[nodiscard]] virtual std::optional<std::int64_t> output_limit(std::string_view task_id,
                                                                  std::int64_t run) const = 0;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kPieceBytes = 1024 * 1024;
+constexpr std::size_t kReadBytes = 256 * 1024;   // of kept output at once
 constexpr std::chrono::hours kLongestFollow{1};  // a follower goes on with `from`
 /// Live output that leaves more gaps than this in a stream waits until it is kept.
 constexpr std::size_t kLiveIntervals = 4096;
@@ -95,7 +97,8 @@ Result<std::array<std::int64_t, 2>> read_from(const Call& call) {
   return from;
 }
 
-/// The lines of a task's output, one piece after another. Holds no connection in between.
+/// The lines of a task's output, one piece after another: what is kept is read when the piece before it was
+/// taken, however much it is. Holds no connection in between.
 class OutputLines {
  public:
   OutputLines(const ApiContext& context, Wanted wanted, std::string caller_id)
@@ -106,12 +109,9 @@ class OutputLines {
   /// Takes what there is now into the lines that wait. After the end it does nothing.
   void collect(const ReadStore& store, const TaskRecord& record, bool timed_out) {
     if (ended_) return;
-    if (follower_) {
-      for (const auto& live : follower_->take()) {
-        const auto sent = sent_.find({live.run, live.chunk.stream});
-        if (sent == sent_.end() || sent->second.has_room_for(live.chunk)) add(live.run, live.chunk);
-      }
-    }
+    // Live output waits where it is bounded until all that was kept before it is in the lines.
+    const bool was_behind = reading_.has_value();
+    if (!was_behind) take_live();
     const TaskState& state = record.task.state;
     const std::int64_t last = wanted_.run.value_or(std::max<std::int64_t>(state.run_count, 1));
     if (first_ == 0) {
@@ -122,16 +122,17 @@ class OutputLines {
     }
     // No more of them are kept, whatever number the device gives the last.
     const std::int64_t oldest = last - 2 * context_.history.runs;
+    const bool over = has_ended(state.status) || (wanted_.run && run_has_ended(store, *wanted_.run));
     for (std::int64_t run = std::max({first_, done_ + 1, oldest}); run <= last; ++run) {
-      add_kept(store, run);
+      if (!add_kept(store, run)) return forget_sent();
+      // All runs before the last have ended, and their output came before their end.
+      if (run < last) done_ = run;
       if (run == INT64_MAX) break;
     }
-    const bool over = has_ended(state.status) || (wanted_.run && run_has_ended(store, *wanted_.run));
-    // All runs before the last have ended, and their output came before their end.
-    done_ = over ? last : last - 1;
-    // They are sent, and need not be remembered.
-    sent_.erase(sent_.begin(), sent_.upper_bound({done_, OutputStream::standard_error}));
-    kept_bytes_.erase(kept_bytes_.begin(), kept_bytes_.upper_bound(done_));
+    reading_.reset();
+    if (was_behind) take_live();
+    if (over) done_ = last;
+    forget_sent();
     if (over || timed_out || !wanted_.follow) end(record, last);
   }
 
@@ -141,7 +142,7 @@ class OutputLines {
     piece.bytes = lines_.substr(at_, size);
     at_ += size;
     if (at_ > lines_.size() / 2) lines_.erase(0, std::exchange(at_, 0));
-    piece.more = at_ < lines_.size();
+    piece.more = at_ < lines_.size() || (reading_ && !ended_);
     piece.complete = ended_ && !piece.more;
     return piece;
   }
@@ -175,11 +176,51 @@ class OutputLines {
     return run && run->status != RunStatus::running;
   }
 
-  void add_kept(const ReadStore& store, std::int64_t run) {
+  void take_live() {
+    if (!follower_) return;
+    for (const auto& live : follower_->take()) {
+      const auto sent = sent_.find({live.run, live.chunk.stream});
+      if (sent == sent_.end() || sent->second.has_room_for(live.chunk)) add(live.run, live.chunk);
+    }
+  }
+
+  /// Where the reading of a run stands that is not read to its end.
+  struct Reading {
+    std::int64_t run = 0;
+    std::int64_t bytes = 0;  ///< were kept of it when it began
+    OutputStream stream = OutputStream::standard_output;
+    std::int64_t offset = -1;
+  };
+
+  /// False: the lines are full, and there is more of this run.
+  bool add_kept(const ReadStore& store, std::int64_t run) {
     const std::int64_t bytes = store.output_bytes(wanted_.task_id, run, OutputStream::standard_output) +
                                store.output_bytes(wanted_.task_id, run, OutputStream::standard_error);
-    if (bytes == std::exchange(kept_bytes_[run], bytes)) return;
-    for (const auto& chunk : store.output(wanted_.task_id, run)) add(run, chunk);
+    // What came meanwhile may lie before what was read already: then it is read once more.
+    while (bytes != kept_bytes_[run]) {
+      if (!reading_ || reading_->run != run) reading_ = Reading{run, bytes};
+      if (!read_on(store, *reading_)) return false;
+      kept_bytes_[run] = reading_->bytes;
+      reading_.reset();
+    }
+    return true;
+  }
+
+  bool read_on(const ReadStore& store, Reading& at) {
+    while (lines_.size() - at_ < kPieceBytes) {
+      const auto chunks = store.output_after(wanted_.task_id, at.run, at.stream, at.offset, kReadBytes);
+      if (chunks.empty()) return true;
+      for (const auto& chunk : chunks) add(at.run, chunk);
+      at.stream = chunks.back().stream;
+      at.offset = chunks.back().offset;
+    }
+    return false;
+  }
+
+  /// What was sent of runs that are whole need not be remembered.
+  void forget_sent() {
+    sent_.erase(sent_.begin(), sent_.upper_bound({done_, OutputStream::standard_error}));
+    kept_bytes_.erase(kept_bytes_.begin(), kept_bytes_.upper_bound(done_));
   }
 
   void add(std::int64_t run, const OutputChunk& chunk) {
@@ -210,9 +251,10 @@ class OutputLines {
   std::string caller_id_;
   std::unique_ptr<OutputFollower> follower_;
   std::map<Key, SentBytes> sent_;
-  std::map<std::int64_t, std::int64_t> kept_bytes_;
-  std::int64_t first_ = 0;  ///< the run that it began with
-  std::int64_t done_ = 0;   ///< runs up to here are whole
+  std::map<std::int64_t, std::int64_t> kept_bytes_;  ///< of each run when it was read to its end
+  std::optional<Reading> reading_;                   ///< none: all there was is in the lines
+  std::int64_t first_ = 0;                           ///< the run that it began with
+  std::int64_t done_ = 0;                            ///< runs up to here are whole
   bool ended_ = false;
   std::string lines_;
   std::size_t at_ = 0;
@@ -250,8 +292,8 @@ Outcome get_output(Call& call) {
   lines->collect(call.store, *found.record, false);
   Stream stream;
   stream.head.content_type = "application/x-ndjson";
-  // Nobody asks for more before something is touched, so a follower's first piece holds all there is.
-  auto first = lines->next_piece(follow ? SIZE_MAX : kPieceBytes);
+  // What follows is asked for at once.
+  auto first = lines->next_piece(kPieceBytes);
   stream.head.body = std::move(first.bytes);
   if (first.complete) return stream.head;
   stream.keys = {"output:" + spec.id, "task:" + spec.id, "operator:" + call.caller->id};

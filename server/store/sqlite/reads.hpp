@@ -59,6 +59,9 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<MessageRecord> messages(const MessageFilter& filter, std::int64_t before,
                                                     std::size_t limit) const override;
   [[nodiscard]] std::vector<OutputChunk> output(std::string_view task_id, std::int64_t run) const override;
+  [[nodiscard]] std::vector<OutputChunk> output_after(std::string_view task_id, std::int64_t run,
+                                                      OutputStream stream, std::int64_t offset,
+                                                      std::size_t most) const override;
   [[nodiscard]] std::optional<std::int64_t> output_limit(std::string_view task_id,
                                                          std::int64_t run) const override;
   [[nodiscard]] std::int64_t output_bytes(std::string_view task_id, std::int64_t run,

@@ -215,6 +215,22 @@ std::vector<OutputChunk> SqliteReads::output(std::string_view task_id, std::int6
   return chunks;
 }
 
+std::vector<OutputChunk> SqliteReads::output_after(std::string_view task_id, std::int64_t run,
+                                                   OutputStream stream, std::int64_t offset,
+                                                   std::size_t most) const {
+  constexpr std::int64_t kMostChunks = 1000;  // they may be tiny
+  auto row = database_.query(
+      "SELECT stream, offset, bytes FROM output WHERE task_id = ?1 AND run = ?2"
+      " AND (stream, offset) > (?3, ?4) ORDER BY stream, offset LIMIT ?5",
+      {task_id, run, stream_number(stream), offset, kMostChunks});
+  std::vector<OutputChunk> chunks;
+  for (std::size_t bytes = 0; bytes < most && row.step(); bytes += chunks.back().bytes.size()) {
+    chunks.push_back({row.integer(0) == 0 ? OutputStream::standard_output : OutputStream::standard_error,
+                      row.integer(1), row.text(2)});
+  }
+  return chunks;
+}
+
 std::int64_t SqliteReads::output_bytes(std::string_view task_id, std::int64_t run,
                                        OutputStream stream) const {
   auto row = database_.query("SELECT stdout_bytes, stderr_bytes FROM runs WHERE task_id = ?1 AND number = ?2",

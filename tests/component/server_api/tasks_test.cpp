@@ -1,3 +1,7 @@
+#include <map>
+#include <sstream>
+#include <tuple>
+
 #include "platform/base/ids.hpp"
 #include "server/store/housekeeping.hpp"
 #include "tests/component/server_api/api_fixture.hpp"
@@ -436,6 +440,86 @@ TEST_F(TasksApi, LargeOutputComesInPieces) {
     ASSERT_TRUE(piece.more);
   }
   EXPECT_GT(bytes, 12U * 262144);
+}
+
+/// A follower of a task that has run again and again meanwhile.
+class FollowingManyRuns : public TasksApi {
+ protected:
+  static constexpr std::int64_t kRuns = 3;
+  static constexpr int kChunks = 8;
+  static constexpr std::size_t kPiece = 1024 * 1024;
+
+  void start() {
+    task_ = add_task(device.id, {{"type", "command"},
+                                 {"data", {{"cmd", "x"}}},
+                                 {"schedule", {{"updateInterval", 60'000}}},
+                                 {"options", {{"maxOutputBytes", 4 << 20}}}});
+    id_ = task_["id"].get<std::string>();
+    deliver();
+    put(1);
+    outcome_ =
+        evaluate(request("GET", path(task_, "/output"), "",
+                         {.token = viewer_.at("token").get<std::string>(), .query = {{"follow", "1"}}}));
+    EXPECT_LE(stream().head.body.size(), kPiece);
+    for (std::int64_t run = 2; run <= kRuns; ++run) put(run);
+  }
+  Stream& stream() { return std::get<Stream>(outcome_); }
+  /// The end of the run before it, and of this one all but the end.
+  void put(std::int64_t run) {
+    TaskState state;
+    state.status = TaskStatus::sent;
+    state.run_count = run - 1;
+    if (run > 1) {
+      report(device,
+             {EndedReport{id_,
+                          agenttask::Run{id_, run - 1, RunStatus::complete, "", 5, 6, R"({"success":true})"},
+                          state}});
+    }
+    report(device, {StartedReport{id_, run, 5}});
+    for (int i = 0; i < kChunks; ++i) {
+      const auto which = i % 2 == 0 ? OutputStream::standard_error : OutputStream::standard_output;
+      report(device, {OutputReport{id_, run, {which, (i / 2) * 262144, std::string(262144, 'x')}}});
+    }
+  }
+  json viewer_ = ok("POST", "/v1/operators", {{"role", "viewer"}}, 201);
+  json task_;
+  std::string id_;
+  Outcome outcome_;
+};
+
+TEST_F(FollowingManyRuns, GivesAllOnceAndInOrder) {
+  start();
+  std::string lines = stream().head.body;
+  for (;;) {
+    const auto piece = stream().next(false);
+    EXPECT_LE(piece.bytes.size(), kPiece);
+    lines += piece.bytes;
+    if (!piece.more) break;
+  }
+  std::map<std::tuple<int, std::string, std::int64_t>, std::size_t> got;
+  std::istringstream text(lines);
+  for (std::string line; std::getline(text, line);) {
+    const auto chunk = json::parse(line);
+    const auto key = std::tuple(chunk.at("run").get<int>(), chunk.at("stream").get<std::string>(),
+                                chunk.at("offset").get<std::int64_t>());
+    EXPECT_LE(got.empty() ? 0 : std::get<0>(got.rbegin()->first), std::get<0>(key));
+    EXPECT_TRUE(got.emplace(key, chunk.at("text").get<std::string>().size()).second) << line.substr(0, 60);
+  }
+  EXPECT_EQ(got.size(), static_cast<std::size_t>(kRuns * kChunks));
+  for (const auto& [key, bytes] : got) EXPECT_EQ(bytes, 262144U);
+}
+
+TEST_F(FollowingManyRuns, WhatIsNotTakenYetIsNotReadEither) {
+  start();
+  std::size_t bytes = stream().head.body.size() + stream().next(false).bytes.size();
+  ok("DELETE", "/v1/operators/" + viewer_["id"].get<std::string>());
+  for (;;) {
+    const auto piece = stream().next(false);
+    bytes += piece.bytes.size();
+    if (piece.complete) break;
+    ASSERT_TRUE(piece.more);
+  }
+  EXPECT_LT(bytes, 4 * kPiece) << "of " << kRuns * kChunks * 262144;
 }
 
 }  // namespace

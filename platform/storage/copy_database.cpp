@@ -97,6 +97,22 @@ Result<void> copy_database(const fs::path& source, const fs::path& target, const
   return done;
 }
 
+Result<void> close_as_one_file(Database database) {
+  const fs::path file = database.file();
+  const std::string what = "cannot bring " + file.string() + " and its log into one file";
+  std::string mode;
+  {
+    Statement statement = database.query("PRAGMA journal_mode = DELETE");
+    if (statement.step()) mode = statement.text(0);
+  }
+  if (auto done = database.check(); !done) return with_context(done.error(), what);
+  { const Database closed = std::move(database); }
+  std::error_code failed;
+  const bool has_log = fs::exists(fs::symlink_status(file.string() + "-wal", failed));
+  if (mode == "delete" && !has_log) return {};
+  return Error{ErrorCode::io, what + ": " + (has_log ? "the log is still there" : "its mode is " + mode)};
+}
+
 Result<std::vector<std::string>> find_damage(Database& database, std::size_t most) {
   std::vector<std::string> found;
   {

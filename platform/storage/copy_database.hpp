@@ -18,6 +18,10 @@ namespace agenttask::storage {
 [[nodiscard]] Result<void> copy_database(const std::filesystem::path& source,
                                          const std::filesystem::path& target, const Schema& schema);
 
+/// Closes a database that shall be moved: all that was committed is in its one file, and no log is left
+/// beside it that could be forgotten. An error: it is not so, and the file must not be moved without its log.
+[[nodiscard]] Result<void> close_as_one_file(Database database);
+
 /// Looks at every page, index and reference of an open database: what is wrong with it, at most `most` lines;
 /// empty when nothing is. Takes seconds for each gigabyte. An error: it can't be read at all.
 [[nodiscard]] Result<std::vector<std::string>> find_damage(Database& database, std::size_t most);

@@ -62,6 +62,7 @@ Result<StoreContents> prepare_restored_store(const std::filesystem::path& file, 
   if (auto committed = transaction.commit(); !committed) {
     return with_context(committed.error(), "cannot make " + file.string() + " ready to be served");
   }
+  if (auto closed = storage::close_as_one_file(*std::move(database)); !closed) return closed.error();
   return before;
 }
 

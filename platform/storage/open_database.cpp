@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <sqlite3.h>
 
@@ -90,25 +93,16 @@ void configure(Database& database, const OpenOptions& options) {
   }
 }
 
-}  // namespace
+enum class Existence : std::uint8_t {
+  may_be_new,
+  must_be_there,  ///< it was open before: a new one in its place is another
+};
 
-Result<Database> Database::open(const fs::path& file, const Schema& schema, const OpenOptions& options) {
-  auto database = open_once(file, schema, options);
-  if (database) {
-    database->connection_->reopens(
-        [file, schema, options]() -> Result<std::unique_ptr<Connection>> {
-          auto again = open_once(file, schema, options);
-          if (!again) return again.error();
-          return std::move(again->connection_);
-        },
-        options.read_only);
-  }
-  return database;
-}
-
-Result<Database> Database::open_once(const fs::path& file, const Schema& schema, const OpenOptions& options) {
+Result<std::unique_ptr<Connection>> connect(const fs::path& file, const Schema& schema,
+                                            const OpenOptions& options, Existence existence) {
   sqlite3* handle = nullptr;
-  const int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  int access = options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  if (!options.read_only && existence == Existence::may_be_new) access |= SQLITE_OPEN_CREATE;
   std::error_code ignored;
   const bool is_new = !fs::exists(file, ignored);
   const int code = sqlite3_open_v2(file.string().c_str(), &handle,
@@ -123,23 +117,62 @@ Result<Database> Database::open_once(const fs::path& file, const Schema& schema,
   if (is_new) {
     fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ignored);
   }
+  return connection;
+}
 
-  Database database(std::move(connection));
+/// Looks whose file it is and whether it is sound, and brings it up to date.
+Result<void> prepare(Database& database, sqlite3* handle, const Schema& schema, const OpenOptions& options,
+                     Existence existence) {
+  const fs::path& file = database.file();
   configure(database, options);
   if (auto configured = database.check(); !configured) {
     return with_context(configured.error(), "cannot open " + describe(file, schema));
   }
   const auto empty = check_owner(database, schema);
   if (!empty) return empty.error();
+  if (*empty && existence == Existence::must_be_there) {
+    return Error{ErrorCode::io, "cannot open " + describe(file, schema) +
+                                    " again: what was in it is gone, and an empty file is in its place; put "
+                                    "the right one back"};
+  }
   if (!*empty) {
-    if (auto sound = check_damage(database, schema); !sound) return sound.error();
+    if (auto sound = check_damage(database, schema); !sound) return sound;
   }
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
-  if (options.read_only) return database;
+  if (options.read_only) return {};
   database.execute_script("PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864");
   if (auto set = database.check(); !set)
     return with_context(set.error(), "cannot open " + describe(file, schema));
-  if (auto migrated = migrate(database, schema); !migrated) return migrated.error();
+  return migrate(database, schema);
+}
+
+}  // namespace
+
+Result<Database> Database::open(const fs::path& file, const Schema& schema, const OpenOptions& options) {
+  auto database = open_once(file, schema, options);
+  if (database) {
+    database->connection_->reopens(
+        [file, schema, options]() -> Result<std::unique_ptr<Connection>> {
+          auto connection = connect(file, schema, options, Existence::must_be_there);
+          if (!connection) return connection.error();
+          sqlite3* handle = (*connection)->handle();
+          Database again(std::move(*connection));
+          const auto prepared = prepare(again, handle, schema, options, Existence::must_be_there);
+          if (!prepared) return prepared.error();
+          return std::move(again.connection_);
+        },
+        options.read_only);
+  }
+  return database;
+}
+
+Result<Database> Database::open_once(const fs::path& file, const Schema& schema, const OpenOptions& options) {
+  auto connection = connect(file, schema, options, Existence::may_be_new);
+  if (!connection) return connection.error();
+  sqlite3* handle = (*connection)->handle();
+  Database database(std::move(*connection));
+  const auto prepared = prepare(database, handle, schema, options, Existence::may_be_new);
+  if (!prepared) return prepared.error();
   return database;
 }
 

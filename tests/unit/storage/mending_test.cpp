@@ -129,6 +129,48 @@ TEST_F(MendingTest, ADiskThatIsBackIsFoundByTheNextRead) {
   EXPECT_EQ(7, database.last_insert_id());
 }
 
+TEST_F(MendingTest, AFileThatIsGoneIsNotReplacedByAnEmptyOne) {
+  for (const bool empty : {false, true}) {
+    fs::remove(file_);
+    auto database = open();
+    ASSERT_TRUE(add(database, 1));
+    const fs::path away = folder_.path() / "away.db";
+    sync_fails = true;
+    ASSERT_FALSE(add(database, 2));
+    sync_fails = false;
+    for (const char* part : {"-wal", "-shm"}) fs::remove(file_.string() + part);
+    fs::rename(file_, away);
+    if (empty) std::ofstream(file_) << "";
+    for (int i = 0; i < 2; ++i) {
+      const auto failed = add(database, 3);
+      ASSERT_FALSE(failed) << "in a database that is not the one that was opened";
+      EXPECT_EQ(ErrorCode::io, failed.error().code) << failed.error().message;
+    }
+    EXPECT_EQ(empty, fs::exists(file_));
+    // The right one is back.
+    fs::rename(away, file_);
+    EXPECT_TRUE(add(database, 4));
+    EXPECT_EQ(2, count(database));
+  }
+}
+
+TEST_F(MendingTest, ADatabaseIsClosedAsOneFileOrNotAtAll) {
+  for (const bool works : {false, true}) {
+    auto database = open();
+    ASSERT_TRUE(add(database, works ? 2 : 1));
+    sync_fails = !works;
+    const auto closed = close_as_one_file(std::move(database));
+    sync_fails = false;
+    EXPECT_EQ(works, closed.has_value());
+  }
+  const fs::path moved = folder_.path() / "moved.db";
+  fs::rename(file_, moved);
+  EXPECT_FALSE(fs::exists(file_.string() + "-wal"));
+  auto database = Database::open(moved, kSchema);
+  ASSERT_TRUE(database);
+  EXPECT_EQ(2, count(*database));
+}
+
 TEST_F(MendingTest, ADatabaseIsCopiedWhileItIsWritten) {
   auto database = open();
   for (std::int64_t i = 1; i <= 200; ++i) ASSERT_TRUE(add(database, i, 500));

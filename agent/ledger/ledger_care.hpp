@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "platform/base/clock.hpp"
@@ -40,15 +41,18 @@ struct SalvageReport {
   std::vector<std::string> passed;  ///< recurring ones: they go on with the next point of their grid
   std::vector<std::string> lost;    ///< ids of tasks of which nothing else is left
   std::filesystem::path kept;       ///< the damaged file, as it was
+  bool held = false;                ///< whether somebody had said hold is not known: now it is on hold
   bool knows_its_past = false;      ///< the server takes the device without an operator's release
 };
 /// Saves tasks, runs, output, results, messages, remembered ids, requests' digests and the chain of starts
 /// into a new ledger that takes the damaged one's place. What may have started is never run again: where it
 /// can't be told from what is left, a task ends as `failed`, `interrupted`. `spool`: the folder of running
-/// tasks' files, which tell of starts too. `not_found`; `corrupt`: nothing at all can be read; `newer`;
-/// `conflict`. Crash: at each point there is the damaged ledger or the saved one, whole (ledger_file.hpp).
+/// tasks' files, which tell of starts too; `boot_id`: of this boot, as the agent has it. `not_found`;
+/// `corrupt`: nothing at all can be read; `newer`; `conflict`. Crash: at each point there is the damaged
+/// ledger or the saved one, whole (ledger_file.hpp).
 [[nodiscard]] Result<SalvageReport> salvage_ledger(const std::filesystem::path& file,
-                                                   const std::filesystem::path& spool, const Clock& clock);
+                                                   const std::filesystem::path& spool, const Clock& clock,
+                                                   std::string_view boot_id);
 
 /// Puts the ledger away, whatever it is: the next open makes an empty one. Returns where it is kept.
 /// `not_found`: there is none.

@@ -4,11 +4,13 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/ledger/clocks.hpp"
 #include "agent/ledger/ledger_care.hpp"
 #include "agent/ledger/ledger_file.hpp"
 #include "agent/ledger/ledger_write.hpp"
 #include "agent/ledger/occurrences.hpp"
 #include "agent/ledger/schema.hpp"
+#include "platform/storage/copy_database.hpp"
 #include "platform/storage/salvage.hpp"
 
 namespace agenttask::agent {
@@ -94,11 +96,12 @@ class LedgerSalvage {
   /// All rows, with the tables as they were; and the ids that only an index still has.
   Result<void> copy(const fs::path& damaged);
   /// What holds in every ledger holds again, and nothing that may have started waits to start.
-  Result<void> put_right(const std::set<std::string>& spooled);
+  Result<void> put_right(const std::set<std::string>& spooled, std::string_view boot_id);
 
  private:
   void drop_strays();
   void mend_stream();
+  void mend_time();
   void remember_lost();
   void give_inputs();
   void mend_runs();
@@ -167,9 +170,15 @@ void LedgerSalvage::drop_strays() {
 
 /// It belongs to no epoch until a server has its snapshot.
 void LedgerSalvage::mend_stream() {
-  for (const std::string table : {"stream", "clocks"}) {
-    database_.execute("INSERT INTO " + table + " (only_row) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM " +
-                      table + ")");
+  const auto begin = [&](const std::string& table) {
+    return database_.execute("INSERT INTO " + table +
+                             " (only_row) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM " + table + ")") > 0;
+  };
+  (void)begin("clocks");
+  // Somebody may have said hold: then nothing may start, and only people can tell.
+  report_.held = begin("stream");
+  if (report_.held) {
+    database_.execute("UPDATE stream SET hold = ?1", {static_cast<std::int64_t>(HeldBy::device)});
   }
   database_.execute(
       "UPDATE stream SET epoch = 0, directive_sequence = 0, directive_chain = '', report_sequence = 0, "
@@ -181,6 +190,14 @@ void LedgerSalvage::mend_stream() {
     database_.execute("UPDATE " + std::string(table) + " SET reported = 0");
   storage::Statement past = database_.query("SELECT count(*) FROM incarnations");
   report_.knows_its_past = past.step() && past.integer(0) > 0;
+}
+
+/// Without the time that the ledger has lived, what was dated by it would be kept for as long again.
+void LedgerSalvage::mend_time() {
+  for (const char* table : {"tasks", "runs", "messages", "remembered"}) {
+    database_.execute("UPDATE " + std::string(table) +
+                      " SET kept_since = NULL WHERE NOT EXISTS (SELECT 1 FROM lived_time)");
+  }
 }
 
 /// An id runs once, also where nothing else of its task is left.
@@ -254,13 +271,16 @@ void LedgerSalvage::settle(LedgerWrite& write, const std::set<std::string>& spoo
   }
 }
 
-Result<void> LedgerSalvage::put_right(const std::set<std::string>& spooled) {
+Result<void> LedgerSalvage::put_right(const std::set<std::string>& spooled, std::string_view boot_id) {
   storage::Transaction transaction(database_);
   drop_strays();
   mend_stream();
+  mend_time();
   remember_lost();
   give_inputs();
   LedgerWrite write(database_, clock_, clock_.since_boot(), 0);
+  // Grids and waits are measured since a boot: in this one, if there was another since, by the wall clock.
+  resume_grids(write, resume_delays(write, boot_id));
   settle(write, spooled);
   mend_runs();
   write.finish();
@@ -269,7 +289,7 @@ Result<void> LedgerSalvage::put_right(const std::set<std::string>& spooled) {
 
 /// The saved ledger as `part`, complete and closed.
 Result<void> save(const fs::path& scratch, const fs::path& part, const std::set<std::string>& spooled,
-                  const Clock& clock, SalvageReport& report) {
+                  const Clock& clock, std::string_view boot_id, SalvageReport& report) {
   const auto header = storage::read_header(scratch);
   if (!header) {
     return Error{ErrorCode::corrupt, "nothing can be read of it: " + header.error().message +
@@ -295,14 +315,17 @@ Result<void> save(const fs::path& scratch, const fs::path& part, const std::set<
   {
     auto database = storage::Database::open(part, present);
     if (!database) return database.error();
-    if (auto done = LedgerSalvage(*database, clock, report).put_right(spooled); !done) return done;
+    if (auto done = LedgerSalvage(*database, clock, report).put_right(spooled, boot_id); !done) return done;
+    // It is moved: a log that stayed behind would be the end of what is in it.
+    if (auto closed = storage::close_as_one_file(*std::move(database)); !closed) return closed;
   }
   return os::sync_file(part);
 }
 
 }  // namespace
 
-Result<SalvageReport> salvage_ledger(const fs::path& file, const fs::path& spool, const Clock& clock) {
+Result<SalvageReport> salvage_ledger(const fs::path& file, const fs::path& spool, const Clock& clock,
+                                     std::string_view boot_id) {
   const auto lock = hold_ledger(file);
   if (!lock) return lock.error();
   // One that was cut off before it had its place is done again; one that was cut off later is finished.
@@ -312,7 +335,7 @@ Result<SalvageReport> salvage_ledger(const fs::path& file, const fs::path& spool
   const fs::path part = with_suffix(file, ".part");
   SalvageReport report;
   auto saved = copy_to_read(file, scratch);
-  if (saved) saved = save(scratch, part, started_in(spool), clock, report);
+  if (saved) saved = save(scratch, part, started_in(spool), clock, boot_id, report);
   remove_database(scratch);
   if (!saved) {
     remove_database(part);

@@ -9,6 +9,7 @@
 #include "agent/ledger/ledger_care.hpp"
 #include "agent/main/agent.hpp"
 #include "agent/sync/identity.hpp"
+#include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
 
@@ -90,13 +91,10 @@ json describe(const SalvageReport& report) {
     if (!table.problem.empty()) one["problem"] = table.problem;
     tables.push_back(std::move(one));
   }
-  return {{"findings", report.findings},
-          {"tables", std::move(tables)},
-          {"ended", report.ended},
-          {"passed", report.passed},
-          {"lost", report.lost},
-          {"kept", report.kept.string()},
-          {"knowsItsPast", report.knows_its_past}};
+  return {{"findings", report.findings}, {"tables", std::move(tables)},
+          {"ended", report.ended},       {"passed", report.passed},
+          {"lost", report.lost},         {"kept", report.kept.string()},
+          {"held", report.held},         {"knowsItsPast", report.knows_its_past}};
 }
 
 std::string text_of(const SalvageReport& report, const fs::path& file) {
@@ -122,6 +120,12 @@ std::string text_of(const SalvageReport& report, const fs::path& file) {
         "next\n" +
         list_text(report.passed);
   }
+  if (report.held) {
+    text +=
+        "hold           whether somebody had said so can't be read: the device is on hold, and starts "
+        "nothing\n"
+        "               until somebody says: agenttask release\n";
+  }
   text += "kept           " + report.kept.string() + ", the damaged ledger as it was\n";
   text += report.knows_its_past ? "server         takes a snapshot of what is left; what it gave this device "
                                   "and is not in it ends as "
@@ -142,7 +146,7 @@ CareAnswer salvage(const CommandLine& line, const fs::path& file, const os::Fold
                   {ErrorCode::invalid, "the ledger " + file.string() + " is sound: nothing was changed"},
                   kFailed);
   }
-  const auto saved = salvage_ledger(file, folders.state / "spool", clock);
+  const auto saved = salvage_ledger(file, folders.state / "spool", clock, os::boot_id());
   if (!saved) return refused(line, saved.error());
   return done(line, describe(*saved), text_of(*saved, file));
 }

@@ -28,7 +28,7 @@ class LedgerCareTest : public LedgerFixture {
     ASSERT_TRUE(database->check());
   }
   SalvageReport salvage() {
-    auto saved = salvage_ledger(file(), spool(), clock_);
+    auto saved = salvage_ledger(file(), spool(), clock_, options_.boot_id);
     EXPECT_TRUE(saved) << saved.error().message;
     return saved ? *std::move(saved) : SalvageReport{};
   }
@@ -194,6 +194,70 @@ TEST_F(LedgerCareTest, WhatMayHaveStartedEndsAndWhatRunsIsLeftToTheAgent) {
   EXPECT_GT(*rests.next_run_at, clock_.wall());
 }
 
+TEST_F(LedgerCareTest, WhereNobodyKnowsOfAHoldNothingStarts) {
+  meet_server();
+  deliver(task(id(1)));
+  close();
+  EXPECT_FALSE(salvage().held) << "its row is there, and says no";
+  tamper("DELETE FROM stream");
+  EXPECT_TRUE(salvage().held);
+  reopen();
+  EXPECT_EQ(HeldBy::device, ledger_->status()->held_by);
+  ASSERT_TRUE(ledger_->set_hold(false));
+  EXPECT_EQ((std::vector{id(1)}), ready_ids());
+}
+
+TEST_F(LedgerCareTest, WithoutItsLivedTimeWhatIsKeptIsDatedAnew) {
+  create();
+  close();
+  for (const bool saved : {true, false}) {
+    tamper(
+        "UPDATE tasks SET kept_since = 99; INSERT OR REPLACE INTO lived_time VALUES (1, 99, 'boot-1', 1, 1, "
+        "1, "
+        "1, 0)");
+    if (!saved) tamper("DELETE FROM lived_time");
+    salvage();
+    auto database = storage::Database::open(file(), ledger_schema());
+    ASSERT_TRUE(database);
+    auto row = database->query("SELECT kept_since FROM tasks");
+    ASSERT_TRUE(row.step());
+    EXPECT_EQ(!saved, row.is_null(0));
+  }
+}
+
+TEST_F(LedgerCareTest, AGridStaysWhereItWasThroughARebootAndASalvage) {
+  TaskSpec recurring = spec();
+  recurring.schedule.update_interval = 600'000;
+  meet_server();
+  deliver(task(id(1), recurring));
+  const UnixMilliseconds began = clock_.wall();
+  clock_.advance(std::chrono::hours(5));
+  reopen();
+  close();
+  clock_.reboot(std::chrono::seconds(130), std::chrono::seconds(47));
+  options_.boot_id = "boot-2";
+  fs::create_directory(spool());
+  std::ofstream(spool() / (id(1) + ".processes")) << "\n";
+  EXPECT_EQ((std::vector{id(1)}), salvage().passed);
+  reopen("boot-2");
+  const auto next = get(id(1)).state.next_run_at;
+  ASSERT_TRUE(next);
+  EXPECT_EQ(0, (*next - began) % 600'000) << *next - began;
+  EXPECT_GT(*next, clock_.wall());
+  EXPECT_LE(*next, clock_.wall() + 600'000);
+}
+
+TEST_F(LedgerCareTest, ASavedLedgerIsWholeWithoutItsLog) {
+  create();
+  close();
+  salvage();
+  EXPECT_FALSE(fs::exists(file().string() + "-wal"));
+  const std::string bytes = std::string(std::istreambuf_iterator<char>(std::ifstream(file()).rdbuf()), {});
+  ASSERT_GT(bytes.size(), 20U);
+  EXPECT_EQ(1, bytes[18]) << "its pages are in it, and not in a log";
+  EXPECT_EQ(1, bytes[19]);
+}
+
 TEST_F(LedgerCareTest, ASalvageThatWasCutOffIsFinishedOrDoneAgain) {
   meet_server();
   deliver(task(id(1)));
@@ -222,7 +286,7 @@ TEST_F(LedgerCareTest, AResetKeepsWhatWasThereBeside) {
   EXPECT_TRUE(fs::exists(*kept));
   EXPECT_FALSE(fs::exists(file()));
   EXPECT_EQ(ErrorCode::not_found, put_ledger_away(file(), clock_).error().code);
-  EXPECT_EQ(ErrorCode::not_found, salvage_ledger(file(), spool(), clock_).error().code);
+  EXPECT_EQ(ErrorCode::not_found, salvage_ledger(file(), spool(), clock_, "boot-1").error().code);
   reopen();
   EXPECT_TRUE(ready_ids().empty());
 }

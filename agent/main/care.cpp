@@ -182,8 +182,12 @@ std::vector<fs::path> of_this_machine(const os::Folders& folders) {
     found.push_back(socket);
   for (fs::directory_iterator entry(folders.state, failed), end; !failed && entry != end;
        entry.increment(failed)) {
-    // With its log, and those that salvage and reset kept.
-    if (entry->path().filename().string().starts_with("ledger.")) found.push_back(entry->path());
+    // The ledger with its log, and those that salvage and reset kept; and what a crash left of a file that
+    // was being written, as it holds the same secrets.
+    const std::string name = entry->path().filename().string();
+    for (const char* ours : {"ledger.", ".identity.json.", ".enrollment.json."}) {
+      if (name.starts_with(ours)) found.push_back(entry->path());
+    }
   }
   return found;
 }

@@ -57,15 +57,17 @@ TEST_F(CareTest, WhatPutsThingsAwayHasToBeMeant) {
 TEST_F(CareTest, AnImageKeepsWhatIsNotOfThisMachine) {
   for (const char* name :
        {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json", "enrollment.json",
-        "spool/x.stdout", "reserve", "run/agent.sock", "policy.json", "workers/w/worker.json"})
+        "spool/x.stdout", "reserve", "run/agent.sock", "policy.json", "workers/w/worker.json",
+        ".identity.json.0123456789ab.new", ".enrollment.json.0123456789ab.new", ".policy.json.new"})
     put(name);
   put("agent.conf", "server = https://tasks.example:8443\n");
   const auto answer = run({"prepare-image", "--yes"});
   EXPECT_EQ(0, answer.code) << answer.text;
-  for (const char* gone : {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json",
-                           "enrollment.json", "spool", "reserve", "run/agent.sock"})
+  for (const char* gone :
+       {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json", "enrollment.json", "spool",
+        "reserve", "run/agent.sock", ".identity.json.0123456789ab.new", ".enrollment.json.0123456789ab.new"})
     EXPECT_FALSE(is_there(gone)) << gone;
-  for (const char* kept : {"agent.conf", "policy.json", "workers/w/worker.json"})
+  for (const char* kept : {"agent.conf", "policy.json", "workers/w/worker.json", ".policy.json.new"})
     EXPECT_TRUE(is_there(kept)) << kept;
   EXPECT_NE(std::string::npos, answer.text.find("has to be enrolled"))
       << "a server without a token enrols nobody";

@@ -30,11 +30,23 @@ std::string problem_of(const PollRequest& request) {
   return request.ledger ? encode(*request.ledger) : std::string();
 }
 
+/// Known by its code: the words may tell of another page each time.
+bool is_known_problem(const NodeRecord& node, const LedgerProblem& problem) {
+  if (node.ledger_problem.empty()) return false;
+  const auto known = parse_json(node.ledger_problem);
+  return known && known->is_object() && known->value("problem", std::string()) == problem.code;
+}
+
 bool facts_changed(const NodeRecord& node, const PollRequest& request) {
   return node.workers != workers_of(node, request) || node.version != request.version ||
          node.platform != request.platform || (!request.ledger && node.hold_reported != request.hold) ||
          node.ledger_problem != problem_of(request) ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
+}
+
+/// In quarantine nothing else of a poll counts: people look at it to see whether to release the device.
+bool ends_problem(const NodeRecord& node, const PollRequest& request) {
+  return !node.ledger_problem.empty() && !request.ledger;
 }
 
 void store_facts(NodeRecord& node, const PollRequest& request) {
@@ -233,6 +245,8 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
     open_epoch(store, node, request.epoch);
     return head(node, true);
   }
+  // It uses a ledger; whether that is the right one is the question now.
+  node.ledger_problem.clear();
   quarantine(store, node,
              line == Lineage::copied
                  ? "two ledgers of this device exist (a copied disk, or a ledger from a backup)"
@@ -292,7 +306,7 @@ std::string directive_line(const ReadStore& store, const DirectiveRecord& direct
 }
 
 PollNeed examine_poll(const ReadStore& store, const NodeRecord& node, const PollRequest& request) {
-  if (node.quarantined_at) return PollNeed::nothing;
+  if (node.quarantined_at) return ends_problem(node, request) ? PollNeed::write : PollNeed::nothing;
   if (node.released || node.restored || request.incomplete || request.incarnation != node.incarnation)
     return PollNeed::write;
   if (request.epoch < node.epoch) {
@@ -328,7 +342,7 @@ PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& reque
 }
 
 void apply_ledger_problem(WriteStore& store, NodeRecord node, const PollRequest& request, Logger& logger) {
-  if (node.ledger_problem != problem_of(request)) {
+  if (!is_known_problem(node, *request.ledger)) {
     store.after_commit([&logger, id = node.id, problem = *request.ledger] {
       logger.warning("a device can't use its ledger: it starts nothing until it can",
                      {{"node", id}, {"problem", problem.code}, {"detail", problem.detail}});
@@ -353,7 +367,13 @@ bool opens_epoch(const ReadStore& store, const NodeRecord& node, const PollReque
 
 PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& request, UnixMilliseconds now,
                       Logger& logger) {
-  if (node.quarantined_at) return head(node, false);
+  if (node.quarantined_at) {
+    if (ends_problem(node, request)) {
+      node.ledger_problem.clear();
+      store.update_node(node);
+    }
+    return head(node, false);
+  }
   const Lineage line = lineage(store, node, request, now);
   if (is_stranger(line)) {
     if (auto answer = take_stranger(store, node, request, line, now, logger)) return *answer;

@@ -1,3 +1,5 @@
+#include <fstream>
+
 #include "platform/protocol/json.hpp"
 #include "server/store/lineage.hpp"
 #include "server/store/store_copy.hpp"
@@ -215,6 +217,51 @@ TEST_F(RestoresTest, ADeviceThatCanNotUseItsLedgerIsGivenNothing) {
   settle();
   EXPECT_TRUE(node_row().ledger_problem.empty());
   EXPECT_EQ(TaskStatus::sent, state(waiting).status);
+}
+
+TEST_F(RestoresTest, ADatabaseThatIsPutInIsWholeWithoutItsLog) {
+  settle();
+  back_up();
+  ASSERT_TRUE(prepare_restored_store(backup(), taken, clock.wall()));
+  EXPECT_FALSE(std::filesystem::exists(backup().string() + "-wal"));
+  std::ifstream stream(backup(), std::ios::binary);
+  std::string header(20, ' ');
+  stream.read(header.data(), 20);
+  EXPECT_EQ(1, header[18]) << "its pages are in it, and not in a log";
+  EXPECT_EQ(1, header[19]);
+}
+
+TEST_F(RestoresTest, AProblemOfTheLedgerIsToldOnceAndEndsInQuarantineToo) {
+  settle();
+  Logger telling(LogLevel::warning, LogFormat::text);
+  const auto say = [&](const std::string& code, const std::string& words) {
+    PollRequest request = device.poll();
+    request.ledger = LedgerProblem{code, words};
+    ::testing::internal::CaptureStderr();
+    write([&](WriteStore& writes) {
+      apply_ledger_problem(writes, node_row(), request, telling);
+      return 0;
+    });
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_FALSE(say("corrupt", "page 7").empty());
+  EXPECT_TRUE(say("corrupt", "page 8").empty()) << "only the words differ";
+  EXPECT_NE(std::string::npos, node_row().ledger_problem.find("page 8"));
+  EXPECT_FALSE(say("io", "page 8").empty());
+  // It was reset: another ledger, that follows nothing, and that it can use.
+  device = ReferenceDevice(node);
+  device.incarnation = "of the new ledger";
+  EXPECT_FALSE(poll().quarantined.empty());
+  ASSERT_TRUE(node_row().quarantined_at);
+  EXPECT_EQ("", node_row().ledger_problem);
+  // The same where it could not use its ledger for a while in quarantine.
+  EXPECT_FALSE(say("corrupt", "page 9").empty());
+  EXPECT_FALSE(node_row().ledger_problem.empty());
+  EXPECT_FALSE(poll().quarantined.empty());
+  EXPECT_EQ("", node_row().ledger_problem);
+  const auto row = node_row();
+  const auto again = device.poll();
+  EXPECT_EQ(PollNeed::nothing, read([&](const ReadStore& reads) { return examine_poll(reads, row, again); }));
 }
 
 }  // namespace

@@ -168,6 +168,20 @@ std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const N
   return requests;
 }
 
+/// What a device may have been asked since, in the time that a restored database lost: an older one of these
+/// would undo it. A cancel, a choice and a run can't be undone by an older one.
+bool may_be_outdated(const DirectiveRecord& request) {
+  switch (request.kind) {
+    case DirectiveKind::update:
+    case DirectiveKind::pause:
+    case DirectiveKind::resume:
+    case DirectiveKind::settings:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::optional<std::int64_t> number_in(const nlohmann::json& body, const char* name) {
   const auto found = body.find(name);
   if (found == body.end() || !found->is_number_integer()) return std::nullopt;
@@ -261,6 +275,16 @@ void log_new_epoch(WriteStore& store, Logger& logger, LogLevel level, std::strin
                    const NodeRecord& node, std::int64_t device_epoch) {
   store.after_commit([&logger, level, why, id = node.id, epoch = node.epoch, device_epoch] {
     logger.write(level, why, {{"node", id}, {"epoch", epoch}, {"device_epoch", device_epoch}});
+  });
+  if (!node.restored) return;
+  const auto requests = unanswered_requests(store, node);
+  const auto dropped = std::count_if(requests.begin(), requests.end(), may_be_outdated);
+  if (dropped == 0) return;
+  store.after_commit([&logger, dropped, id = node.id] {
+    logger.warning(
+        "updates, pauses, resumes and holds that waited in the restored database are not asked for again: "
+        "what the device has may be newer, and counts",
+        {{"node", id}, {"dropped", dropped}});
   });
 }
 
@@ -381,7 +405,6 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   node.released = false;
   const Meaning meaning = meaning_of(store, node, request, line, now);
   if (meaning == Meaning::late) return head(node, false);
-  node.restored = false;
   follow(store, node, request, now);
   store_facts(node, request);
   if (meaning == Meaning::incomplete) {
@@ -405,6 +428,7 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
     open_epoch(store, node, request.epoch);
     return head(node, true);
   }
+  node.restored = false;
   PollAnswer answer = head(node, request.epoch < node.epoch);
   if (!answer.resync) {
     if (request.directives.sequence > node.acknowledged.sequence)
@@ -427,6 +451,11 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt d
     std::erase_if(requests, [](const DirectiveRecord& one) {
       return one.kind == DirectiveKind::run && one.sequence != 0;
     });
+  }
+  // Another device in the place of this one has been asked for nothing yet.
+  if (node.restored && doubt != Doubt::nothing_offered) {
+    std::erase_if(requests, may_be_outdated);
+    node.hold_wanted.reset();
   }
   store.remove_directives(node.id);
   if (ledger_lost) store.mark_in_doubt(node.id, doubt == Doubt::offered_tasks);

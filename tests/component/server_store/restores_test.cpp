@@ -24,6 +24,7 @@ class RestoresTest : public StoreTest {
   PollAnswer poll() {
     auto request = device.poll();
     request.incomplete = incomplete && device.epoch == 0;
+    request.hold = device.hold;
     auto answer = polled(request);
     device.take(answer);
     return answer;
@@ -217,6 +218,78 @@ TEST_F(RestoresTest, ADeviceThatCanNotUseItsLedgerIsGivenNothing) {
   settle();
   EXPECT_TRUE(node_row().ledger_problem.empty());
   EXPECT_EQ(TaskStatus::sent, state(waiting).status);
+}
+
+TEST_F(RestoresTest, WhatTheDeviceWasAskedSinceIsNotUndone) {
+  TaskSpec recurring = spec();
+  recurring.schedule.update_interval = 60'000;
+  const auto paused = add(recurring);
+  recurring.id = make_uuid(clock.wall());
+  const auto asked = add(recurring);
+  const auto ended = add();
+  settle();
+  const auto steer = [&](const std::string& id, DirectiveKind kind) {
+    const auto record = task(id);
+    write([&](WriteStore& writes) {
+      (void)steer_task(writes, record, kind, clock.wall());
+      return 0;
+    });
+  };
+  const auto hold = [&](bool on) {
+    write([&](WriteStore& writes) {
+      auto row = writes.node(node).value();
+      return set_hold(writes, row, on);
+    });
+  };
+  // These wait in the backup, and reach the device after it was taken; later it is asked otherwise.
+  steer(paused, DirectiveKind::pause);
+  steer(asked, DirectiveKind::run);
+  hold(true);
+  write([&](WriteStore& writes) {
+    (void)cancel_task(writes, writes.task(ended, WithData::yes).value(), clock.wall());
+    return 0;
+  });
+  back_up();
+  settle();
+  ASSERT_TRUE(device.hold && device.inbox.at(paused).state.paused);
+  steer(paused, DirectiveKind::resume);
+  hold(false);
+  settle();
+  ASSERT_FALSE(device.hold || device.inbox.at(paused).state.paused);
+  device.inbox.at(ended).state.status = TaskStatus::sent;  // as if the cancel had not come
+  restore();
+  EXPECT_TRUE(node_row().hold_wanted);
+  Logger telling(LogLevel::warning, LogFormat::text);
+  auto first = decode_poll_request(encode(device.poll())).value();
+  ::testing::internal::CaptureStderr();
+  device.take(write(
+      [&](WriteStore& writes) { return apply_poll(writes, node_row(), first, clock.wall(), telling); }));
+  const auto told = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(std::string::npos, told.find("dropped=2")) << told;
+  EXPECT_FALSE(node_row().hold_wanted);
+  settle();
+  EXPECT_FALSE(device.hold);
+  EXPECT_FALSE(device.inbox.at(paused).state.paused);
+  EXPECT_FALSE(state(paused).paused);
+  EXPECT_EQ(TaskStatus::cancelled, device.inbox.at(ended).state.status) << "a cancel stays";
+  EXPECT_EQ(1, device.extra_runs[asked]) << "a run is asked for again, and answered once";
+  EXPECT_TRUE(read([&](const ReadStore& reads) { return reads.queued_directives(node, 10); }).empty());
+}
+
+TEST_F(RestoresTest, AServerWithoutARestoreStillAsksForAllOfIt) {
+  TaskSpec recurring = spec();
+  recurring.schedule.update_interval = 60'000;
+  const auto paused = add(recurring);
+  settle();
+  const auto record = task(paused);
+  write([&](WriteStore& writes) {
+    (void)steer_task(writes, record, DirectiveKind::pause, clock.wall());
+    auto row = writes.node(node).value();
+    open_epoch(writes, row, row.epoch);
+    return 0;
+  });
+  settle();
+  EXPECT_TRUE(device.inbox.at(paused).state.paused);
 }
 
 TEST_F(RestoresTest, ADatabaseThatIsPutInIsWholeWithoutItsLog) {

@@ -88,8 +88,10 @@ std::int64_t ready_timed(LedgerWrite& write, UnixMilliseconds now, bool just_awo
 
 std::int64_t ready_delayed(LedgerWrite& write, UnixMilliseconds now, DurationMilliseconds since_boot) {
   return write.database.execute(
-      "UPDATE tasks SET queue = 1, ready_at = ?1, reason = '', detail = '', next_run_at = NULL,"
-      " delay_until = NULL WHERE sequence IN"
+      "UPDATE tasks SET queue = 1, ready_at = ?1, next_run_at = NULL, delay_until = NULL,"
+      // A check that says no again is no news.
+      " reason = CASE reason WHEN 'validate-false' THEN reason ELSE '' END,"
+      " detail = CASE reason WHEN 'validate-false' THEN detail ELSE '' END WHERE sequence IN"
       " (SELECT sequence FROM tasks WHERE queue = 4 AND delay_until <= ?2 ORDER BY delay_until LIMIT ?3)",
       {now, since_boot, kAtOnce});
 }

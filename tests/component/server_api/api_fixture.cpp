@@ -38,6 +38,11 @@ ApiTest::ApiTest() {
   settings.folder = authority_folder;
   settings.server_names = {"localhost"};
   authority = Authority::open(settings, clock).value();
+  open_store();
+  admin = make_operator(Role::admin);
+}
+
+void ApiTest::open_store() {
   store = open_sqlite_store(folder.path() / "server.db").value();
   writer = std::make_unique<Writer>(
       store->write_session().value(),
@@ -46,7 +51,12 @@ ApiTest::ApiTest() {
       },
       logger);
   route();
-  admin = make_operator(Role::admin);
+}
+
+void ApiTest::close_store() {
+  router.reset();
+  writer.reset();
+  store.reset();
 }
 
 void ApiTest::route(const HistoryLimits& limits) {

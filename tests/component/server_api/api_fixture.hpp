@@ -114,6 +114,9 @@ class ApiTest : public ::testing::Test {
   Response report(const EnrolledDevice& device, const std::vector<decltype(Report::body)>& bodies);
 
   void check(const Request& asked, const Response& response);
+  /// The server's start and end, as far as its store is concerned.
+  void open_store();
+  void close_store();
   /// A new router over the same store.
   void route(const HistoryLimits& limits = {});
 

@@ -17,8 +17,10 @@ class LostTimeApi : public DevicesApi {
     lost.certificate.issued_at = clock.wall();
     lost.certificate.expires_at = clock.wall() + 90 * limits::kDay;
     clock.advance(1h);
+    close_store();
     const auto prepared = prepare_restored_store(folder.path() / "server.db", taken, clock.wall());
     EXPECT_TRUE(prepared) << prepared.error().message;
+    open_store();
     clock.advance(1h);
   }
   int poll_status() {

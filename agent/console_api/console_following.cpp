@@ -99,8 +99,8 @@ Result<std::optional<std::string>> ConsoleCalls::settled_run(const std::string& 
   if (found->status == RunStatus::running) return std::optional<std::string>();
   // It is tried again: it waits for that, or has waited and starts at any moment.
   const TaskState& state = task->state;
-  const bool is_between = state.status == TaskStatus::sent && state.reason != reason::kNotDue &&
-                          state.reason != reason::kPaused;
+  const bool is_between =
+      state.status == TaskStatus::sent && state.reason != reason::kNotDue && state.reason != reason::kPaused;
   if (is_between && found->status == RunStatus::failed && found->occurrence == state.occurrence)
     return std::optional<std::string>();
   return std::optional(

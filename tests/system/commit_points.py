@@ -37,6 +37,18 @@ def points_of(program):
     return done.stdout.split()
 
 
+def scenarios():
+    """A table of what to do at each point, and the decorator that fills it."""
+    table = {}
+
+    def scenario(*points):
+        def keep(function):
+            table.update((point, function) for point in points)
+            return function
+        return keep
+    return table, scenario
+
+
 class Points:
     """What is armed in one program, and what it met."""
 

@@ -9,17 +9,10 @@ import sqlite3
 
 import pytest
 
-from commit_points import AGENT, GONE, MOMENTS, SERVER, AgentUnderTest, World, points_of, soon, wait_for
+from commit_points import AGENT, GONE, MOMENTS, SERVER, AgentUnderTest, World, points_of, scenarios, soon, wait_for
 from programs import Server, until
 
-SCENARIOS = {}
-
-
-def scenario(*points):
-    def keep(function):
-        SCENARIOS.update((point, function) for point in points)
-        return function
-    return keep
+SCENARIOS, scenario = scenarios()
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,11 @@ import subprocess
 
 import pytest
 
-from commit_points import GONE, MOMENTS, SERVER, AgentUnderTest, Points, ServerUnderTest, World, points_of, soon, wait_for
+from commit_points import GONE, MOMENTS, SERVER, AgentUnderTest, Points, ServerUnderTest, World, points_of, scenarios, soon, wait_for
 from device import HandMadeDevice, ended, make_request, started
 from programs import environment, until
 
-SCENARIOS = {}
-
-
-def scenario(*points):
-    def keep(function):
-        SCENARIOS.update((point, function) for point in points)
-        return function
-    return keep
+SCENARIOS, scenario = scenarios()
 
 
 @pytest.fixture(scope="module")

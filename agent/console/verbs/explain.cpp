@@ -5,11 +5,9 @@
 
 #include "agent/console/agent_link.hpp"
 #include "agent/console/console.hpp"
-#include "agent/console/exit_code.hpp"
 #include "agent/console/explanation.hpp"
 #include "agent/console/json_access.hpp"
 #include "agent/console/kept_output.hpp"
-#include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
 
 namespace agenttask::console {
@@ -18,29 +16,22 @@ namespace {
 using nlohmann::json;
 
 /// What the last run of a task that failed wrote at its end.
-std::string last_words(agent::ConsoleClient& client, const json& answer) {
+std::string last_words(const Console& console, const json& answer) {
   const json* task = member_of(answer, "task");
   if (task == nullptr || text_of(*task, "status") != "failed") return {};
   if (integer_of(*task, "runCount").value_or(0) == 0) return {};
+  auto client = connect(console);
+  if (!client) return {};
   const std::string id = text_of(*task, "id");
-  return last_output(client, id).last_words(id, kLocalVerbs);
+  return last_output(*client, id).last_words(id, kLocalVerbs);
 }
 
 int explain_task(const Console& console, const std::string& id) {
-  auto client = connect(console);
-  if (!client) return console.fail(client.error());
-  const agent::Answer answer = client->call("explainTask", encode_json(json{{"id", id}}));
-  if (!answer.ok()) return console.fail(*answer.problem);
-  if (console.json) {
-    console.print_json(answer.json);
-    return kSuccess;
-  }
-  const auto value = parse_json(answer.json, limits::kJsonDepth + 16);
-  if (!value) return console.fail(with_context(value.error(), "cannot read the agent's answer"));
-  const auto text = explain(*value, now());
-  if (!text) return console.fail(text.error());
-  console.screen.print(*text + last_words(*client, *value));
-  return kSuccess;
+  return ask_and_print(console, "explainTask", {{"id", id}}, [&](const json& answer) -> Result<std::string> {
+    auto text = explain(answer, now());
+    if (!text) return text;
+    return *text + last_words(console, answer);
+  });
 }
 
 }  // namespace

@@ -174,8 +174,14 @@ std::optional<std::int64_t> tick_of(const TaskRow& row) {
   return looked_at ? row.grid_due : std::nullopt;
 }
 
-constexpr std::string_view kRunColumns =
-    "SELECT number, status, reason, start_time, end_time, result, occurrence, option FROM runs";
+constexpr const char* kRunsOfTask =
+    "SELECT number, status, reason, start_time, end_time, result, occurrence, option FROM runs WHERE task = "
+    "?1 "
+    "ORDER BY number";
+constexpr const char* kRunOfTask =
+    "SELECT number, status, reason, start_time, end_time, result, occurrence, option FROM runs WHERE task = "
+    "?1 "
+    "AND number = ?2";
 
 Run read_run(const storage::Statement& statement, const TaskRow& row) {
   Run run;
@@ -347,15 +353,13 @@ std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(
 
 std::vector<Run> load_runs(storage::Database& database, const TaskRow& row) {
   std::vector<Run> runs;
-  auto statement =
-      database.query(std::string(kRunColumns) + " WHERE task = ?1 ORDER BY number", {row.sequence});
+  auto statement = database.query(kRunsOfTask, {row.sequence});
   while (statement.step()) runs.push_back(read_run(statement, row));
   return runs;
 }
 
 std::optional<Run> load_run(storage::Database& database, const TaskRow& row, std::int64_t number) {
-  auto statement =
-      database.query(std::string(kRunColumns) + " WHERE task = ?1 AND number = ?2", {row.sequence, number});
+  auto statement = database.query(kRunOfTask, {row.sequence, number});
   return statement.step() ? std::optional(read_run(statement, row)) : std::nullopt;
 }
 

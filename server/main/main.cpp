@@ -1,7 +1,9 @@
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <stop_token>
 
+#include "platform/base/watchdog.hpp"
 #include "platform/os/open_files.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/os/service.hpp"
@@ -18,6 +20,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+/// What stopping may take besides the grace for requests: commits under way.
+constexpr std::chrono::seconds kLongestEnd{30};
 
 std::optional<std::string> environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
@@ -57,6 +61,8 @@ void reload(ServerSettings& settings, const SettingSources& sources, Service& se
 /// Until somebody wants it to end.
 void serve(ServerSettings& settings, const SettingSources& sources, Service& service,
            os::ServiceEvents& events, const os::ServiceNotifier& notifier, Logger& logger) {
+  const Watchdog watchdog(
+      notifier.watchdog_time(), [&] { service.look_alive(); }, [&] { notifier.alive(); });
   while (const auto event = events.wait(std::stop_token())) {
     if (*event != os::ServiceEvent::reload) {
       logger.info("stopping", {{"reason", os::to_string(*event)}});
@@ -93,7 +99,7 @@ int run(const CommandLine& line, const StateFolder& state, const Clock& clock) {
                           {"version", AGENTTASK_VERSION}});
   notifier.ready("serving on port " + port);
   serve(*settings, sources, **service, events, notifier, logger);
-  notifier.stopping("finishing requests");
+  notifier.stopping("finishing requests", settings->stop_grace + kLongestEnd);
   (*service)->stop();
   logger.info("stopped");
   return 0;
@@ -123,7 +129,7 @@ int dispatch(const std::vector<std::string>& arguments) {
     case Verb::revoke_operator:
       return print(revoke_operator(*line, state, clock, logger));
     case Verb::reset_operator:
-      return print(reset_operator(*line, state, clock, logger));
+      return print(reset_operator(*line, state, sources_of(*line, state), clock, logger));
     case Verb::check_config:
       return print(check_configuration(sources_of(*line, state)));
     case Verb::backup:

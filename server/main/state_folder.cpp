@@ -19,7 +19,8 @@ StateFolder state_folder(const std::filesystem::path& given) {
     return {folders.state, folders.config / "server.conf"};
   }
   const auto folders = os::default_folders();
-  return {folders.state / "server", folders.config / "server.conf"};
+  // Beside the agent's, which is that program's alone: the server runs as another user.
+  return {folders.state.string() + "-server", folders.config / "server.conf"};
 }
 
 Result<void> check_initialised(const StateFolder& state) {

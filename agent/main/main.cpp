@@ -1,4 +1,5 @@
 // agenttaskd: options in, an agent that runs until it is told to stop, an exit code out.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -7,8 +8,8 @@
 #include "agent/main/agent.hpp"
 #include "agent/main/care.hpp"
 #include "agent/main/options.hpp"
-#include "agent/main/watchdog.hpp"
 #include "agent/policy/policy.hpp"
+#include "platform/base/watchdog.hpp"
 #include "platform/os/service.hpp"
 #include "platform/os/signals.hpp"
 #include "platform/os/system_clock.hpp"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kBadConfiguration = 2;
+/// What stopping may take besides the drain: polite stops, last output, last reports.
+constexpr std::chrono::seconds kLongestEnd{60};
 
 std::optional<std::string> environment(const std::string& name) {
   const char* value =
@@ -57,7 +60,11 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
   log.info("agenttaskd runs", {{"version", AGENTTASK_VERSION}, {"slots", options.slots}});
   notifier.ready((*agent)->summary());
   const Watchdog watchdog(
-      notifier.watchdog_time(), [&] { (*agent)->look_alive(); }, [&] { notifier.alive(); });
+      notifier.watchdog_time(), [&] { (*agent)->look_alive(); },
+      [&] {
+        notifier.alive();
+        notifier.status((*agent)->summary());
+      });
   while (const auto event = events.wait({})) {
     if (*event != os::ServiceEvent::reload) break;
     notifier.reloading();
@@ -69,7 +76,7 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
     }
     notifier.ready((*agent)->summary());
   }
-  notifier.stopping("running tasks end");
+  notifier.stopping("running tasks end", options.shutdown_drain + kLongestEnd);
   log.info("agenttaskd stops");
   (*agent)->stop();
   return 0;

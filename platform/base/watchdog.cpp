@@ -1,11 +1,11 @@
-#include "agent/main/watchdog.hpp"
+#include "platform/base/watchdog.hpp"
 
 #include <condition_variable>
 #include <mutex>
 #include <stop_token>
 #include <utility>
 
-namespace agenttask::agent {
+namespace agenttask {
 
 Watchdog::Watchdog(std::chrono::microseconds time, std::function<void()> look, std::function<void()> alive) {
   if (time.count() <= 0) return;
@@ -22,4 +22,4 @@ Watchdog::Watchdog(std::chrono::microseconds time, std::function<void()> look, s
       });
 }
 
-}  // namespace agenttask::agent
+}  // namespace agenttask

@@ -3,7 +3,7 @@
 #include <functional>
 #include <thread>
 
-namespace agenttask::agent {
+namespace agenttask {
 
 /// Gives a sign of life twice in each `time` from a thread of its own, after `look` has returned: where that
 /// hangs, the service manager hears nothing and starts us anew. Without a time there is no thread.
@@ -15,4 +15,4 @@ class Watchdog {
   std::jthread thread_;
 };
 
-}  // namespace agenttask::agent
+}  // namespace agenttask

@@ -23,7 +23,8 @@ class ServiceNotifier {
 
   void ready(std::string_view status) const;
   void reloading() const;  ///< follow it by `ready`
-  void stopping(std::string_view status) const;
+  /// `most`: how long it may take, for a manager that would otherwise lose patience; zero: nothing is said.
+  void stopping(std::string_view status, std::chrono::microseconds most = {}) const;
   void status(std::string_view status) const;
   /// How long the manager waits for a sign of life before it takes us for dead; zero: it does not.
   [[nodiscard]] std::chrono::microseconds watchdog_time() const { return watchdog_time_; }

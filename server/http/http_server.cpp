@@ -1,6 +1,7 @@
 #include "server/http/http_server.hpp"
 
 #include <algorithm>
+#include <latch>
 #include <vector>
 
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -81,6 +82,7 @@ class HttpServer::Impl {
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] Network& network() { return network_; }
+  void look_alive() const;
 
  private:
   void accept();
@@ -171,6 +173,12 @@ void HttpServer::Impl::stop_accepting() {
   });
 }
 
+void HttpServer::Impl::look_alive() const {
+  const auto seen = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(threads_.size()));
+  for (const auto& thread : threads_) asio::post(thread->io(), [seen] { seen->count_down(); });
+  seen->wait();
+}
+
 void HttpServer::Impl::stop(std::chrono::milliseconds grace) {
   const std::lock_guard lock(stop_mutex_);
   if (stopped_) return;
@@ -200,6 +208,9 @@ std::uint16_t HttpServer::port() const {
 }
 std::size_t HttpServer::connections() const {
   return impl_->network().connections();
+}
+void HttpServer::look_alive() const {
+  impl_->look_alive();
 }
 Result<void> HttpServer::use(const TlsIdentity& identity) {
   return impl_->use(identity);

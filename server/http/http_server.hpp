@@ -71,6 +71,8 @@ class HttpServer {
 
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] std::size_t connections() const;
+  /// Returns once each network thread was seen at work; not to be called any more once `stop` is.
+  void look_alive() const;
 
   /// New connections get this identity; open ones keep theirs. Nothing changes on an error.
   Result<void> use(const TlsIdentity& identity);

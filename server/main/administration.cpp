@@ -45,6 +45,8 @@ Result<std::string> add_admin(const StateFolder& state, const std::string& label
 }
 
 Result<void> refuse_existing(const StateFolder& state) {
+  const auto found = check_initialised(state);
+  if (!found && found.error().code == ErrorCode::unavailable) return found;
   // An authority without its certificate is one whose making was cut off, and nobody trusts it yet.
   for (const auto& file : {state.authority() / "authority.pem", state.database()}) {
     std::error_code ignored;
@@ -97,6 +99,19 @@ Result<OperatorRecord> find_operator(const ReadStore& store, const std::string& 
                "several operators have the label \"" + name + "\"; name one by its id: " + ids};
 }
 
+std::filesystem::path authority_file(const StateFolder& state, const ServerSettings& settings) {
+  return settings.certificate_authority.empty() ? state.authority() / "authority.pem"
+                                                : settings.certificate_authority;
+}
+
+/// What devices and operators trust. Not through Authority::open, which would renew what the running server
+/// shows.
+Result<net::Certificate> shown_authority(const StateFolder& state, const ServerSettings& settings) {
+  const auto shown = os::read_file(authority_file(state, settings), kPemBytes);
+  if (!shown) return shown.error();
+  return net::Certificate::from_pem(*shown);
+}
+
 std::string padded(std::string_view text, std::size_t width) {
   return std::string(text) + std::string(width - std::min(width, text.size()), ' ');
 }
@@ -115,7 +130,11 @@ Result<std::string> initialise(const CommandLine& line, const StateFolder& state
   if (auto done = write_configuration(state, server_names(*settings)); !done) return done.error();
   auto authority = open_authority(state, *settings, clock);
   if (!authority) return authority.error();
-  const auto token = add_admin(state, "first admin", clock, logger);
+  if (line.without_admin) {
+    if (auto store = open_store(state); !store) return store.error();
+  }
+  const auto token = line.without_admin ? Result<std::string>(std::string())
+                                        : add_admin(state, "first admin", clock, logger);
   if (!token) return token.error();
   std::string names;
   for (const auto& name : server_names(*settings)) names += (names.empty() ? "" : ", ") + name;
@@ -123,9 +142,9 @@ Result<std::string> initialise(const CommandLine& line, const StateFolder& state
   return "state folder   " + state.folder.string() + "\nconfiguration  " + state.configuration.string() +
          "\nauthority      " + (state.authority() / "authority.pem").string() + "\nfingerprint    " +
          hex_encode((*authority)->authority_fingerprint()) + "\nserver names   " + names +
-         "\nnext           agenttask-server run" +
-         (elsewhere ? " --state-dir " + state.folder.string() : "") + "\n\nadmin token, shown this once:\n" +
-         *token + '\n';
+         "\nnext           agenttask-server " + (line.without_admin ? "operator reset" : "run") +
+         (elsewhere ? " --state-dir " + state.folder.string() : "") +
+         (line.without_admin ? "\n" : "\n\nadmin token, shown this once:\n" + *token + '\n');
 }
 
 Result<std::string> create_token(const CommandLine& line, const StateFolder& state,
@@ -133,12 +152,7 @@ Result<std::string> create_token(const CommandLine& line, const StateFolder& sta
   if (auto done = check_initialised(state); !done) return done.error();
   const auto settings = read_settings(sources);
   if (!settings) return settings.error();
-  // Not through Authority::open, which would renew what the running server shows.
-  const auto trusted = settings->certificate_authority.empty() ? state.authority() / "authority.pem"
-                                                               : settings->certificate_authority;
-  const auto shown = os::read_file(trusted, kPemBytes);
-  if (!shown) return shown.error();
-  const auto authority = net::Certificate::from_pem(*shown);
+  const auto authority = shown_authority(state, *settings);
   if (!authority) return authority.error();
   std::string token;
   auto done = write_once(state, logger, [&](WriteStore& store) -> Result<void> {
@@ -158,16 +172,24 @@ Result<std::string> create_token(const CommandLine& line, const StateFolder& sta
          (line.uses == 1 ? " device" : " devices") + "; enrolment token, shown this once:\n" + token + '\n';
 }
 
-Result<std::string> reset_operator(const CommandLine& line, const StateFolder& state, const Clock& clock,
-                                   Logger& logger) {
+Result<std::string> reset_operator(const CommandLine& line, const StateFolder& state,
+                                   const SettingSources& sources, const Clock& clock, Logger& logger) {
   if (auto done = check_initialised(state); !done) return done.error();
+  const auto settings = read_settings(sources);
+  if (!settings) return settings.error();
+  const auto authority = shown_authority(state, *settings);
+  if (!authority) return authority.error();
   if (line.operator_label.size() > kCredentialLabelBytes) {
     return Error{ErrorCode::invalid, "--label: at most " + std::to_string(kCredentialLabelBytes) + " bytes",
                  "--label"};
   }
   const auto token = add_admin(state, line.operator_label, clock, logger);
   if (!token) return token.error();
-  return "admin token, shown this once; the others stay good until they are revoked:\n" + *token + '\n';
+  const auto fingerprint = hex_encode(authority->fingerprint_bytes());
+  return "authority      " + authority_file(state, *settings).string() + "\nfingerprint    " + fingerprint +
+         "\nnext           agenttask fleet login https://" + server_names(*settings).front() + ":" +
+         std::to_string(settings->port) + " --fingerprint " + fingerprint +
+         "\n\nadmin token, shown this once; others stay good until they are revoked:\n" + *token + '\n';
 }
 
 Result<std::string> list_operators(const StateFolder& state, const Clock& clock) {

@@ -10,8 +10,8 @@
 /// its last line.
 namespace agenttask::server {
 
-/// Makes authority, certificate, database, configuration and the first admin token. `conflict` where there is
-/// something already: nothing is ever overwritten.
+/// Makes authority, certificate, database, configuration and, where wanted, the first admin token. `conflict`
+/// where there is something already: nothing is ever overwritten.
 [[nodiscard]] Result<std::string> initialise(const CommandLine& line, const StateFolder& state,
                                              const SettingSources& sources, const Clock& clock,
                                              Logger& logger);
@@ -21,9 +21,10 @@ namespace agenttask::server {
                                                const SettingSources& sources, const Clock& clock,
                                                Logger& logger);
 
-/// A new admin token, beside those that exist; also beside a running server.
+/// A new admin token, beside those that exist, and how to come in with it; also beside a running server.
 [[nodiscard]] Result<std::string> reset_operator(const CommandLine& line, const StateFolder& state,
-                                                 const Clock& clock, Logger& logger);
+                                                 const SettingSources& sources, const Clock& clock,
+                                                 Logger& logger);
 
 /// All operators, one a line: id, role, whether it is valid, label.
 [[nodiscard]] Result<std::string> list_operators(const StateFolder& state, const Clock& clock);

@@ -60,6 +60,7 @@ struct Words {
   std::string operator_name;
   std::string backup;
   bool replace_state = false;
+  bool without_admin = false;
   bool json = false;
 };
 
@@ -139,7 +140,7 @@ struct Grammar {
   CLI::App* operator_list = operators->add_subcommand("list", "Show all operators, newest first");
   CLI::App* operator_revoke =
       operators->add_subcommand("revoke", "Revoke a token, when it got lost or its holder left");
-  CLI::App* reset = operators->add_subcommand("reset", "Make a new admin token, when the old one is lost");
+  CLI::App* reset = operators->add_subcommand("reset", "Make an admin token: the first, or when one is lost");
   CLI::App* check =
       app.add_subcommand("check-config", "Check the settings as `run` would read them, and show what holds");
   CLI::App* backup =
@@ -165,8 +166,12 @@ struct Grammar {
     add_settings(*run, run_words);
     add_settings(*check, check_words);
     add_folder(*init, init_words);
+    add_configuration(*init, init_words);
     server_settings().add_flag(*init, "host", init_words.settings);
+    init->add_flag("--without-admin", init_words.without_admin,
+                   "Make no admin token yet; `agenttask-server operator reset` makes it");
     add_folder(*reset, reset_words);
+    add_configuration(*reset, reset_words);
     reset
         ->add_option("--label", reset_words.operator_label, "What the token is for (default: operator reset)")
         ->type_name("TEXT");
@@ -247,6 +252,7 @@ struct Grammar {
     } else if (init->parsed()) {
       line.verb = Verb::init;
       take_common(line, init_words, environment);
+      line.without_admin = init_words.without_admin;
     } else {
       line.verb = check->parsed() ? Verb::check_config : Verb::run;
       take_common(line, check->parsed() ? check_words : run_words, environment);

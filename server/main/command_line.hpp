@@ -32,6 +32,8 @@ struct CommandLine {
   std::filesystem::path configuration;  ///< empty: the usual one, if it is there
   settings::FlagValues flags;
 
+  bool without_admin = false;  ///< of `init`: nobody gets a token yet
+
   // of `token create`
   DurationMilliseconds ttl = 0;
   std::int64_t uses = 1;

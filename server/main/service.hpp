@@ -35,6 +35,10 @@ class Service {
 
   [[nodiscard]] std::uint16_t port() const { return http_->port(); }
 
+  /// Returns while the threads of the network move. Readers and the writer are not tried: one that waits for
+  /// a slow disk is no reason to drop all connections. Before `stop` only.
+  void look_alive() const { http_->look_alive(); }
+
   /// Takes what may change while running: limits, TLS version, certificate files. Nothing changes on an
   /// error.
   Result<void> reload(const ServerSettings& settings);

@@ -45,8 +45,10 @@ void ServiceNotifier::reloading() const {
   send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(now.count()), "reloading the configuration");
 }
 
-void ServiceNotifier::stopping(std::string_view status) const {
-  send("STOPPING=1", status);
+void ServiceNotifier::stopping(std::string_view status, std::chrono::microseconds most) const {
+  std::string state = "STOPPING=1";
+  if (most.count() > 0) state += "\nEXTEND_TIMEOUT_USEC=" + std::to_string(most.count());
+  send(state, status);
 }
 
 void ServiceNotifier::status(std::string_view status) const {

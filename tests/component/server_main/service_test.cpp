@@ -169,16 +169,34 @@ TEST_F(ServiceTest, TokensAreMadeBesideARunningServer) {
 
 TEST_F(ServiceTest, AnOperatorIsMadeBesideARunningServer) {
   ASSERT_TRUE(start());
-  const auto made = reset_operator(line, state, clock, logger);
+  const auto made = reset_operator(line, state, sources(), clock, logger);
   ASSERT_TRUE(made);
   EXPECT_EQ(status("GET", "/v1/operators", "", last_line(*made)), 200);
   EXPECT_EQ(status("GET", "/v1/operators"), 200);
 }
 
+TEST_F(ServiceTest, AServerThatWasMadeWithoutAnAdminGetsTheFirstFromOperatorReset) {
+  line.state_dir = folder.path() / "quiet";
+  line.without_admin = true;
+  const auto quiet = state_folder(line.state_dir);
+  const auto made = initialise(line, quiet, sources(), clock, logger);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_THAT(*made, ::testing::Not(HasSubstr("token")));
+  EXPECT_EQ(list_operators(quiet, clock).value(), "");
+  EXPECT_EQ(initialise(line, quiet, sources(), clock, logger).error().code, ErrorCode::conflict);
+  line.operator_label = "the first";
+  const auto first = reset_operator(line, quiet, sources(), clock, logger);
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_THAT(*first, HasSubstr("agenttask fleet login https://127.0.0.1:8443 --fingerprint "));
+  EXPECT_THAT(*first, HasSubstr((quiet.authority() / "authority.pem").string()));
+  EXPECT_TRUE(last_line(*first).starts_with("agt_")) << *first;
+  EXPECT_THAT(list_operators(quiet, clock).value(), HasSubstr("admin     valid    the first\n"));
+}
+
 TEST_F(ServiceTest, AnOperatorIsRevokedBesideARunningServer) {
   ASSERT_TRUE(start());
   line.operator_label = "second";
-  const auto second = last_line(reset_operator(line, state, clock, logger).value());
+  const auto second = last_line(reset_operator(line, state, sources(), clock, logger).value());
   line.operator_name = "first admin";
   EXPECT_EQ(status("GET", "/v1/operators"), 200);
   const auto revoked = revoke_operator(line, state, clock, logger);
@@ -194,7 +212,7 @@ TEST_F(ServiceTest, AnOperatorIsRevokedBesideARunningServer) {
   const auto last = revoke_operator(line, state, clock, logger);
   ASSERT_FALSE(last);
   EXPECT_THAT(last.error().message, HasSubstr("last admin"));
-  ASSERT_TRUE(reset_operator(line, state, clock, logger));
+  ASSERT_TRUE(reset_operator(line, state, sources(), clock, logger));
   line.operator_name = "second";
   const auto several = revoke_operator(line, state, clock, logger);
   ASSERT_FALSE(several);

@@ -95,7 +95,9 @@ Result<void> Ledger::try_again() {
 /// The first thing that is written: this start of the agent.
 Result<void> Ledger::Body::begin() {
   return write(commit_point::kIncarnationBegun, [&](LedgerWrite& write) -> Result<void> {
-    write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2)", {incarnation_, write.now});
+    // It may be there: a commit that the disk did not confirm can be found when the file is opened again.
+    write.database.execute("INSERT INTO incarnations (id, began) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+                           {incarnation_, write.now});
     // Workers may have come or gone since, and nothing runs: everything that is ready is looked at anew.
     write.database.execute("UPDATE tasks SET queue = 1 WHERE queue IN (2, 3)");
     resume_grids(write, resume_delays(write, options_.boot_id));

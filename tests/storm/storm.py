@@ -93,7 +93,9 @@ def unfinished(state, world, device):
     """How much a device still has to do or to tell."""
     if not state or state["server"].get("state") != "connected":
         return {"state": state and state["server"].get("state")}
-    counts = state.get("tasks", {})
+    if "ledger" not in state:
+        return {"ledger": state.get("ledgerProblem")}
+    counts = state["tasks"]
     waits = {name: counts.get(name, 0) for name in ("running", "awaiting_choice") if counts.get(name)}
     if state["ledger"]["outboxReports"]:
         waits["outbox"] = state["ledger"]["outboxReports"]

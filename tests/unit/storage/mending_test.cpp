@@ -1,37 +1,14 @@
 #include <array>
-#include <atomic>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <gtest/gtest.h>
 
 #include "platform/storage/copy_database.hpp"
 #include "platform/storage/database.hpp"
 #include "platform/storage/salvage.hpp"
+#include "tests/support/failing_sync.hpp"
 #include "tests/support/temporary_folder.hpp"
-
-namespace {
-std::atomic<bool> sync_fails = false;
-}  // namespace
-
-// In the test's own program these come before the C library's, for SQLite too.
-extern "C" int fsync(int descriptor) {
-  if (sync_fails) {
-    errno = EIO;
-    return -1;
-  }
-  return static_cast<int>(::syscall(SYS_fsync, descriptor));
-}
-extern "C" int fdatasync(int descriptor) {
-  if (sync_fails) {
-    errno = EIO;
-    return -1;
-  }
-  return static_cast<int>(::syscall(SYS_fdatasync, descriptor));
-}
 
 namespace agenttask::storage {
 namespace {
@@ -45,7 +22,7 @@ const Schema kSchema{"the test's store", 4711, kTables};
 
 class MendingTest : public testing::Test {
  protected:
-  void TearDown() override { sync_fails = false; }
+  void TearDown() override { test::sync_fails = false; }
 
   Database open(const OpenOptions& options = {}) {
     auto database = Database::open(file_, kSchema, options);
@@ -98,7 +75,7 @@ TEST_F(MendingTest, WhatFailedToReachTheDiskNeverComesBack) {
     options.exclusive = exclusive;
     auto database = open(options);
     ASSERT_TRUE(add(database, 1));
-    sync_fails = true;
+    test::sync_fails = true;
     const auto failed = add(database, 2);
     ASSERT_FALSE(failed);
     EXPECT_EQ(ErrorCode::io, failed.error().code) << failed.error().message;
@@ -109,7 +86,7 @@ TEST_F(MendingTest, WhatFailedToReachTheDiskNeverComesBack) {
       Transaction view(database, Transaction::Kind::read);
       EXPECT_FALSE(view.commit());
     }
-    sync_fails = false;
+    test::sync_fails = false;
     ASSERT_TRUE(add(database, 4));
     EXPECT_EQ(2, count(database)) << "one and four";
     EXPECT_EQ(2, count_after_a_crash());
@@ -119,9 +96,9 @@ TEST_F(MendingTest, WhatFailedToReachTheDiskNeverComesBack) {
 TEST_F(MendingTest, ADiskThatIsBackIsFoundByTheNextRead) {
   auto database = open();
   ASSERT_TRUE(add(database, 1));
-  sync_fails = true;
+  test::sync_fails = true;
   ASSERT_FALSE(add(database, 2));
-  sync_fails = false;
+  test::sync_fails = false;
   EXPECT_EQ(1, count(database));
   EXPECT_TRUE(database.check());
   EXPECT_EQ(1, count_after_a_crash());
@@ -135,9 +112,9 @@ TEST_F(MendingTest, AFileThatIsGoneIsNotReplacedByAnEmptyOne) {
     auto database = open();
     ASSERT_TRUE(add(database, 1));
     const fs::path away = folder_.path() / "away.db";
-    sync_fails = true;
+    test::sync_fails = true;
     ASSERT_FALSE(add(database, 2));
-    sync_fails = false;
+    test::sync_fails = false;
     for (const char* part : {"-wal", "-shm"}) fs::remove(file_.string() + part);
     fs::rename(file_, away);
     if (empty) std::ofstream(file_) << "";
@@ -158,9 +135,9 @@ TEST_F(MendingTest, ADatabaseIsClosedAsOneFileOrNotAtAll) {
   for (const bool works : {false, true}) {
     auto database = open();
     ASSERT_TRUE(add(database, works ? 2 : 1));
-    sync_fails = !works;
+    test::sync_fails = !works;
     const auto closed = close_as_one_file(std::move(database));
-    sync_fails = false;
+    test::sync_fails = false;
     EXPECT_EQ(works, closed.has_value());
   }
   const fs::path moved = folder_.path() / "moved.db";

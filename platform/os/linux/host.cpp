@@ -1,15 +1,11 @@
 #include "platform/os/host.hpp"
 
-#include <cerrno>
 #include <cstdio>
 #include <sstream>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "platform/base/encoding.hpp"
-#include "platform/os/posix/users.hpp"
 #include "platform/os/secure_file.hpp"
 
 namespace agenttask::os {
@@ -56,11 +52,6 @@ std::uint64_t number_in(const std::string& text, std::string_view key) {
 
 }  // namespace
 
-std::string host_name() {
-  const std::string name = system_facts().nodename;
-  return name.empty() || !is_utf8(name) ? "localhost" : name;
-}
-
 std::string platform_name() {
   return std::string("linux-") + system_facts().machine;
 }
@@ -75,27 +66,6 @@ std::string boot_id() {
   auto id = read_facts("/proc/sys/kernel/random/boot_id");
   while (!id.empty() && id.back() == '\n') id.pop_back();
   return id;
-}
-
-Result<std::uint64_t> free_disk_bytes(const std::filesystem::path& folder) {
-  struct statvfs facts {};
-  if (::statvfs(folder.c_str(), &facts) != 0) {
-    return io_error("cannot tell the free space of " + folder.string(), errno);
-  }
-  return std::uint64_t{facts.f_bavail} * facts.f_frsize;
-}
-
-std::string current_user_name() {
-  const auto user = find_user(::geteuid());
-  return user ? user->name : std::to_string(::geteuid());
-}
-
-bool is_administrator() {
-  return ::geteuid() == 0;
-}
-
-std::int64_t current_pid() {
-  return ::getpid();
 }
 
 Result<ResourceUsage> own_usage() {

@@ -1,7 +1,6 @@
 #include "platform/os/posix/launch.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <grp.h>
@@ -13,13 +12,14 @@
 #include <unistd.h>
 
 #include <boost/asio/execution_context.hpp>
+#include <boost/process/v2/posix/default_launcher.hpp>
 #include <boost/process/v2/posix/vfork_launcher.hpp>
 // The launcher's last step, which this version declares above and defines only where its whole library is
 // included.
 #include <boost/process/v2/posix/detail/close_handles.ipp>
 
-#include "platform/os/posix/descriptor.hpp"
 #include "platform/os/posix/launch_system.hpp"
+#include "platform/os/posix/open_descriptor.hpp"
 
 namespace process = boost::process::v2;
 
@@ -52,6 +52,13 @@ struct boost::process::v2::basic_process<agenttask::os::LaunchExecutor> {
 
 namespace agenttask::os {
 namespace {
+
+#if defined(__APPLE__)
+// There, vfork is declared obsolete, and what a child may do before exec is said of fork alone.
+using Launcher = process::posix::default_launcher;
+#else
+using Launcher = process::posix::vfork_launcher;
+#endif
 
 enum class Stage : int { fork, session, group, record, streams, user, cwd, descriptors, exec };
 
@@ -263,16 +270,14 @@ int descriptor_limit() {
 }  // namespace
 
 Result<Launched> launch(const LaunchRequest& request) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return launch_error(request, {Stage::fork, errno});
-  Descriptor report(ends[0]);
-  Descriptor report_in_child(ends[1]);
+  auto [report, report_in_child] = open_pipe();
+  if (!report.is_open()) return launch_error(request, {Stage::fork, errno});
   auto argv = pointers(request.argv);
   const auto environment = pointers(request.environment);
   const char** const arguments = argv.data();
 
   boost::asio::execution_context context;
-  process::posix::vfork_launcher launcher;
+  Launcher launcher;
   launcher.env = environment.data();
   launcher.fd_whitelist.reserve(8);
   ChildSetup setup(request, report_in_child.get(), descriptor_limit());
@@ -285,7 +290,7 @@ Result<Launched> launch(const LaunchRequest& request) {
   if (launcher.pid <= 0) return launch_error(request, {Stage::fork, fork_error.value()});
   report_in_child.close();
   // The report, and not the launcher's error code, which reaches us only where vfork really shares memory
-  // (under the thread sanitizer it forks).
+  // (the thread sanitizer and qemu-user fork).
   Launched launched{launcher.pid};
   if (const auto failure = read_report(report.get(), launched.group_error)) {
     while (::waitpid(launcher.pid, nullptr, 0) < 0 && errno == EINTR) {
@@ -301,12 +306,10 @@ Result<void> check_launch() {
     error.code = ErrorCode::unavailable;
     return error;
   };
-  std::vector<Descriptor> opened;
+  std::vector<PipeEnds> opened;
   for (int count = 0; count < kPipesOfARun; ++count) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage(errno);
-    opened.emplace_back(ends[0]);
-    opened.emplace_back(ends[1]);
+    opened.push_back(open_pipe());
+    if (!opened.back().is_open()) return shortage(errno);
   }
   pid_t child = -1;
   int failed = 0;

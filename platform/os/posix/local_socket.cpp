@@ -4,13 +4,13 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <thread>
 
+#include "platform/os/posix/open_descriptor.hpp"
 #include "platform/os/posix/peer.hpp"
 #include "platform/os/posix/users.hpp"
 #include "platform/os/posix/wait.hpp"
@@ -20,7 +20,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;  // 107 bytes and a NUL
+constexpr std::size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;  // Linux: 107 bytes and a NUL
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr int kBacklog = 64;
 constexpr milliseconds kConnectAgain{10};
@@ -42,7 +42,7 @@ Result<sockaddr_un> to_socket_address(const std::string& path) {
 }
 
 Result<Descriptor> open_socket() {
-  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  auto socket = open_unix_socket(SOCK_STREAM);
   if (socket.is_open()) return socket;
   auto error = io_error("cannot open a local socket", errno);
   error.code = ErrorCode::unavailable;
@@ -170,7 +170,7 @@ Result<void> LocalStream::write_all(std::string_view bytes, milliseconds timeout
   const auto deadline = deadline_after(timeout);
   while (!bytes.empty()) {
     if (stop_signal.requested()) return wait_error(Wait::stopped, kWhat);
-    const auto count = ::send(state_->socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const auto count = send_bytes(state_->socket.get(), bytes);
     if (count >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(count));
       continue;
@@ -188,8 +188,8 @@ void LocalStream::finish_writing() {
 }
 
 bool LocalStream::peer_gone() const {
-  // Not POLLRDHUP: a peer that has finished writing may still be reading.
-  pollfd watched{state_->socket.get(), 0, 0};
+  // A peer that has finished writing may still be reading: what counts is whether it would take something.
+  pollfd watched{state_->socket.get(), POLLOUT, 0};
   return ::poll(&watched, 1, 0) > 0 && (watched.revents & (POLLHUP | POLLERR)) != 0;
 }
 
@@ -284,7 +284,7 @@ Result<std::optional<LocalStream>> LocalListener::accept(const std::stop_token& 
   const StopSignal stop_signal(stop);
   for (;;) {
     if (stop_signal.requested()) return std::optional<LocalStream>();
-    Descriptor socket(::accept4(state_->socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    auto socket = accept_connection(state_->socket.get());
     if (socket.is_open()) {
       auto peer = read_peer(socket.get());
       if (!peer) continue;  // it has gone already

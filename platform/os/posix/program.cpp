@@ -5,10 +5,9 @@
 #include <fcntl.h>
 #include <optional>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/disk.hpp"
 #include "platform/os/posix/users.hpp"
 
 namespace agenttask::os {
@@ -24,7 +23,7 @@ struct Identity {
 
 /// Whether the mode lets the user enter the folder or run the file. An access control list is left to exec.
 bool may_execute(const path& place, const struct stat& facts, const Identity& user) {
-  if (::getxattr(place.c_str(), "system.posix_acl_access", nullptr, 0) > 0) return true;
+  if (has_access_list(place)) return true;
   if (user.id == 0) return S_ISDIR(facts.st_mode) || (facts.st_mode & 0111) != 0;
   if (facts.st_uid == user.id) return (facts.st_mode & S_IXUSR) != 0;
   const bool in_group = std::find(user.groups.begin(), user.groups.end(), facts.st_gid) != user.groups.end();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/disk.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -47,7 +48,7 @@ Result<void> ReservedRoom::take() {
   }
   const Descriptor file(::open(file_.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file.is_open()) return cannot_take(file_, wanted, errno);
-  if (const int failed = ::posix_fallocate(file.get(), 0, wanted); failed != 0) {
+  if (const int failed = allocate_bytes(file.get(), wanted); failed != 0) {
     ::unlink(file_.c_str());
     return cannot_take(file_, wanted, failed);
   }

@@ -9,6 +9,7 @@
 #include "platform/base/encoding.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/disk.hpp"
 #include "platform/os/posix/users.hpp"
 
 namespace agenttask::os {
@@ -38,7 +39,8 @@ path folder_of(const path& file) {
 Result<void> sync_folder(const path& folder) {
   const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!descriptor.is_open()) return file_error("cannot open the folder " + folder.string(), errno);
-  if (::fsync(descriptor.get()) != 0) return file_error("cannot store the folder " + folder.string(), errno);
+  if (!store_durably(descriptor.get()))
+    return file_error("cannot store the folder " + folder.string(), errno);
   return {};
 }
 
@@ -49,7 +51,7 @@ Result<void> write_whole(const Descriptor& file, std::string_view bytes, const s
     if (count < 0) return file_error("cannot write " + name, errno);
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
-  if (::fsync(file.get()) != 0) return file_error("cannot store " + name, errno);
+  if (!store_durably(file.get())) return file_error("cannot store " + name, errno);
   return {};
 }
 
@@ -147,7 +149,7 @@ Result<void> move_durably(const path& from, const path& to) {
 Result<void> sync_file(const path& file) {
   const Descriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!descriptor.is_open()) return file_error("cannot open " + file.string(), errno);
-  if (::fsync(descriptor.get()) != 0) return file_error("cannot store " + file.string(), errno);
+  if (!store_durably(descriptor.get())) return file_error("cannot store " + file.string(), errno);
   return sync_folder(folder_of(file));
 }
 

@@ -1,14 +1,11 @@
 #include "platform/os/signals.hpp"
 
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <poll.h>
 #include <signal.h>
-#include <stdexcept>
-#include <sys/signalfd.h>
 #include <thread>
 
+#include "platform/os/posix/signal_source.hpp"
 #include "platform/os/posix/wait.hpp"
 
 namespace agenttask::os {
@@ -17,29 +14,12 @@ namespace {
 // What follows sooner was no person's decision: timeout(1) signals a process, and then its whole group.
 constexpr std::chrono::milliseconds kSameWish{100};
 
-// Blocks the signals for this thread and those it will start, and opens a descriptor that tells of them.
-Descriptor open_signals() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&signals, number);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  Descriptor descriptor(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!descriptor.is_open()) {
-    throw std::runtime_error(io_error("cannot listen to signals", errno).message);
-  }
-  return descriptor;
-}
-
 // The number of the next signal; nothing when `stop` asked.
 std::optional<int> next_signal(const Descriptor& descriptor, const std::stop_token& stop) {
   const StopSignal stop_signal(stop);
   for (;;) {
     if (stop_signal.requested()) return std::nullopt;
-    signalfd_siginfo info{};
-    if (::read(descriptor.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-      return static_cast<int>(info.ssi_signo);
-    }
+    if (const auto number = take_signal(descriptor)) return number;
     wait_ready(descriptor.get(), POLLIN, std::nullopt, stop_signal);
   }
 }

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/open_descriptor.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -66,14 +66,14 @@ void ServiceNotifier::send(std::string_view state, std::string_view status) cons
   std::memcpy(address.sun_path, address_.data(), address_.size());
   if (address_.front() == '@') address.sun_path[0] = '\0';  // an abstract address
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size());
-  const Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto socket = open_unix_socket(SOCK_DGRAM);
   if (!socket.is_open()) return;
   std::string message(state);
   if (!status.empty()) {
     message += (message.empty() ? "STATUS=" : "\nSTATUS=") + std::string(status.substr(0, status.find('\n')));
   }
-  ::sendto(socket.get(), message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
-           reinterpret_cast<const sockaddr*>(&address), length);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0)
+    (void)send_bytes(socket.get(), message);
 }
 
 }  // namespace agenttask::os

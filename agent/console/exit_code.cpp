@@ -1,6 +1,7 @@
 #include "agent/console/exit_code.hpp"
 
 #include "agent/console/time_text.hpp"
+#include "platform/os/process.hpp"
 
 namespace agenttask::console {
 namespace {
@@ -16,7 +17,7 @@ Conclusion conclude_failed(const RunResult& result, const std::string& reason, c
   }
   if (reason == agenttask::reason::kExitStatus) {
     if (result.signal) return {kSignalBase + *result.signal, why};
-    if (result.exit_code && *result.exit_code != 0) return {*result.exit_code & 0xFF, {}};
+    if (result.exit_code && *result.exit_code != 0) return {os::exit_code_to_pass_on(*result.exit_code), {}};
     return {kFailure, "failed: " + why};
   }
   if (reason == agenttask::reason::kRejected) return {kFailure, "refused by the device's policy: " + why};
@@ -29,7 +30,7 @@ Conclusion conclude(const TaskView& view, bool cancelled_here) {
   const std::string& id = view.task.spec.id;
   switch (view.task.state.status) {
     case TaskStatus::complete:
-      return {view.result.exit_code.value_or(kSuccess) & 0xFF, {}};
+      return {os::exit_code_to_pass_on(view.result.exit_code.value_or(kSuccess)), {}};
     case TaskStatus::failed:
       return conclude_failed(view.result, view.task.state.reason, view.task.state.detail, view.task.spec);
     case TaskStatus::cancelled:
@@ -44,7 +45,7 @@ Conclusion conclude(const TaskView& view, bool cancelled_here) {
 Conclusion conclude_run(const RunView& view, const Task& task) {
   switch (view.run.status) {
     case RunStatus::complete:
-      return {view.result.exit_code.value_or(kSuccess) & 0xFF, {}};
+      return {os::exit_code_to_pass_on(view.result.exit_code.value_or(kSuccess)), {}};
     case RunStatus::failed:
       return conclude_failed(view.result, view.run.reason, {}, task.spec);
     case RunStatus::cancelled:

@@ -18,7 +18,7 @@ OutputStream to_run_stream(os::OutputStream stream) {
 Result<void> complete_environment(os::ProcessSpec& process) {
   auto environment = os::clean_environment(process.run_as);
   if (!environment) return environment.error();
-  for (auto& [name, value] : process.environment) (*environment)[name] = std::move(value);
+  os::add_variables(*environment, process.environment);
   process.environment = std::move(*environment);
   return {};
 }

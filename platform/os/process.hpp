@@ -70,8 +70,10 @@ struct ProcessInfo {
 
 /// How a run ended. A child that exits with 1 is a value, not an error.
 struct ProcessOutcome {
-  std::optional<int> exit_code = {};      ///< set when the main process exited by itself: 0 to 255
-  std::optional<int> signal_number = {};  ///< set when a signal ended it
+  /// Set when the main process exited by itself: 0 to 255. On Windows all 32 bits, read as a signed number,
+  /// as that system's own shells show it: -1073741819 is a memory fault.
+  std::optional<int> exit_code = {};
+  std::optional<int> signal_number = {};  ///< set when a signal ended it; on Windows 9 when we killed it
   std::string signal_name = {};           ///< "SIGKILL"
   bool started = false;                   ///< false only when a stop had been asked for before the start
   bool timed_out = false;                 ///< the timeout passed while the main process ran
@@ -166,6 +168,12 @@ class ProcessSupervisor {
   [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec, const std::stop_token& stop,
                                            ProcessObserver& observer);
 
+  /// Starts a program that is no run of ours and goes on when we end; nobody waits for it, and no stop
+  /// reaches it. It has a session of its own and, where we are in a control group below the top, one beside
+  /// ours; our environment, streams that lead nowhere. `program`: its file with an absolute path, and its
+  /// arguments. What has to be asked of a service manager for it is `launch_outliving`'s. Errors as of `run`.
+  [[nodiscard]] Result<void> launch_apart(const std::vector<std::string>& program);
+
   /// Whether the system has what one more child takes: descriptors, memory, a process. `unavailable` says
   /// what is short. It may be otherwise a moment later, so `run` can still say so.
   [[nodiscard]] Result<void> check_room();
@@ -207,9 +215,18 @@ class ProcessSupervisor {
 /// `env.NAME`.
 [[nodiscard]] Result<void> check_environment(const Environment& variables);
 
+/// Puts `added` into `environment`; a name that is there already gets the new value. Names are the same when
+/// they differ in the case of letters only, on systems that take them so (Windows).
+void add_variables(Environment& environment, const Environment& added);
+
+/// What a program returns to pass on the exit code of a child: the code itself where the system can carry it,
+/// otherwise 255 (on POSIX only 0 to 255 arrive).
+[[nodiscard]] int exit_code_to_pass_on(int code);
+
 /// The argv that runs a shell line: shell is "" (the system's own: /bin/sh -c; cmd.exe /d /s /c), "sh",
 /// "bash", "powershell" or "cmd". `invalid` with field `shell` for other names, `unsupported` for one that
-/// this system does not have.
+/// this system does not have; `invalid` and `limit` with field `cmd` for a line that the shell can't take
+/// whole (cmd.exe: one line of about 8,000 characters).
 [[nodiscard]] Result<std::vector<std::string>> shell_command(std::string_view line,
                                                              std::string_view shell = {});
 

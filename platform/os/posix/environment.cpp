@@ -51,6 +51,15 @@ Result<void> check_environment(const Environment& variables) {
   return {};
 }
 
+void add_variables(Environment& environment, const Environment& added) {
+  for (const auto& [name, value] : added) environment[name] = value;
+}
+
+int exit_code_to_pass_on(int code) {
+  constexpr int kLargest = 255;
+  return code < 0 || code > kLargest ? kLargest : code;
+}
+
 Result<std::vector<std::string>> shell_command(std::string_view line, std::string_view shell) {
   if (line.find('\0') != std::string_view::npos) {
     return Error{ErrorCode::invalid, "the shell line contains a NUL byte", "cmd"};

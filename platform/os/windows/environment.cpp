@@ -1,0 +1,117 @@
+#include <windows.h>
+
+#include "platform/base/encoding.hpp"
+#include "platform/os/process.hpp"
+#include "platform/os/windows/accounts.hpp"
+#include "platform/os/windows/wide.hpp"
+
+namespace agenttask::os {
+namespace {
+
+std::string upper(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return result;
+}
+
+// Why the variable can't be given to a child; empty when it can. Names have no case here.
+std::string fault_of(const std::string& name, const std::string& value) {
+  if (name.empty()) return "has no name";
+  if (name.find('=') != std::string::npos) return "has a '=' in its name";
+  if (name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
+    return "contains a NUL byte";
+  if (!is_utf8(name) || !is_utf8(value)) return "is not valid UTF-8";
+  const std::string known = upper(name);
+  if (known.starts_with("LD_") || known == "__COMPAT_LAYER")
+    return "steers the loader of programs and is never passed on";
+  if (known.starts_with("AGENTTASK_")) return "is reserved for the agent";
+  return {};
+}
+
+std::string system_folder() {
+  std::wstring folder(MAX_PATH, L'\0');
+  folder.resize(::GetSystemWindowsDirectoryW(folder.data(), static_cast<UINT>(folder.size())));
+  return folder.empty() || folder.size() > MAX_PATH ? "C:\\Windows" : to_utf8(folder);
+}
+
+/// A variable of our own that says how this machine is arranged; empty when it is not set.
+std::string own_variable(const wchar_t* name) {
+  std::wstring value(32767, L'\0');  // the longest that there can be
+  value.resize(::GetEnvironmentVariableW(name, value.data(), static_cast<DWORD>(value.size())));
+  return to_utf8(value);
+}
+
+}  // namespace
+
+Result<Environment> clean_environment(std::string_view run_as) {
+  const Sid own = user_of_this_process();
+  if (!run_as.empty()) {
+    const auto wanted = find_account(std::string(run_as));
+    if (!wanted) return Error{wanted.error().code, wanted.error().message, "runAs"};
+    if (!(*wanted == own)) {
+      return Error{ErrorCode::unsupported,
+                   "on Windows a command can't run as another user than the agent's: that would take the "
+                   "password of \"" +
+                       std::string(run_as) + "\"",
+                   "runAs"};
+    }
+  }
+  const std::string windows = system_folder();
+  const std::string user = account_name(own);
+  Environment environment{
+      {"PATH", windows + "\\System32;" + windows + ";" + windows + "\\System32\\Wbem;" + windows +
+                   "\\System32\\WindowsPowerShell\\v1.0"},
+      {"PATHEXT", ".COM;.EXE;.BAT;.CMD"},
+      {"SystemRoot", windows},
+      {"windir", windows},
+      {"SystemDrive", windows.substr(0, 2)},
+      {"ComSpec", windows + "\\System32\\cmd.exe"},
+      {"USERNAME", user.substr(user.find('\\') == std::string::npos ? 0 : user.find('\\') + 1)},
+      {"OS", "Windows_NT"},
+  };
+  // Where things are on this machine: programs fail in odd ways without these.
+  for (const wchar_t* name :
+       {L"ProgramData", L"ALLUSERSPROFILE", L"ProgramFiles", L"ProgramFiles(x86)", L"ProgramW6432",
+        L"CommonProgramFiles", L"CommonProgramFiles(x86)", L"CommonProgramW6432", L"PUBLIC", L"COMPUTERNAME",
+        L"NUMBER_OF_PROCESSORS", L"PROCESSOR_ARCHITECTURE", L"USERPROFILE", L"APPDATA", L"LOCALAPPDATA",
+        L"TEMP", L"TMP", L"DriverData"}) {
+    if (auto value = own_variable(name); !value.empty()) environment.emplace(to_utf8(name), std::move(value));
+  }
+  return environment;
+}
+
+Result<void> check_environment(const Environment& variables) {
+  for (const auto& [name, value] : variables) {
+    if (const auto fault = fault_of(name, value); !fault.empty()) {
+      std::string message = "the environment variable \"";
+      message.append(name).append("\" ").append(fault);
+      return Error{ErrorCode::invalid, std::move(message), "env." + name};
+    }
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> shell_command(std::string_view line, std::string_view shell) {
+  if (line.find('\0') != std::string_view::npos) {
+    return Error{ErrorCode::invalid, "the shell line contains a NUL byte", "cmd"};
+  }
+  const std::string programs = system_folder() + "\\System32\\";
+  if (shell.empty() || shell == "cmd")
+    return std::vector<std::string>{programs + "cmd.exe", "/d", "/s", "/c", std::string(line)};
+  if (shell == "powershell") {
+    return std::vector<std::string>{programs + "WindowsPowerShell\\v1.0\\powershell.exe",
+                                    "-NoLogo",
+                                    "-NoProfile",
+                                    "-NonInteractive",
+                                    "-Command",
+                                    std::string(line)};
+  }
+  if (shell == "sh" || shell == "bash") {
+    return Error{ErrorCode::unsupported,
+                 "this system has no shell \"" + std::string(shell) + "\"; use cmd or powershell", "shell"};
+  }
+  return Error{ErrorCode::invalid,
+               "there is no shell \"" + std::string(shell) + "\"; use sh, bash, powershell or cmd", "shell"};
+}
+
+}  // namespace agenttask::os

@@ -8,10 +8,6 @@ std::string Folders::console_address() const {
   return (runtime / "agent.sock").string();
 }
 
-Folders default_folders() {
-  return {"/etc/agenttask", "/var/lib/agenttask", "/run/agenttask"};
-}
-
 Folders folders_inside(const std::filesystem::path& folder) {
   std::error_code failed;
   auto whole = std::filesystem::absolute(folder, failed).lexically_normal();

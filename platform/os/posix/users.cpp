@@ -82,7 +82,9 @@ bool is_person(uid_t id, uid_t least_id) {
   constexpr uid_t kServicesLast = 65519;
   constexpr uid_t kNobody = 65534;
   constexpr uid_t kNone16 = 65535;
-  if (id == 0 || id < least_id || id == kNobody || id == kNone16 || id == static_cast<uid_t>(-1))
+  constexpr auto kNobodyOfMacos = static_cast<uid_t>(-2);
+  constexpr auto kNone = static_cast<uid_t>(-1);
+  if (id == 0 || id < least_id || id == kNobody || id == kNone16 || id == kNobodyOfMacos || id == kNone)
     return false;
   return id < kServicesFirst || id > kServicesLast;
 }

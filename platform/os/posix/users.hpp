@@ -25,7 +25,7 @@ struct User {
 [[nodiscard]] std::vector<gid_t> groups_of(const User& user);
 
 /// Whether ids like this belong to people: at least `least_id`, and neither handed out by the service manager
-/// (61184 to 65519), nor nobody's (65534, 65535, and the highest of all).
+/// (61184 to 65519), nor nobody's (65534, 65535, and the two highest of all).
 [[nodiscard]] bool is_person(uid_t id, uid_t least_id);
 /// UID_MIN in `text`, the contents of /etc/login.defs; 1000 where it is not said.
 [[nodiscard]] uid_t least_person_id(std::string_view text);

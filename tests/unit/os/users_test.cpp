@@ -16,6 +16,7 @@ TEST(Users, PeopleAreTheIdsThatLoginGivesThem) {
   EXPECT_FALSE(is_person(65535, 1000));
   EXPECT_TRUE(is_person(1'834'600'500, 1000)) << "of a directory service";
   EXPECT_FALSE(is_person(static_cast<uid_t>(-1), 1000));
+  EXPECT_FALSE(is_person(static_cast<uid_t>(-2), 500));  // nobody, on macOS
   EXPECT_TRUE(is_person(500, 500));
   EXPECT_FALSE(is_person(0, 0)) << "root is an administrator, whatever the file says";
 }

@@ -117,6 +117,16 @@ Check check_containment(const json& containment) {
           "what sheds every mark may outlive its run; give the agent's service Delegate=yes"};
 }
 
+/// Where commands run that outlive the agent.
+Check check_outliving(const json& outliving) {
+  if (text_of(outliving, "by") == "systemd") {
+    return {"outliving runs", Verdict::good,
+            "each has a unit of systemd of its own, " + text_of(outliving, "units")};
+  }
+  return {"outliving runs", Verdict::good,
+          "each has a session of its own, beside the agent's: " + text_of(outliving, "why")};
+}
+
 }  // namespace
 
 std::string_view to_string(Verdict verdict) {
@@ -199,6 +209,8 @@ std::vector<Check> check_agent(const json& diagnostics) {
   if (const json* containment = member_of(diagnostics, "containment")) {
     checks.push_back(check_containment(*containment));
   }
+  if (const json* outliving = member_of(diagnostics, "outliving"))
+    checks.push_back(check_outliving(*outliving));
   return checks;
 }
 

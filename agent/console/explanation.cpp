@@ -105,6 +105,9 @@ std::string situation(const Task& task, const std::string& reason, UnixMilliseco
       return "It waits for somebody to choose";
     case TaskStatus::running:
       return "It is running, for " + format_duration(now - state.start_time.value_or(now)) +
+             (task.spec.options.outlives_agent
+                  ? ", outside the agent's service: it goes on when that is stopped or upgraded"
+                  : "") +
              (state.cancel_requested_at ? ", and was asked to stop" : "");
     case TaskStatus::complete:
       return "It completed" + since(state.end_time);

@@ -117,6 +117,7 @@ std::string describe_options(const TaskOptions& options) {
   }
   if (options.priority != 0) parts.push_back("priority " + std::to_string(options.priority));
   if (!options.concurrency_key.empty()) parts.push_back("key " + options.concurrency_key);
+  if (options.outlives_agent) parts.emplace_back("outlives the agent");
   return join(parts, ", ");
 }
 

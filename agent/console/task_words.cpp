@@ -98,6 +98,7 @@ std::optional<Error> put_shared(json& body, const TaskWords& words, UnixMillisec
   if (words.priority) options["priority"] = *words.priority;
   if (!words.key.empty()) options["concurrencyKey"] = words.key;
   if (!words.on_interrupt.empty()) options["onInterrupt"] = words.on_interrupt;
+  if (words.outlives_agent) options["outlivesAgent"] = true;
   if (words.attempts) options["retry"]["maxAttempts"] = *words.attempts;
   if (!words.backoff.empty()) {
     const auto backoff = parse_duration(words.backoff);
@@ -197,6 +198,9 @@ void add_task_options(CLI::App& verb, TaskWords& words) {
            ->type_name("WHAT")
            ->group(kGroup),
       {"fail", "rerun"});
+  verb.add_flag("--outlives-agent", words.outlives_agent,
+                "Run a command outside the agent's service: it goes on when that is stopped or upgraded")
+      ->group(kGroup);
   add_list_option(verb, "--tag", words.tags, "A label; may be given several times", "TAG")->group(kGroup);
   text("--description", words.description, "What it is for", "TEXT");
   text("--metadata", words.metadata, "A JSON object of your own, @FILE or -", "JSON");

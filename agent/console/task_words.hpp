@@ -30,6 +30,7 @@ struct TaskWords {
   std::string backoff;
   std::string max_backoff;
   std::string on_interrupt;
+  bool outlives_agent = false;
   std::string every;
   std::string jitter;
   std::string overlap;

@@ -41,6 +41,12 @@ inline constexpr CommitPoint kProgressNoted{"progress-noted"};
 inline constexpr CommitPoint kRunEnded{"run-ended"};
 inline constexpr CommitPoint kWishesGranted{"wishes-granted"};    ///< with the end of the run that wished
 inline constexpr CommitPoint kRunInterrupted{"run-interrupted"};  ///< the end of a run that was cut off
+// Files of a run outside the agent's service; its recorder comes to the second and the last.
+inline constexpr CommitPoint kOutlivingRequested{"outliving-requested"};
+inline constexpr CommitPoint kOutlivingClaimed{"outliving-claimed"};  ///< it begins, once
+inline constexpr CommitPoint kOutlivingWithdrawn{"outliving-withdrawn"};
+inline constexpr CommitPoint kOutlivingStopAsked{"outliving-stop-asked"};
+inline constexpr CommitPoint kOutlivingEnded{"outliving-ended"};
 inline constexpr CommitPoint kTaskRefused{"task-refused"};  ///< by the policy or its worker, without a run
 inline constexpr CommitPoint kTaskDeferred{"task-deferred"};
 inline constexpr CommitPoint kTasksParked{"tasks-parked"};
@@ -48,6 +54,11 @@ inline constexpr CommitPoint kWorkersChanged{"workers-changed"};
 inline constexpr CommitPoint kTimeAdvanced{"time-advanced"};
 inline constexpr CommitPoint kWaitsReported{"waits-reported"};
 inline constexpr CommitPoint kTasksPurged{"tasks-purged"};
+
+// What an administrator does with a ledger: files.
+inline constexpr CommitPoint kLedgerSaved{"ledger-saved"};  ///< what could be read of it lies beside
+inline constexpr CommitPoint kLedgerPutAway{"ledger-put-away"};
+inline constexpr CommitPoint kSavedLedgerTaken{"saved-ledger-taken"};
 
 inline constexpr std::array kAll{kSchemaMigrated,
                                  kTaskCreated,
@@ -78,12 +89,20 @@ inline constexpr std::array kAll{kSchemaMigrated,
                                  kRunEnded,
                                  kWishesGranted,
                                  kRunInterrupted,
+                                 kOutlivingRequested,
+                                 kOutlivingClaimed,
+                                 kOutlivingWithdrawn,
+                                 kOutlivingStopAsked,
+                                 kOutlivingEnded,
                                  kTaskRefused,
                                  kTaskDeferred,
                                  kTasksParked,
                                  kWorkersChanged,
                                  kTimeAdvanced,
                                  kWaitsReported,
-                                 kTasksPurged};
+                                 kTasksPurged,
+                                 kLedgerSaved,
+                                 kLedgerPutAway,
+                                 kSavedLedgerTaken};
 
 }  // namespace agenttask::agent::commit_point

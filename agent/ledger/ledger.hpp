@@ -142,8 +142,9 @@ class Ledger {
 
   // ---- what the runner does
 
-  /// Commits the start of a run, before its work begins.
-  [[nodiscard]] Result<StartAnswer> start(std::string_view id);
+  /// Commits the start of a run, before its work begins. `outside`: it was made ready to run outside the
+  /// agent's service; no run where the task's options say otherwise by now.
+  [[nodiscard]] Result<StartAnswer> start(std::string_view id, bool outside = false);
   /// Commits the end of a run: its result, kept output, the task's next state and all reports in one
   /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun.
   [[nodiscard]] Result<Task> end(std::string_view id, std::int64_t run, const RunOutcome& outcome,
@@ -176,6 +177,10 @@ class Ledger {
   /// general.
   [[nodiscard]] Result<std::int64_t> report_waits(std::string_view reason, UnixMilliseconds now,
                                                   std::size_t most, std::string_view detail = {});
+  /// Gives those that were told `reason` with another detail this one, as what is lacking has changed: at most
+  /// `most`; returns how many. Looks through all of them: not for each pass.
+  [[nodiscard]] Result<std::int64_t> retell_waits(std::string_view reason, std::size_t most,
+                                                  std::string_view detail = {});
   /// When to look again. `reason` is why ready tasks wait now.
   [[nodiscard]] Result<LedgerTimes> times(std::string_view reason);
   /// Which task with this key runs, if any.

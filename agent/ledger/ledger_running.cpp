@@ -29,8 +29,16 @@ class Ending {
  public:
   Ending(LedgerWrite& write, TaskRow& row, double fraction) : write_(write), row_(row), fraction_(fraction) {}
 
+  /// When the run ended: now, or before where it was not heard of at once.
+  [[nodiscard]] static UnixMilliseconds time_of(const RunOutcome& outcome, const TaskRow& row,
+                                                UnixMilliseconds now) {
+    const auto earliest = std::min(row.task.state.start_time.value_or(now), now);
+    return std::clamp(outcome.ended_at.value_or(now), earliest, now);
+  }
+
   void apply(const RunOutcome& outcome) {
     TaskState& state = row_.task.state;
+    ended_ = time_of(outcome, row_, write_.now);
     state.updated_at = write_.now;
     const bool goes_on = !state.cancel_requested_at && !state.deleted_at;
     const bool tried_again = !state.paused && (reruns(outcome) || retries(outcome));
@@ -79,7 +87,7 @@ class Ending {
     state.status = status;
     state.reason = reason;
     state.detail = to_detail(detail);
-    state.end_time = write_.now;
+    state.end_time = ended_;
     state.next_run_at.reset();
     row_.queue = Queue::none;
   }
@@ -107,6 +115,7 @@ class Ending {
   LedgerWrite& write_;
   TaskRow& row_;
   double fraction_;
+  UnixMilliseconds ended_ = 0;
 };
 
 /// Says in a result what the run wished and could not have.
@@ -197,10 +206,11 @@ std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t ru
 
 }  // namespace
 
-Result<StartAnswer> Ledger::start(std::string_view id) {
+Result<StartAnswer> Ledger::start(std::string_view id, bool outside) {
   return body_->write(commit_point::kRunStarted, [&](LedgerWrite& write) -> Result<StartAnswer> {
     auto row = load_task(write.database, id);
     if (!row || row->queue != Queue::ready) return StartAnswer{};
+    if (row->task.spec.options.outlives_agent != outside) return StartAnswer{};
     const auto expires = row->task.spec.options.expires_at;
     if (expires && *expires <= write.now) return StartAnswer{};
     // It may have been given another key since it was picked.
@@ -221,9 +231,9 @@ Result<StartAnswer> Ledger::start(std::string_view id) {
     const std::string option = state.chosen ? state.chosen->option : std::string();
     write.database.execute(
         "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result,"
-        " occurrence, option) VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '', ?7, ?8)",
+        " occurrence, option, outside) VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '', ?7, ?8, ?9)",
         {row->sequence, run.number, run.run_id, body_->options().boot_id, body_->incarnation(), write.now,
-         state.occurrence, option});
+         state.occurrence, option, outside ? 1 : 0});
     write.report({0, StartedReport{row->task.spec.id, run.number, write.now, state.occurrence, option}},
                  &*row);
     save_task(write.database, *row);
@@ -253,7 +263,8 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
     write.database.execute(
         "UPDATE runs SET status = ?3, reason = ?4, end_time = ?5, result = ?6 WHERE task = ?1 AND number = "
         "?2",
-        {row->sequence, run_number, to_string(outcome.status), outcome.reason, write.now, result});
+        {row->sequence, run_number, to_string(outcome.status), outcome.reason,
+         Ending::time_of(outcome, *row, write.now), result});
     row->task.state.result = std::move(result);
     Ending(write, *row, body_->fraction()).apply(outcome);
     EndedReport ended{row->task.spec.id, load_run(write.database, *row, run_number), row->task.state};
@@ -329,15 +340,17 @@ Result<std::vector<OpenRun>> Ledger::open_runs() {
   return body_->read([&](storage::Database& database) -> Result<std::vector<OpenRun>> {
     std::vector<OpenRun> runs;
     auto statement = database.query(
-        "SELECT tasks.id, runs.number, runs.run_id, runs.boot_id, tasks.rerun, tasks.max_output_bytes FROM "
-        "runs"
+        "SELECT tasks.id, runs.number, runs.run_id, runs.boot_id, tasks.rerun, tasks.max_output_bytes,"
+        " runs.outside, tasks.cancel_requested_at, tasks.overlap, tasks.waiting FROM runs"
         " JOIN tasks ON tasks.sequence = runs.task WHERE runs.status = 'running' AND runs.incarnation <> ?1"
         " ORDER BY tasks.sequence",
         {body_->incarnation()});
     while (statement.step()) {
       runs.push_back({statement.text(0), statement.integer(1), statement.text(2), statement.text(3),
                       statement.integer(4) != 0 ? OnInterrupt::rerun : OnInterrupt::fail,
-                      statement.integer(5)});
+                      statement.integer(5), statement.integer(6) != 0,
+                      statement.optional_integer(7).has_value(),
+                      statement.text(8) == to_string(Overlap::cancel_previous) && statement.integer(9) > 0});
     }
     return runs;
   });

@@ -131,6 +131,9 @@ struct OpenRun {
   std::string boot_id;  ///< the boot it was started in
   OnInterrupt on_interrupt = OnInterrupt::fail;
   std::int64_t max_output_bytes = 0;
+  bool outside = false;    ///< outside the agent's service: it may still be going on
+  bool cancelled = false;  ///< somebody asked it to stop
+  bool replaced = false;   ///< its next occurrence is due, and the schedule says that it shall stop for it
 };
 
 /// What a run asks for: applied with its successful end in one transaction, or dropped with any other. What
@@ -158,6 +161,7 @@ struct RunOutcome {
   std::string result;                      ///< JSON text: success, data, error; without the output
   bool may_rerun = true;          ///< false: something of the run survived, so it must not run beside it
   std::vector<Wish> wishes = {};  ///< in the order they were made
+  std::optional<UnixMilliseconds> ended_at = {};  ///< where it ended before now, while the agent was away
 };
 
 /// Gives the kept output of a run piece by piece, each at most limits::kOutputChunkBytes, in order of stream

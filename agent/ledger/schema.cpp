@@ -290,8 +290,14 @@ CREATE TABLE untold (
 ) STRICT;
 )sql";
 
+// `outside`: the run was started outside the agent's service, and may go on while the agent is away.
+constexpr std::string_view kVersion12 = R"sql(
+ALTER TABLE tasks ADD COLUMN outlives_agent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN outside INTEGER NOT NULL DEFAULT 0;
+)sql";
+
 constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,  kVersion5, kVersion6,
-                                 kVersion7, kVersion8, kVersion9, kVersion10, kVersion11};
+                                 kVersion7, kVersion8, kVersion9, kVersion10, kVersion11, kVersion12};
 
 }  // namespace
 

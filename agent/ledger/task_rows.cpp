@@ -18,7 +18,8 @@ constexpr std::string_view kColumns =
     " cancel_requested_at, deleted_at, result, queue, ready_at, reruns, reported, "
     "delay_until, update_interval, jitter, overlap, catch_up, question, chosen, choice_due, paused, "
     "missed_count,"
-    " occurrence, last_occurrence, waiting, base_runs, first_due, grid_due, grid_at FROM tasks ";
+    " occurrence, last_occurrence, waiting, base_runs, first_due, grid_due, grid_at,"
+    " outlives_agent FROM tasks ";
 
 std::string encode_tags(const std::vector<std::string>& tags) {
   return encode_json(nlohmann::json(tags));
@@ -162,6 +163,7 @@ TaskRow read_row(const storage::Statement& statement) {
   row.reported = columns.integer();
   row.delay_until = columns.optional_integer().value_or(0);
   read_schedule(columns, row);
+  spec.options.outlives_agent = columns.integer() != 0;
   return row;
 }
 
@@ -278,7 +280,7 @@ void save_task(storage::Database& database, const TaskRow& row) {
       " question = ?35, chosen = ?36, choice_due = ?37, paused = ?38, missed_count = ?39, occurrence = ?40,"
       " last_occurrence = ?41, waiting = ?42, base_runs = ?43, first_due = ?44, grid_due = ?45, grid_at = "
       "?46,"
-      " tick = ?47 WHERE sequence = ?1",
+      " tick = ?47, outlives_agent = ?48 WHERE sequence = ?1",
       {row.sequence,
        spec.description,
        tags,
@@ -325,7 +327,8 @@ void save_task(storage::Database& database, const TaskRow& row) {
        row.first_due,
        row.grid_due,
        row.grid_due ? Optional(row.grid_at) : Optional(),
-       tick_of(row)});
+       tick_of(row),
+       options.outlives_agent ? 1 : 0});
 }
 
 std::vector<std::pair<std::int64_t, RoomMessage>> load_messages(

@@ -15,6 +15,7 @@
 #include "agent/workers/task_concerns.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/os/host.hpp"
+#include "platform/os/outliving.hpp"
 #include "platform/os/paths.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/reserved_room.hpp"
@@ -89,6 +90,12 @@ nlohmann::json describe(const os::ContainmentStatus& containment) {
   return {{"by", groups ? "control-groups" : "marks"}, {groups ? "folder" : "why", containment.detail}};
 }
 
+/// Where runs are that outlive the agent.
+nlohmann::json describe(const os::OutlivingStatus& outliving) {
+  const bool units = outliving.means == os::OutlivingMeans::service_manager;
+  return {{"by", units ? "systemd" : "session"}, {units ? "units" : "why", outliving.detail}};
+}
+
 SyncOptions sync_options(const AgentOptions& options) {
   SyncOptions settings;
   settings.poll = {options.poll_wait, options.poll_interval};
@@ -129,7 +136,10 @@ class Agent::Body {
         link_(make_https_link({options_.proxy, options_.no_proxy, options_.tls_minimum})),
         sync_(
             *ledger_, *link_, IdentityFolder(folders_.state),
-            [this](std::string_view task) { return runner_.follow(task); }, clock, log,
+            [this](std::string_view task, std::int64_t after) {
+              return runner_.follow(task, Pace::of_the_run, after);
+            },
+            clock, log,
             sync_options(options_)) {}
   ~Body() { stop(); }
   Body(const Body&) = delete;
@@ -137,6 +147,7 @@ class Agent::Body {
 
   Result<void> start();
   void reload(const AgentOptions& options);
+  void hurry() { runner_.set_drain(milliseconds(0)); }
   void stop();
   void look_alive() const;
   [[nodiscard]] std::string summary() const;
@@ -326,9 +337,11 @@ void Agent::Body::reload(const AgentOptions& options) {
   }
   log_.set_level(options.log_level);
   runner_.set_slots(options.slots);
+  runner_.set_drain(options.shutdown_drain);
   sync_.configure({options.poll_wait, options.poll_interval});
   options_.log_level = options.log_level;
   options_.slots = options.slots;
+  options_.shutdown_drain = options.shutdown_drain;
   options_.poll_wait = options.poll_wait;
   options_.poll_interval = options.poll_interval;
   read_policy();
@@ -382,7 +395,8 @@ std::string Agent::Body::diagnostics() const {
                                 {"workers", workers_.types()},
                                 {"proxy", !options_.proxy.empty()},
                                 {"tlsMinimum", net::to_string(options_.tls_minimum)},
-                                {"containment", describe(supervisor_.containment())}};
+                                {"containment", describe(supervisor_.containment())},
+                                {"outliving", describe(os::outliving_status())}};
   return encode_json(facts);
 }
 
@@ -418,6 +432,9 @@ Result<std::unique_ptr<Agent>> Agent::start(const AgentOptions& options, const C
 
 void Agent::reload(const AgentOptions& options) {
   body_->reload(options);
+}
+void Agent::hurry() {
+  body_->hurry();
 }
 void Agent::stop() {
   body_->stop();

@@ -26,6 +26,8 @@ class Agent {
 
   /// Takes over what may change while it runs, and reads the policy file again.
   void reload(const AgentOptions& options);
+  /// A stop, also one that is under way, waits no more for running tasks.
+  void hurry();
   /// Starts nothing new, lets running tasks end for the drain time, then stops them; tells the server what
   /// happened, if it listens; closes the console.
   void stop();

@@ -3,13 +3,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/main/agent.hpp"
 #include "agent/main/care.hpp"
 #include "agent/main/options.hpp"
 #include "agent/policy/policy.hpp"
+#include "agent/runner/outliving_recorder.hpp"
 #include "platform/base/watchdog.hpp"
+#include "platform/os/process.hpp"
 #include "platform/os/service.hpp"
 #include "platform/os/signals.hpp"
 #include "platform/os/system_clock.hpp"
@@ -21,6 +24,8 @@ constexpr int kFailed = 1;
 constexpr int kBadConfiguration = 2;
 /// What stopping may take besides the drain: polite stops, last output, last reports.
 constexpr std::chrono::seconds kLongestEnd{60};
+/// What comes sooner was asked once: timeout(1) tells a process, and then its group.
+constexpr std::chrono::milliseconds kSameWish{500};
 
 std::optional<std::string> environment(const std::string& name) {
   const char* value =
@@ -50,6 +55,27 @@ int care(const CommandLine& line) {
   return answer.code;
 }
 
+/// Does one run outside the agent's service.
+int run_outside(const std::filesystem::path& folder, os::ServiceEvents& events) {
+  const os::SystemClock clock;
+  os::ProcessSupervisor supervisor;
+  const auto recorded = record_outliving_run(folder, supervisor, events, clock);
+  return recorded ? 0 : fail(recorded.error(), kFailed);
+}
+
+/// Stops the agent. A person who interrupts it waits for no task, nor does whoever asks a second time.
+void stop(Agent& agent, os::ServiceEvent asked, os::ServiceEvents& events) {
+  if (asked == os::ServiceEvent::interrupt) agent.hurry();
+  const auto begin = std::chrono::steady_clock::now();
+  const std::jthread listener([&](const std::stop_token& done) {
+    while (const auto event = events.wait(done)) {
+      const bool again = std::chrono::steady_clock::now() - begin >= kSameWish;
+      if (again && *event != os::ServiceEvent::reload) agent.hurry();
+    }
+  });
+  agent.stop();
+}
+
 /// Serves until a signal asks to stop.
 int serve(const std::vector<std::string>& arguments, const AgentOptions& options, os::ServiceEvents& events,
           const os::ServiceNotifier& notifier) {
@@ -65,20 +91,24 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
         notifier.alive();
         notifier.status((*agent)->summary());
       });
+  auto drain = options.shutdown_drain;
+  auto asked = os::ServiceEvent::terminate;
   while (const auto event = events.wait({})) {
-    if (*event != os::ServiceEvent::reload) break;
+    asked = *event;
+    if (asked != os::ServiceEvent::reload) break;
     notifier.reloading();
     if (const auto line = read_options(arguments, environment)) {
       (*agent)->reload(line->options);
+      drain = line->options.shutdown_drain;
       log.info("configuration read again");
     } else {
       log.error("the new configuration is bad; the old one stays", {{"error", line.error().message}});
     }
     notifier.ready((*agent)->summary());
   }
-  notifier.stopping("running tasks end", options.shutdown_drain + kLongestEnd);
+  notifier.stopping("running tasks end", drain + kLongestEnd);
   log.info("agenttaskd stops");
-  (*agent)->stop();
+  stop(**agent, asked, events);
   return 0;
 }
 
@@ -97,11 +127,13 @@ int run(const std::vector<std::string>& arguments) {
     case AgentVerb::ledger_reset:
     case AgentVerb::prepare_image:
       return care(*line);
+    case AgentVerb::run_outside:
     case AgentVerb::run:
       break;
   }
   const os::ServiceNotifier notifier;
   os::ServiceEvents events;  // before the first thread: all of them inherit the blocked signals
+  if (line->verb == AgentVerb::run_outside) return run_outside(line->folder, events);
   return serve(arguments, line->options, events, notifier);
 }
 

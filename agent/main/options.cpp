@@ -153,8 +153,9 @@ std::vector<Row> work_rows() {
        [](const Options& o) { return o.workers_folder.string(); }},
       {{.name = "shutdown-drain",
         .value = "TIME",
-        .standard = "0",
-        .help = "How long running tasks may go on when the agent is stopped"},
+        .standard = "30s",
+        .help = "How long running tasks may go on when the agent is stopped or upgraded",
+        .reloads = true},
        [](Options& o, Text t) { return assign(parse_duration(t, 0, kHour), o.shutdown_drain); },
        [](const Options& o) { return duration_text(o.shutdown_drain.count()); }},
       {{.name = "retention",
@@ -226,6 +227,7 @@ struct Flags {
   settings::FlagValues values;
   bool json = false;
   bool confirmed = false;
+  std::string folder = {};
 };
 
 /// The verbs with which an administrator cares for what the agent keeps.
@@ -296,13 +298,18 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   app.require_subcommand(0, 1);
   app.add_subcommand("run", "Run the agent (what it does without a command)");
   const CareVerbs care(app, flags);
+  // Not for people: the agent starts this itself.
+  CLI::App* outside =
+      app.add_subcommand("run-outside", "Do a run outside the agent's service and record its end");
+  outside->group("");
+  outside->add_option("FOLDER", flags.folder)->required();
   app.add_subcommand("check-config", "Check the configuration and show what counts; 0 when it is good");
   app.footer(
       "Flags count before the environment, the environment before the file. The file is "
       "/etc/agenttask/agent.conf, or\n"
       "agent.conf in the folder of --state-dir. SIGHUP reads it again: slots, poll-wait, poll-interval, "
-      "log-level and the\n"
-      "policy change at once, the rest at the next start.\n\nExamples:\n"
+      "log-level,\n"
+      "shutdown-drain and the policy change at once, the rest at the next start.\n\nExamples:\n"
       "  agenttaskd --state-dir ~/.agenttask\n"
       "  AGENTTASK_ENROLLMENT_TOKEN=… agenttaskd --server https://tasks.example:8443");
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -316,6 +323,7 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
     return Error{ErrorCode::invalid, std::string(error.what()) + "; see `agenttaskd --help`"};
   }
   if (app.got_subcommand("check-config")) flags.verb = AgentVerb::check_config;
+  if (outside->parsed()) flags.verb = AgentVerb::run_outside;
   if (const auto verb = care.chosen()) flags.verb = *verb;
   return flags;
 }
@@ -345,8 +353,11 @@ Result<CommandLine> read_options(const std::vector<std::string>& arguments,
                    .options = {},
                    .text = flags->text,
                    .json = flags->json,
-                   .confirmed = flags->confirmed};
-  if (line.verb == AgentVerb::help || line.verb == AgentVerb::version) return line;
+                   .confirmed = flags->confirmed,
+                   .folder = flags->folder};
+  // A run outside must not depend on what somebody writes into the configuration meanwhile.
+  if (line.verb == AgentVerb::help || line.verb == AgentVerb::version || line.verb == AgentVerb::run_outside)
+    return line;
   settings::Sources sources{config_file(*flags, environment), {}, environment, std::move(flags->values)};
   if (!sources.file.empty()) {
     auto text = os::read_file(sources.file, settings::kConfigurationBytes);

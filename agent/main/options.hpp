@@ -29,7 +29,7 @@ struct AgentOptions {
   std::filesystem::path policy;  ///< empty: policy.json in the configuration folder, if it is there
   std::vector<std::string> workers{"echo", "command", "service"};
   std::filesystem::path workers_folder;  ///< empty: workers in the configuration folder
-  std::chrono::milliseconds shutdown_drain{0};
+  std::chrono::milliseconds shutdown_drain{30'000};
   std::chrono::milliseconds retention{0};
   unsigned keep_runs = 100;
   unsigned keep_messages = 10'000;
@@ -47,6 +47,7 @@ enum class AgentVerb : std::uint8_t {
   ledger_salvage,
   ledger_reset,
   prepare_image,
+  run_outside,
   help,
   version
 };
@@ -54,9 +55,10 @@ enum class AgentVerb : std::uint8_t {
 struct CommandLine {
   AgentVerb verb = AgentVerb::run;
   AgentOptions options;
-  std::string text;        ///< of help and version: to be printed
-  bool json = false;       ///< of the verbs that care for what is kept
-  bool confirmed = false;  ///< of those that put things away: somebody means it
+  std::string text;                   ///< of help and version: to be printed
+  bool json = false;                  ///< of the verbs that care for what is kept
+  bool confirmed = false;             ///< of those that put things away: somebody means it
+  std::filesystem::path folder = {};  ///< of run_outside: the run's
 };
 
 /// Reads configuration file, environment and flags, each overriding the one before. `invalid` names the

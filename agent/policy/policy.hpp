@@ -20,7 +20,8 @@ namespace agenttask::agent {
 ///         "argv": [["/usr/bin/uptime"], ["/bin/ls", "-l"]],
 ///         "shell": false,
 ///         "env": false,
-///         "runAs": ["nobody"]
+///         "runAs": ["nobody"],
+///         "outlivesAgent": false
 ///       }
 ///     }
 ///
@@ -28,8 +29,9 @@ namespace agenttask::agent {
 /// `argv`: exactly these; absent: any. `shell`: whether shell lines
 /// (`cmd`) may run; absent: only where there is no `argv`. `env`: whether a task may set variables, which can
 /// turn an allowed program into another; absent: only where there is no `argv`. `runAs`: users that a task
-/// may name; absent: any; to name none is always allowed. Unknown members are errors, so that a typing
-/// mistake can't open the device.
+/// may name; absent: any; to name none is always allowed. `outlivesAgent`: whether a command may run outside
+/// the agent's service, and so outside of what an administrator laid around that; absent: only where there is
+/// no `argv`. Unknown members are errors, so that a typing mistake can't open the device.
 struct PolicyRules {
   std::optional<std::vector<std::string>> types;
   std::optional<std::vector<std::string>> services;
@@ -37,6 +39,7 @@ struct PolicyRules {
   std::optional<bool> shell;
   std::optional<bool> env;
   std::optional<std::vector<std::string>> run_as;
+  std::optional<bool> outlives_agent;
 };
 [[nodiscard]] Result<PolicyRules> parse_policy(std::string_view text);
 /// `denied` with the rule that refuses the task, for people.

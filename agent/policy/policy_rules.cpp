@@ -61,6 +61,9 @@ Result<void> check_command(const PolicyRules& rules, const TaskSpec& spec) {
   if (!command->run_as.empty() && rules.run_as && !holds(*rules.run_as, command->run_as)) {
     return denied("it does not let a task run as " + command->run_as + " (command.runAs)");
   }
+  if (spec.options.outlives_agent && !rules.outlives_agent.value_or(open)) {
+    return denied("it does not let a command outlive the agent (command.outlivesAgent)");
+  }
   return {};
 }
 
@@ -86,6 +89,7 @@ Result<PolicyRules> parse_policy(std::string_view text) {
     if (const auto* list = command.array("argv", kMostCommands)) rules.argv = read_commands(command, *list);
     rules.shell = command.boolean("shell");
     rules.env = command.boolean("env");
+    rules.outlives_agent = command.boolean("outlivesAgent");
     rules.run_as = command.texts("runAs", kMostUsers, 256, 1);
     if (auto error = command.finish()) reader.refuse(*error);
   }

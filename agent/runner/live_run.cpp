@@ -30,6 +30,15 @@ void LiveRun::write(OutputStream stream, std::string_view bytes) {
   hold_back(lock, stream);
 }
 
+bool LiveRun::refresh() {
+  const std::scoped_lock lock(mutex_);
+  const bool more = standard_output_->refresh();
+  if (!standard_error_->refresh() && !more) return false;
+  ++changes_;
+  changed_.notify_all();
+  return true;
+}
+
 std::int64_t LiveRun::lag(OutputStream stream) const {
   std::int64_t most = 0;
   for (const Place* place : waited_for_) {

@@ -31,6 +31,8 @@ class LiveRun {
 
   [[nodiscard]] std::int64_t number() const { return number_; }
   void write(OutputStream stream, std::string_view bytes);
+  /// Of a run whose output another process writes: looks for more. False: there is none.
+  bool refresh();
   [[nodiscard]] RunContext::OutputCount count(OutputStream stream) const;
   /// The run has ended, and its end is on disk.
   void end();

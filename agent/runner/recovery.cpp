@@ -1,43 +1,30 @@
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
+#include "agent/runner/interrupted.hpp"
 #include "agent/runner/runner_body.hpp"
 #include "agent/runner/survivors.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/process.hpp"
-#include "platform/protocol/json.hpp"
 
 namespace agenttask::agent {
-namespace {
-
-std::string interrupted_result(const Spool* standard_output, const Spool* standard_error,
-                               const std::vector<os::ProcessInfo>& survivors, const std::string& detail) {
-  nlohmann::json left = nlohmann::json::array();
-  for (const auto& process : survivors) left.push_back({{"pid", process.pid}, {"command", process.command}});
-  const auto total = [](const Spool* spool) { return spool == nullptr ? 0 : spool->total(); };
-  const auto cut = [](const Spool* spool) { return spool != nullptr && spool->truncated(); };
-  return encode_json({{"success", false},
-                      {"data",
-                       {{"stdoutBytes", total(standard_output)},
-                        {"stderrBytes", total(standard_error)},
-                        {"truncated", cut(standard_output) || cut(standard_error)},
-                        {"timedOut", false},
-                        {"survivors", std::move(left)}}},
-                      {"error", {{"code", reason::kInterrupted}, {"message", detail}}}});
-}
-
-}  // namespace
-
 Result<void> Runner::Body::recover() {
-  const auto runs = ledger_.open_runs();
+  auto runs = ledger_.open_runs();
   if (!runs) return runs.error();
+  // What was begun outside our service may go on, or have ended by itself.
+  for (auto run = runs->begin(); run != runs->end();) {
+    const Result<bool> adopted = run->outside ? adopt(*run) : Result<bool>(false);
+    if (!adopted) {
+      note_problem(adopted.error());
+      return {};
+    }
+    run = *adopted ? runs->erase(run) : std::next(run);
+  }
   const std::string boot = os::boot_id();
   std::vector<std::string> ids;
   std::vector<std::filesystem::path> records;
   for (const OpenRun& run : *runs) {
     ids.push_back(run.run_id);
-    if (run.boot_id == boot) records.push_back(process_record(run.task_id));
+    if (run.boot_id == boot) records.push_back(process_record(run));
   }
   if (auto stopped = stop_checks(); !stopped) return stopped;
   std::vector<os::ProcessInfo> left;
@@ -54,7 +41,7 @@ Result<void> Runner::Body::recover() {
     const OpenRun& run = (*runs)[i];
     const std::vector<std::string> own = {run.run_id};
     std::vector<std::filesystem::path> record;
-    if (run.boot_id == boot) record.push_back(process_record(run.task_id));
+    if (run.boot_id == boot) record.push_back(process_record(run));
     survivors[i] = supervisor_.stop_marked(own, std::chrono::milliseconds(0), record).survivors;
   }
   share_unclaimed(left, survivors);
@@ -65,7 +52,8 @@ Result<void> Runner::Body::recover() {
     }
   }
   stop_unknown();
-  // No run is under way: what a crash after an end left here is nobody's any more.
+  remove_strays();
+  // None of our own is under way: what a crash after an end left here is nobody's any more.
   std::error_code ignored;
   for (std::filesystem::directory_iterator file(options_.spool_folder, ignored), last;
        !ignored && file != last; file.increment(ignored)) {
@@ -113,21 +101,29 @@ Result<void> Runner::Body::stop_checks() {
 
 Result<void> Runner::Body::end_interrupted(const OpenRun& run,
                                            const std::vector<os::ProcessInfo>& survivors) {
-  auto standard_output = Spool::reopen(spool_file(run.task_id, OutputStream::standard_output));
-  auto standard_error = Spool::reopen(spool_file(run.task_id, OutputStream::standard_error));
+  const auto folder = OutlivingFolder::of(options_.spool_folder, run.task_id, run.run_id);
+  const auto file = [&](OutputStream stream) {
+    return run.outside ? folder.stream(stream) : spool_file(run.task_id, stream);
+  };
+  auto standard_output = Spool::reopen(file(OutputStream::standard_output));
+  auto standard_error = Spool::reopen(file(OutputStream::standard_error));
   Spool* out = standard_output ? standard_output->get() : nullptr;
   Spool* err = standard_error ? standard_error->get() : nullptr;
-  RunOutcome outcome;
-  outcome.status = RunStatus::failed;
-  outcome.reason = reason::kInterrupted;
-  outcome.detail = "the agent or the machine stopped while it ran";
-  outcome.may_rerun = survivors.empty();
-  if (!survivors.empty()) outcome.detail += "; some of its processes could not be stopped";
-  outcome.result = interrupted_result(out, err, survivors, outcome.detail);
+  std::string detail = "the agent or the machine stopped while it ran";
+  if (run.outside) {
+    const auto stage = folder.stage();
+    const bool begun = !stage || *stage == OutlivingStage::lost;
+    detail = begun ? kRecorderLost : kNotBegun;
+  }
+  const auto count = [](const Spool* spool) {
+    return spool == nullptr ? RunContext::OutputCount{}
+                            : RunContext::OutputCount{spool->total(), spool->truncated()};
+  };
+  const RunOutcome outcome = interrupted_outcome(count(out), count(err), survivors, std::move(detail));
   const auto ended = end_run(run.task_id, run.number, outcome, [&] { return kept_output_of(out, err); });
   if (!ended) return ended.error();
   log_.warning("run interrupted", {{"task", run.task_id}, {"run", run.number}});
-  remove_spool(run.task_id);
+  run.outside ? folder.remove() : remove_spool(run.task_id);
   return {};
 }
 

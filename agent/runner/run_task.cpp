@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/ledger/detail_text.hpp"
+#include "agent/runner/outcome.hpp"
 #include "agent/runner/runner_body.hpp"
 #include "agent/workers/run_wishes.hpp"
 #include "platform/base/error_text.hpp"
@@ -94,14 +95,6 @@ class ActiveContext final : public RunContext {
   std::optional<MonotonicTime> last_progress_;
 };
 
-WorkResult worker_error(std::string detail) {
-  WorkResult result;
-  result.status = RunStatus::failed;
-  result.reason = reason::kWorkerError;
-  result.detail = std::move(detail);
-  return result;
-}
-
 /// Whatever a worker throws is its own failure.
 WorkResult work(const TaskWorker& worker, RunContext& context, const Task& task) {
   try {
@@ -113,52 +106,14 @@ WorkResult work(const TaskWorker& worker, RunContext& context, const Task& task)
   }
 }
 
-/// A worker may leave the reason to us: then it is why it was asked to stop.
-void complete_reason(WorkResult& result, StopCause cause) {
-  if (result.status != RunStatus::failed || !result.reason.empty()) return;
-  switch (cause) {
-    case StopCause::none:
-      result.reason = reason::kWorkerError;
-      break;
-    case StopCause::timeout:
-      result.reason = reason::kTimeout;
-      break;
-    case StopCause::shutdown:
-      result.reason = reason::kInterrupted;
-      break;
-    case StopCause::cancel:
-    case StopCause::replaced:
-      result.status = RunStatus::cancelled;
-      break;
-  }
-}
-
-RunOutcome to_outcome(WorkResult result, StopCause cause, RunWishes& wishes) {
-  Result<nlohmann::json> data =
-      Error{ErrorCode::limit, "it is larger than " + std::to_string(limits::kDataBytes) + " bytes"};
-  if (result.data.size() <= limits::kDataBytes) data = parse_json(result.data, limits::kJsonDepth + 4);
-  if (!data) result = worker_error("the worker's result can't be taken: " + data.error().message);
-  result.detail = to_detail(result.detail);
-  complete_reason(result, cause);
-  nlohmann::json value = {{"success", result.status == RunStatus::complete}};
-  value["data"] = data ? std::move(*data) : nlohmann::json::object();
-  if (auto output = parse_json(result.output); !result.output.empty() && output)
-    value["output"] = *std::move(output);
-  if (result.status != RunStatus::complete) {
-    std::string code = result.status == RunStatus::cancelled ? "cancelled" : result.reason;
-    if (!result.code.empty()) code = result.code;
-    value["error"] = {{"code", std::move(code)}, {"message", result.detail}};
-  }
-  RunOutcome outcome{result.status, result.reason, result.detail, encode_json(value),
-                     result.nothing_survives};
-  if (result.status == RunStatus::complete) outcome.wishes = wishes.take();
-  return outcome;
-}
-
 }  // namespace
 
 void Runner::Body::run(ActiveRun& active) {
   attempt(active);
+  retire(active);
+}
+
+void Runner::Body::retire(ActiveRun& active) {
   const std::scoped_lock lock(mutex_);
   finished_.push_back(std::move(active.thread));
   active_.erase(active_.find(active.task.id));
@@ -241,6 +196,7 @@ void Runner::Body::attempt(ActiveRun& active) {
   }
   // Without room for its end nothing is started, nor without files for its output.
   if (auto taken = take_reserve(); !taken) return note_problem(taken.error());
+  if (task->spec.options.outlives_agent) return attempt_outside(active, *task, *worker);
   const std::int64_t keep = task->spec.options.max_output_bytes;
   auto standard_output = Spool::create(spool_file(id, OutputStream::standard_output), keep);
   auto standard_error = Spool::create(spool_file(id, OutputStream::standard_error), keep);
@@ -253,29 +209,48 @@ void Runner::Body::attempt(ActiveRun& active) {
     note_problem(prepared.error());
     return;
   }
-  auto started = ledger_.start(id);
-  if (!started || !started->run) {
-    remove_spool(id);
-    if (!started) {
-      note_problem(started.error());
-    } else if (started->reason == reason::kOutboxFull) {
+  const auto started = commit_start(id, false);
+  if (!started) return remove_spool(id);
+  show_live(
+      active,
+      std::make_shared<LiveRun>(started->number, std::move(*standard_output), std::move(*standard_error)),
+      run_limit(started->task.spec, *worker));
+  execute(active, *started, *worker);
+}
+
+bool Runner::Body::is_stopping() const {
+  const std::scoped_lock lock(mutex_);
+  return stopping_;
+}
+
+std::optional<StartedRun> Runner::Body::commit_start(const std::string& id, bool outside) {
+  if (is_stopping()) return std::nullopt;  // it waits for the next start of the agent
+  auto started = ledger_.start(id, outside);
+  if (!started) {
+    note_problem(started.error());
+    return std::nullopt;
+  }
+  if (!started->run) {
+    if (started->reason == reason::kOutboxFull) {
       block(reason::kOutboxFull,
             "too many reports wait for the server; nothing new starts until it takes them");
     }
-    return;
+    return std::nullopt;
   }
   clear_problem();
+  return std::move(started->run);
+}
+
+/// `timeout`: what the runner stops it after; 0: never.
+void Runner::Body::show_live(ActiveRun& active, std::shared_ptr<LiveRun> live, DurationMilliseconds timeout) {
   {
     const std::scoped_lock lock(mutex_);
-    active.live = std::make_shared<LiveRun>(started->run->number, std::move(*standard_output),
-                                            std::move(*standard_error));
-    const DurationMilliseconds timeout = run_limit(started->run->task.spec, *worker);
+    active.live = std::move(live);
     if (timeout > 0) active.deadline = clock_.monotonic() + std::chrono::milliseconds(timeout);
     timers_changed_ = true;
     wake_.notify_all();
   }
   announce_change();
-  execute(active, *started->run, *worker);
 }
 
 void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
@@ -287,31 +262,28 @@ void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const T
     const std::scoped_lock lock(mutex_);
     active.deadline.reset();
   }
-  const RunOutcome outcome = to_outcome(std::move(result), active.cause.load(), context.wishes());
+  const RunOutcome outcome = to_outcome(std::move(result), active.cause.load(), context.wishes().take());
   record_end(active, started, outcome);
   active.live->end();
 }
 
 void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome) {
   const std::string& id = active.task.id;
-  const auto is_stopping = [this] {
-    const std::scoped_lock lock(mutex_);
-    return stopping_;
-  };
+  const auto output = [&] { return active.live ? active.live->kept() : kept_output_of(nullptr, nullptr); };
   for (int left = kEndAttemptsAtShutdown; left > 0;) {
     if (is_stopping()) --left;
-    auto ended = end_run(id, started.number, outcome, [&] { return active.live->kept(); });
+    auto ended = end_run(id, started.number, outcome, output);
     // Rather the end alone than that nobody knows how it ended; what the shutdown cut off says the same
-    // later.
-    if (!ended && left == 0 && outcome.reason != reason::kInterrupted)
-      ended = end_without_output(id, started.number, outcome, active.live->kept());
+    // later, and what is recorded outside is read again.
+    if (!ended && left == 0 && outcome.reason != reason::kInterrupted && !active.folder)
+      ended = end_without_output(id, started.number, outcome, output());
     if (ended) {
       clear_problem();
       log_.info("run ended", {{"task", id},
                               {"run", started.number},
                               {"status", to_string(outcome.status)},
                               {"reason", outcome.reason}});
-      remove_spool(id);
+      active.folder ? active.folder->remove() : remove_spool(id);
       return;
     }
     if (ended.error().code == ErrorCode::conflict || ended.error().code == ErrorCode::not_found) {

@@ -47,6 +47,9 @@ void Runner::wake() {
 void Runner::set_slots(unsigned slots) {
   body_->set_slots(slots);
 }
+void Runner::set_drain(std::chrono::milliseconds drain) {
+  body_->set_drain(drain);
+}
 bool Runner::stop_run(std::string_view task_id) {
   return body_->stop_run(task_id, StopCause::cancel);
 }
@@ -74,6 +77,7 @@ Runner::Body::Body(Ledger& ledger, const WorkerRegistry& workers, const Policy& 
       options_(std::move(options)),
       scheduler_(ledger, clock),
       slots_(options_.slots),
+      drain_(options_.drain),
       retry_backoff_(std::chrono::seconds(1), std::chrono::seconds(30), random_fraction),
       purge_at_(clock.monotonic()),
       reserve_(options_.reserve_file, options_.reserve_bytes) {}
@@ -109,6 +113,12 @@ void Runner::Body::set_slots(unsigned slots) {
   wake_.notify_all();
 }
 
+void Runner::Body::set_drain(std::chrono::milliseconds drain) {
+  const std::scoped_lock lock(mutex_);
+  drain_ = drain;
+  changed_.notify_all();
+}
+
 void Runner::Body::on_change(const LedgerChange& change) {
   if (change.health && !ledger_.problem()) clear_problem();
   for (const std::string& id : change.stop) (void)stop_run(id, StopCause::cancel);
@@ -136,6 +146,7 @@ bool Runner::Body::stop_run(std::string_view task_id, StopCause cause) {
   }
   // Outside the lock: stop callbacks are the worker's.
   active->ask_to_stop(cause);
+  if (active->outside) changed_.notify_all();
   return true;
 }
 
@@ -145,14 +156,17 @@ void Runner::Body::stop() {
     stopping_ = true;
     wake_.notify_all();
     changed_.notify_all();
-    if (options_.drain.count() > 0) changed_.wait_for(lock, options_.drain, [&] { return active_.empty(); });
+    // Those outside our service leave by themselves.
+    changed_.wait_for(lock, drain_, [&] { return active_.empty() || drain_.count() == 0; });
   }
   std::vector<std::shared_ptr<ActiveRun>> left;
   {
     const std::scoped_lock lock(mutex_);
     for (const auto& [id, active] : active_) left.push_back(active);
   }
-  for (const auto& active : left) active->ask_to_stop(StopCause::shutdown);
+  for (const auto& active : left) {
+    if (!active->outside) active->ask_to_stop(StopCause::shutdown);
+  }
   left.clear();
   {
     std::unique_lock lock(mutex_);
@@ -262,6 +276,12 @@ void Runner::Body::clear_problem() {
       blocked_ = {};
       retry_at_.reset();
     }
+    // What waits for a slot is told so, no longer what was lacking.
+    if (blocked_.empty() && !blocked_detail_.empty()) {
+      blocked_detail_.clear();
+      look_ = true;
+      wake_.notify_all();
+    }
     retry_backoff_.reset();
   }
   if (was) log_.info("the ledger can be written again");
@@ -318,6 +338,11 @@ std::filesystem::path Runner::Body::spool_file(std::string_view task_id, OutputS
 
 std::filesystem::path Runner::Body::process_record(std::string_view task_id) const {
   return options_.spool_folder / (std::string(task_id) + ".processes");
+}
+
+std::filesystem::path Runner::Body::process_record(const OpenRun& run) const {
+  if (!run.outside) return process_record(run.task_id);
+  return OutlivingFolder::of(options_.spool_folder, run.task_id, run.run_id).processes();
 }
 
 void Runner::Body::remove_spool(std::string_view task_id) {

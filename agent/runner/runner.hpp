@@ -24,7 +24,7 @@ namespace agenttask::agent {
 struct RunnerOptions {
   unsigned slots = 8;                  ///< runs at once
   std::filesystem::path spool_folder;  ///< where output is kept while a run lasts; made if missing
-  /// How long stop() lets runs end by themselves before it stops them.
+  /// How long stop() lets runs end by themselves before it stops them; see set_drain().
   std::chrono::milliseconds drain{0};
   /// Between the polite stop of what a crash left and its kill.
   std::chrono::milliseconds grace{5000};
@@ -62,8 +62,9 @@ class Runner {
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  /// Ends runs that a crash or reboot cut off: stops what is left of their processes, keeps the output so
-  /// far, and records them as interrupted. Call once, before start().
+  /// Follows runs on that are outside the agent's service, or records how they ended meanwhile. Ends those
+  /// that a crash or reboot cut off: stops what is left of their processes, keeps the output so far, and
+  /// records them as interrupted. Call once, before start().
   [[nodiscard]] Result<void> recover();
   /// Begins to run tasks.
   [[nodiscard]] Result<void> start();
@@ -71,10 +72,13 @@ class Runner {
   void wake();
   /// Another number of slots, from now on; runs under way go on.
   void set_slots(unsigned slots);
+  /// Another time for stop(), from now on; zero ends one that is under way.
+  void set_drain(std::chrono::milliseconds drain);
   /// Asks the run of a task to stop, as a cancel does. False: it does not run.
   bool stop_run(std::string_view task_id);
   /// Starts nothing new; lets runs end for `drain`, then stops them politely (they end as interrupted, their
-  /// output kept), and returns when all have ended. Safe to call twice.
+  /// output kept), and returns when all have ended. Runs outside the agent's service are left alone at once:
+  /// the next start follows them on. Safe to call twice.
   void stop();
 
   [[nodiscard]] Result<Explanation> explain(std::string_view task_id);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/runner/live_run.hpp"
+#include "agent/runner/outliving_folder.hpp"
 #include "agent/runner/runner.hpp"
 #include "agent/scheduler/scheduler.hpp"
 #include "platform/base/backoff.hpp"
@@ -28,6 +29,9 @@ struct ActiveRun {
   std::atomic<StopCause> cause = StopCause::none;
   std::optional<MonotonicTime> deadline;  ///< of the timeout; guarded by the runner's mutex
   std::shared_ptr<LiveRun> live;          ///< once its start is on disk; guarded by the runner's mutex
+  /// It runs outside the agent's service, or is about to: it is followed, and left alone when we stop.
+  std::atomic<bool> outside = false;
+  std::optional<OutlivingFolder> folder = {};  ///< where that is recorded; of the run's own thread
   std::jthread thread;
 
   /// The first cause counts.
@@ -51,6 +55,7 @@ class Runner::Body {
   Result<void> start();
   void wake();
   void set_slots(unsigned slots);
+  void set_drain(std::chrono::milliseconds drain);
   bool stop_run(std::string_view task_id, StopCause cause);
   void stop();
   Result<Explanation> explain(std::string_view task_id);
@@ -83,6 +88,8 @@ class Runner::Body {
   // run_task.cpp: the thread of one run
   void run(ActiveRun& active);
   void attempt(ActiveRun& active);
+  /// The last thing that its thread does.
+  void retire(ActiveRun& active);
   [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop);
   /// Until something appears on this device that the worker can't do without.
   [[nodiscard]] Result<void> wait_for_worker(const TaskSpec& task, const TaskWorker& worker,
@@ -90,6 +97,26 @@ class Runner::Body {
   [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
   void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
   void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
+
+  /// Nothing: it can't start now, which was seen to.
+  [[nodiscard]] std::optional<StartedRun> commit_start(const std::string& id, bool outside);
+  void show_live(ActiveRun& active, std::shared_ptr<LiveRun> live, DurationMilliseconds timeout);
+  [[nodiscard]] bool is_stopping() const;
+
+  // outliving_runs.cpp: runs outside the agent's service
+  void attempt_outside(ActiveRun& active, const Task& task, const TaskWorker& worker);
+  [[nodiscard]] Result<void> launch_outside(OutlivingFolder prepared, const OutlivingFolder& place,
+                                            const StartedRun& started, DurationMilliseconds timeout);
+  void follow_outside(ActiveRun& active, const StartedRun& started, const Result<void>& launched);
+  /// How it ended; nothing where it goes on and we stop.
+  [[nodiscard]] std::optional<RunOutcome> await_outside(ActiveRun& active, const StartedRun& started,
+                                                        const Result<void>& launched);
+  [[nodiscard]] RunOutcome outcome_outside(const ActiveRun& active, const StartedRun& started,
+                                           OutlivingStage stage, const Result<void>& launched);
+  [[nodiscard]] static std::string describe_outside(const std::string& run_id);
+  /// Follows a run on that was begun by an earlier start of the agent. False: it is over and has no end.
+  [[nodiscard]] Result<bool> adopt(const OpenRun& run);
+  void remove_strays();
 
   // recovery.cpp
   Result<void> stop_checks();
@@ -117,6 +144,7 @@ class Runner::Body {
   [[nodiscard]] std::filesystem::path spool_file(std::string_view task_id, OutputStream stream) const;
   /// Where a run's processes are noted down, beside its output.
   [[nodiscard]] std::filesystem::path process_record(std::string_view task_id) const;
+  [[nodiscard]] std::filesystem::path process_record(const OpenRun& run) const;
   void remove_spool(std::string_view task_id);
 
   Ledger& ledger_;
@@ -135,6 +163,7 @@ class Runner::Body {
   std::vector<std::jthread> finished_;
   std::map<std::string, std::size_t> refused_checks_;  ///< how often each worker said no to a task
   unsigned slots_;
+  std::chrono::milliseconds drain_;
   bool look_ = true;
   bool timers_changed_ = false;
   bool stopping_ = false;

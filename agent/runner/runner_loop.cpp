@@ -78,6 +78,8 @@ void Runner::Body::pass() {
     look_again_since_boot_.reset();
     if (stopping_) return;
     if (is_due(retry_at_, clock_.monotonic())) {
+      // What the system lacked is told until something starts (clear_problem).
+      if (blocked_ != reason::kNoSlot) blocked_detail_.clear();
       blocked_ = {};
       retry_at_.reset();
     }

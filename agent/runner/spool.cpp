@@ -51,15 +51,27 @@ Result<std::unique_ptr<Spool>> Spool::reopen(const std::filesystem::path& file) 
     const ErrorCode code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::io;
     return Error{code, io_error("cannot open " + file.string(), errno).message};
   }
-  Header header;
-  const bool sound = std::fread(&header, sizeof header, 1, handle.get()) == 1 && header.magic == kMagic &&
-                     header.keep >= 0 && header.keep <= limits::kMaxOutputBytes && header.total >= 0 &&
-                     header.pending >= 0;
-  if (!sound) return Error{ErrorCode::corrupt, file.string() + " is no output of a run"};
-  std::unique_ptr<Spool> spool(new Spool(std::move(handle), header.keep));
-  spool->total_ = spool->written_ = header.total;
-  spool->overwritten_ = std::max(header.total, header.pending);
+  std::unique_ptr<Spool> spool(new Spool(std::move(handle), 0));
+  if (!spool->read_header()) return Error{ErrorCode::corrupt, file.string() + " is no output of a run"};
+  spool->reopened_ = true;
   return spool;
+}
+
+bool Spool::read_header() {
+  Header header;
+  const bool sound = read_at(0, &header, sizeof header) && header.magic == kMagic && header.keep >= 0 &&
+                     header.keep <= limits::kMaxOutputBytes && header.total >= 0 && header.pending >= 0;
+  if (!sound) return false;
+  keep_ = header.keep;
+  ring_ = ring_for(keep_);
+  total_ = written_ = header.total;
+  overwritten_ = std::max(header.total, header.pending);
+  return true;
+}
+
+bool Spool::refresh() {
+  const std::int64_t before = total_;
+  return read_header() && total_ != before;
 }
 
 bool Spool::write_at(std::int64_t position, const void* bytes, std::size_t count) {
@@ -142,6 +154,18 @@ Spool::Piece Spool::read_between(std::int64_t offset, std::int64_t end, std::siz
 }
 
 Spool::Piece Spool::read(std::int64_t offset, std::size_t most) {
+  if (!reopened_) return read_now(offset, most);
+  // What the writer overwrote while it was read is none of it.
+  constexpr int kLooks = 3;
+  for (int look = 0; look < kLooks; ++look) {
+    Piece piece = read_now(offset, most);
+    (void)read_header();
+    if (piece.offset < head() || piece.offset >= tail_begin()) return piece;
+  }
+  return {offset, {}};
+}
+
+Spool::Piece Spool::read_now(std::int64_t offset, std::size_t most) {
   const std::int64_t tail = tail_begin();
   if (offset >= head() && offset < tail) offset = tail;
   // Head and tail are read as one while nothing is missing between them.

@@ -30,6 +30,8 @@ class Spool {
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
+  /// Of one that was reopened while another process writes it: takes in what came meanwhile. False: nothing.
+  bool refresh();
   /// Takes more output. Where the disk fails it only counts from then on.
   void append(std::string_view bytes);
   /// How many bytes came in all.
@@ -56,6 +58,8 @@ class Spool {
   using File = std::unique_ptr<std::FILE, Close>;
   Spool(File file, std::int64_t keep);
 
+  bool read_header();
+  [[nodiscard]] Piece read_now(std::int64_t offset, std::size_t most);
   [[nodiscard]] std::int64_t head() const { return keep_ / 2; }
   [[nodiscard]] std::int64_t tail_begin() const;
   [[nodiscard]] Piece read_between(std::int64_t offset, std::int64_t end, std::size_t most);
@@ -73,6 +77,7 @@ class Spool {
   std::int64_t overwritten_ =
       0;  ///< more than `written_` where a write was cut off: the ring holds its bytes
   bool broken_ = false;
+  bool reopened_ = false;  ///< perhaps another process goes on writing
 };
 
 }  // namespace agenttask::agent

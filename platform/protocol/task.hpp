@@ -66,6 +66,9 @@ struct TaskOptions {
   std::int64_t max_output_bytes = limits::kDefaultMaxOutputBytes;  ///< of each stream
   std::int64_t priority = 0;                                       ///< higher goes first
   std::string concurrency_key;                                     ///< empty: none
+  /// It runs outside the agent's service: a stop, an upgrade and a crash of the agent leave it running. Of
+  /// `command` only.
+  bool outlives_agent = false;
   bool operator==(const TaskOptions&) const = default;
 };
 

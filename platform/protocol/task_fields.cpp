@@ -108,7 +108,17 @@ TaskOptions read_options(ObjectReader& reader, TaskOptions base, Nulls nulls) {
   } else if (auto key = reader.text("concurrencyKey", limits::kConcurrencyKeyBytes, 1)) {
     base.concurrency_key = std::move(*key);
   }
+  if (is_null(reader, "outlivesAgent", nulls)) {
+    base.outlives_agent = false;
+  } else if (const auto outlives = reader.boolean("outlivesAgent")) {
+    base.outlives_agent = *outlives;
+  }
   return base;
+}
+
+void check_options(ObjectReader& reader, const TaskOptions& options, std::string_view type) {
+  if (options.outlives_agent && type != "command")
+    reader.refuse("outlivesAgent", "goes with tasks of the type command only");
 }
 
 TaskSchedule read_schedule(ObjectReader& reader, TaskSchedule base, Nulls nulls) {
@@ -239,6 +249,7 @@ TaskSpec read_spec(ObjectReader& reader, ObjectReader::Unknown unknown) {
   if (const auto* options = reader.object("options")) {
     ObjectReader inner(*options, unknown, reader.path_of("options"));
     spec.options = read_options(inner, {}, Nulls::refuse);
+    check_options(inner, spec.options, spec.type);
     if (auto error = inner.finish()) reader.refuse(std::move(*error));
   }
   if (const auto* schedule = reader.object("schedule")) {
@@ -264,6 +275,7 @@ json options_to_json(const TaskOptions& options) {
     value["maxOutputBytes"] = options.max_output_bytes;
   if (options.priority != 0) value["priority"] = options.priority;
   if (!options.concurrency_key.empty()) value["concurrencyKey"] = options.concurrency_key;
+  if (options.outlives_agent) value["outlivesAgent"] = true;
   return value;
 }
 

@@ -10,6 +10,8 @@ namespace agenttask::fields {
 enum class Nulls : std::uint8_t { refuse, reset };
 
 [[nodiscard]] TaskOptions read_options(ObjectReader& reader, TaskOptions base, Nulls nulls);
+/// What depends on the type of the task.
+void check_options(ObjectReader& reader, const TaskOptions& options, std::string_view type);
 [[nodiscard]] TaskSchedule read_schedule(ObjectReader& reader, TaskSchedule base, Nulls nulls);
 /// Everything of a spec that a caller may give; `id` and `nodeId` too.
 [[nodiscard]] TaskSpec read_spec(ObjectReader& reader, ObjectReader::Unknown unknown);

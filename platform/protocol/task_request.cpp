@@ -118,6 +118,7 @@ Result<TaskChanges> parse_task_changes(const json& body, const TaskSpec& current
     names_expiry = options->contains("expiresAt");
     ObjectReader inner(*options, ObjectReader::Unknown::refuse, "options");
     changes.options = fields::read_options(inner, current.options, Nulls::reset);
+    fields::check_options(inner, *changes.options, current.type);
     if (auto error = inner.finish()) reader.refuse(std::move(*error));
   }
   if (const auto* schedule = reader.object("schedule")) {

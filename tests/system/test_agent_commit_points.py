@@ -269,6 +269,33 @@ def recovery(world, agent, point, moment):
         assert len(world.api.runs(id)) == 1 and world.ran(key) == (1, 0)
 
 
+@scenario("outliving-requested", "outliving-claimed", "outliving-withdrawn", "outliving-stop-asked", "outliving-ended")
+def outside(world, agent, point, moment):
+    """A command outside the agent's service; each window more closely in test_outliving.py. Its recorder is the one that comes to claim and end."""
+    line = f"{moment} {point}"
+    key = world.key("outside")
+    body = world.body(key, "sleep 600" if point == "outliving-stop-asked" else "", options={"outlivesAgent": True})
+    id = body["id"]
+    before = len(agent.points.kills)
+    if point in ("outliving-claimed", "outliving-ended"):
+        agent.points.arm(line)
+        world.submit(body)
+        until(lambda: len(agent.points.kills) > before, "its recorder ends itself")
+        agent.kill()    # nobody has to wait until it takes the recorder for gone
+    elif point == "outliving-stop-asked":
+        world.submit(body)
+        wait_for(lambda: world.ran(key) == (1, 0) and agent.task(id)["status"] == "running", "it runs")
+        agent.end_at(line, lambda: world.api.post(f"/v1/tasks/{id}/cancel"))
+    else:
+        agent.end_at("after outliving-requested" if point == "outliving-withdrawn" else line, lambda: world.submit(body))
+        if point == "outliving-withdrawn":
+            agent.start_to_die(line)
+    agent.start()
+    how = {"outliving-stop-asked": ("cancelled",), "outliving-ended": ("complete",) if moment == "after" else ("interrupted",)}.get(point, ("interrupted",))
+    world.holds(key, id, ends=how)
+    assert world.ran(key) == {"outliving-stop-asked": (1, 0), "outliving-ended": (1, 1)}.get(point, (0, 0))
+
+
 @scenario("task-refused")
 def refused(world, agent, point, moment):
     id = agent.end_at(f"{moment} {point}", lambda: probe(world, "STRICT")[1])

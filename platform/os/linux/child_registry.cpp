@@ -25,18 +25,30 @@ bool has_no_child() {
 
 }  // namespace
 
+// Before there is a child: who finds itself alone afterwards saw none of it.
+bool ChildRegistry::begin_launch(std::uint64_t& number) {
+  const std::lock_guard lock(mutex_);
+  const bool alone = mains_.empty() && launches_under_way_ == 0 && has_no_child();
+  ++launches_under_way_;
+  for (auto& [main, is_alone] : mains_) is_alone = false;
+  number = ++launches_;
+  return alone;
+}
+
+Result<Launched> ChildRegistry::launch_apart(const LaunchRequest& request) {
+  const std::shared_lock launching(launching_);
+  std::uint64_t number = 0;
+  (void)begin_launch(number);
+  auto child = os::launch(request);
+  const std::lock_guard lock(mutex_);
+  --launches_under_way_;
+  return child;
+}
+
 Result<Launched> ChildRegistry::launch(const LaunchRequest& request) {
   const std::shared_lock launching(launching_);
-  bool alone = false;
   std::uint64_t number = 0;
-  {
-    const std::lock_guard lock(
-        mutex_);  // before there is a child: who finds itself alone afterwards saw none of it
-    alone = mains_.empty() && launches_under_way_ == 0 && has_no_child();
-    ++launches_under_way_;
-    for (auto& [main, is_alone] : mains_) is_alone = false;
-    number = ++launches_;
-  }
+  const bool alone = begin_launch(number);
   auto child = os::launch(request);
   const std::lock_guard lock(mutex_);
   --launches_under_way_;

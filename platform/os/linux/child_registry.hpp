@@ -23,6 +23,8 @@ class ChildRegistry {
   Result<void> check_room();
   /// Launches and enters the child.
   Result<Launched> launch(const LaunchRequest& request);
+  /// Launches a child that is no run's: it is collected as an orphan is, and makes no run alone.
+  Result<Launched> launch_apart(const LaunchRequest& request);
   /// Whether every child that fell to us since this one was launched must be a descendant of it: we had no
   /// child at all before, and launched no other since.
   [[nodiscard]] bool is_alone(pid_t child);
@@ -37,6 +39,7 @@ class ChildRegistry {
  private:
   bool is_main(pid_t child) const { return mains_.contains(child); }
   void reap_orphans_behind_mains();
+  bool begin_launch(std::uint64_t& number);
 
   std::shared_mutex
       launching_;  // shared by launches, exclusive for the collection: a child is not entered at once

@@ -253,6 +253,24 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
   return outcome;
 }
 
+Result<void> ProcessSupervisor::launch_apart(const std::vector<std::string>& program) {
+  const Descriptor nothing = above_standard_streams(Descriptor(::open("/dev/null", O_RDWR | O_CLOEXEC)));
+  if (!nothing.is_open()) return shortage("cannot open /dev/null", errno);
+  LaunchRequest request;
+  request.executable = program.front();
+  request.argv = program;
+  for (char** variable = ::environ; *variable != nullptr; ++variable)
+    request.environment.emplace_back(*variable);
+  request.cwd = "/";
+  request.standard_input = request.standard_output = request.standard_error = nothing.get();
+  // Where it can't be moved there it stays in ours: nobody is known to end the processes of a group there.
+  const Descriptor beside = open_group_beside_ours();
+  request.group = beside.get();
+  const auto child = state_->children.launch_apart(request);
+  if (!child) return child.error();
+  return {};
+}
+
 StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, milliseconds grace,
                                           std::span<const std::filesystem::path> records) {
   StopReport report;

@@ -298,6 +298,14 @@ ContainmentStatus RunGroups::status() const {
   return {Containment::groups, folder_.string()};
 }
 
+Descriptor open_group_beside_ours() {
+  const auto place = find_group_place(read_facts("/proc/self/cgroup"), read_facts("/proc/self/mountinfo"));
+  if (!place || place->folder == place->top) return {};
+  const auto beside = place->folder.parent_path() / "agenttask-outliving";
+  if (::mkdir(beside.c_str(), 0755) != 0 && (errno != EEXIST || !is_ours(beside))) return {};
+  return Descriptor(::open((beside / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+}
+
 Result<GroupPlace> find_group_place(std::string_view self_cgroup, std::string_view mountinfo) {
   const auto none = [](std::string text) { return Error{ErrorCode::unsupported, std::move(text)}; };
   std::optional<path> own;

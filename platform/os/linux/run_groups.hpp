@@ -80,6 +80,10 @@ class RunGroups {
   std::vector<std::filesystem::path> left_;  // something ran in them when their run ended
 };
 
+/// The entry (as RunGroup::open_entry) of a group beside our own, which is made where it is not there, for
+/// what shall not end with ours. Not open where we are at the top or can't make one.
+[[nodiscard]] Descriptor open_group_beside_ours();
+
 /// The parts of /proc/self/cgroup and /proc/self/mountinfo that say where a process is, for tests.
 struct GroupPlace {
   std::filesystem::path top;     ///< where the hierarchy is mounted

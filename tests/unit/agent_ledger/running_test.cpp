@@ -42,6 +42,45 @@ TEST_F(LedgerRunning, AStartIsOnDiskAndReported) {
   EXPECT_TRUE(ledger_->open_runs()->empty());
 }
 
+TEST_F(LedgerRunning, ARunOutsideTheAgentIsKnownAsSuch) {
+  TaskSpec what = spec();
+  what.type = "command";
+  what.data = R"({"cmd":"true"})";
+  what.options.outlives_agent = true;
+  const std::string id = create(what);
+  EXPECT_FALSE(ledger_->start(id)->run) << "it was made ready for the other kind of run";
+  const auto started = ledger_->start(id, true);
+  ASSERT_TRUE(started->run);
+  EXPECT_TRUE(started->run->task.spec.options.outlives_agent);
+  const auto began = clock_.wall();
+  ASSERT_TRUE(ledger_->update(id, R"({"options":{"outlivesAgent":false}})"));
+  ASSERT_TRUE(ledger_->cancel(id));
+  reopen();
+  const auto open = *ledger_->open_runs();
+  ASSERT_EQ(1U, open.size());
+  EXPECT_TRUE(open[0].outside) << "a run keeps what it started with";
+  EXPECT_TRUE(open[0].cancelled);
+  EXPECT_FALSE(open[0].replaced);
+  // It ended while nobody was there to hear it.
+  clock_.advance(std::chrono::seconds(10));
+  RunOutcome outcome = success();
+  outcome.ended_at = began + 4000;
+  EXPECT_EQ(began + 4000, end(id, 1, outcome).state.end_time);
+  EXPECT_EQ(began + 4000, ledger_->runs(id)->at(0).end_time);
+}
+
+TEST_F(LedgerRunning, AnEndIsNeitherBeforeItsStartNorToCome) {
+  for (const DurationMilliseconds off : {-86'400'000, 86'400'000}) {
+    const std::string id = create();
+    (void)start(id);
+    const auto began = clock_.wall();
+    clock_.advance(std::chrono::seconds(1));
+    RunOutcome outcome = success();
+    outcome.ended_at = began + off;
+    EXPECT_EQ(off < 0 ? began : began + 1000, end(id, 1, outcome).state.end_time);
+  }
+}
+
 TEST_F(LedgerRunning, AnEndIsOneTransactionWithOutputAndReports) {
   const std::string id = create();
   const auto run = start(id);

@@ -88,6 +88,7 @@ TEST_F(OptionsTest, ValuesAreBoundedAtTheLimitAndOnePast) {
   EXPECT_EQ(good({"--outbox-budget", "1024GiB"}).outbox_bytes, 1LL << 40);
   EXPECT_TRUE(good({"--workers", ""}).workers.empty());
   EXPECT_EQ(good({"--shutdown-drain", "1h"}).shutdown_drain, std::chrono::hours(1));
+  EXPECT_EQ(good({}).shutdown_drain, std::chrono::seconds(30));
   const std::vector<std::pair<const char*, const char*>> refused = {{"--slots", "0"},
                                                                     {"--slots", "257"},
                                                                     {"--slots", "-1"},

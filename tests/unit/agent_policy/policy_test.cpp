@@ -76,6 +76,18 @@ TEST_F(PolicyTest, ArgvIsComparedExactly) {
                      command(R"({"argv":["/bin/ls"],"env":{"A":"b"}})")));
 }
 
+TEST_F(PolicyTest, ACommandMayOutliveTheAgentWhereNothingIsListed) {
+  TaskSpec spec = command(R"({"argv":["/bin/ls"]})");
+  spec.options.outlives_agent = true;
+  EXPECT_TRUE(allows("{}", spec));
+  EXPECT_TRUE(allows(R"({"command":{"shell":false}})", spec));
+  EXPECT_FALSE(allows(R"({"command":{"outlivesAgent":false}})", spec));
+  EXPECT_FALSE(allows(R"({"command":{"argv":[["/bin/ls"]]}})", spec));
+  EXPECT_TRUE(allows(R"({"command":{"argv":[["/bin/ls"]],"outlivesAgent":true}})", spec));
+  EXPECT_TRUE(allows(R"({"command":{"argv":[["/bin/ls"]]}})", command(spec.data)));
+  EXPECT_FALSE(parse_policy(R"({"command":{"outlivesAgent":"yes"}})"));
+}
+
 TEST_F(PolicyTest, ShellLinesAreAllowedOrNot) {
   EXPECT_FALSE(allows(R"({"command":{"shell":false}})", command(R"({"cmd":"true"})")));
   EXPECT_TRUE(allows(R"({"command":{"shell":false}})", command(R"({"argv":["true"]})")));

@@ -47,6 +47,26 @@ TEST_F(SpoolTest, KeepsAllUpToTheLimitAndHeadAndTailPastIt) {
   EXPECT_EQ("01234[1]6789A", kept(*spool, 3)) << "in pieces too";
 }
 
+TEST_F(SpoolTest, IsReadWhileAnotherWritesIt) {
+  auto writer = create(10);
+  auto reader = std::move(*Spool::reopen(file_));
+  EXPECT_FALSE(reader->refresh());
+  writer->append("0123456789AB");
+  EXPECT_EQ("", reader->read(0, 0).bytes);
+  EXPECT_TRUE(reader->refresh() || reader->total() == 12);
+  EXPECT_EQ(12, reader->total());
+  EXPECT_TRUE(reader->truncated());
+  EXPECT_EQ("0123456789AB", reader->read(0, kAll).bytes) << "what is there for who watches";
+  EXPECT_FALSE(reader->refresh());
+  // Past the ring the beginning is gone, and is not taken for what was written over it.
+  writer->append(std::string(Spool::kLiveBytes, 'x') + "end");
+  EXPECT_TRUE(reader->refresh());
+  const auto tail = reader->read(7, kAll);
+  EXPECT_GT(tail.offset, 7);
+  EXPECT_EQ(tail.bytes.find_first_not_of("xend"), std::string::npos);
+  EXPECT_EQ("01234", reader->read_kept(0, kAll).bytes);
+}
+
 TEST_F(SpoolTest, AnOddLimitIsNotALittleMore) {
   auto spool = create(7);
   spool->append("0123456789");

@@ -228,11 +228,43 @@ TEST_F(SchedulerTest, WhatTheSystemLacksIsToldAsItIs) {
   }
   // Without anything that blocks, only the slots are short.
   occupancy_.blocked = {};
+  occupancy_.blocked_detail.clear();
   occupancy_.free_slots = 0;
   const auto id = create();
   clock_.advance(std::chrono::milliseconds(1000));
   (void)plan();
   EXPECT_EQ("all slots of this device are taken by other tasks", get(id).state.detail);
+}
+
+TEST_F(SchedulerTest, WhatTheSystemLackedIsNotToldWhenItIsOver) {
+  const auto id = create();
+  occupancy_.blocked = reason::kNoSlot;
+  occupancy_.blocked_detail = "the system has no descriptor left";
+  clock_.advance(std::chrono::milliseconds(1000));
+  (void)plan();
+  EXPECT_EQ("the system has no descriptor left", get(id).state.detail);
+  // An attempt may be made: nobody knows yet whether it is over.
+  occupancy_.blocked = {};
+  occupancy_.free_slots = 0;
+  (void)plan();
+  EXPECT_EQ("the system has no descriptor left", get(id).state.detail);
+  // Something started, and took the last slot.
+  occupancy_.blocked_detail.clear();
+  (void)plan();
+  EXPECT_EQ(reason::kNoSlot, get(id).state.reason);
+  EXPECT_EQ("all slots of this device are taken by other tasks", get(id).state.detail);
+  // And the other way round, for all of many, part by part.
+  for (int i = 0; i < 250; ++i) create();
+  clock_.advance(std::chrono::milliseconds(1000));
+  for (int i = 0; i < 3; ++i) (void)plan();
+  EXPECT_EQ("all slots of this device are taken by other tasks", get(id).state.detail);
+  occupancy_.blocked = reason::kNoSlot;
+  occupancy_.blocked_detail = "the system has no memory left";
+  EXPECT_EQ(clock_.since_boot() + 1000, plan().look_again_since_boot) << "some are left";
+  (void)plan();
+  EXPECT_FALSE(plan().look_again_since_boot);
+  EXPECT_EQ("the system has no memory left", get(id).state.detail);
+  EXPECT_EQ("the system has no memory left", get(create_told_last()).state.detail);
 }
 
 TEST_F(SchedulerTest, TenThousandThatWaitCostNoMoreThanAFew) {

@@ -38,7 +38,8 @@ class LiveOutputTest : public SyncFixture {
  protected:
   void TearDown() override { sync.reset(); }  // followers end before their scripts
 
-  Result<std::unique_ptr<Follower>> follow(const std::string& task) override {
+  Result<std::unique_ptr<Follower>> follow(const std::string& task, std::int64_t after) override {
+    followed_after[task] = after;
     const auto found = scripts.find(task);
     if (found == scripts.end()) return Error{ErrorCode::not_found, "no such task"};
     return std::unique_ptr<Follower>(new ScriptedFollower(found->second));
@@ -51,6 +52,7 @@ class LiveOutputTest : public SyncFixture {
   }
 
   std::map<std::string, Script> scripts;
+  std::map<std::string, std::int64_t> followed_after;
 };
 
 TEST_F(LiveOutputTest, SendsWhatComesWhileSomebodyWatches) {

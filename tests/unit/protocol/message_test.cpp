@@ -38,6 +38,7 @@ Task example_task() {
   task.spec.metadata = R"({"k":9007199254740993})";
   task.spec.options.retry = RetryPolicy{3, 1000, 60000};
   task.spec.options.concurrency_key = "db";
+  task.spec.options.outlives_agent = true;
   task.spec.schedule.scheduled_for = 1700000000000;
   task.state.status = TaskStatus::complete;
   task.state.add_time = 1;

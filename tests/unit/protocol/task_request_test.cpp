@@ -104,6 +104,27 @@ TEST(TaskRequest, HoldsTheLimits) {
   EXPECT_EQ(field_at_fault(R"({"type":"x","schedule":{"updateInterval":999}})"), "schedule.updateInterval");
 }
 
+TEST(TaskRequest, OnlyACommandOutlivesTheAgent) {
+  const auto spec = parse(
+      R"({"id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","type":"command","data":{"cmd":"reboot"},"options":{"outlivesAgent":true}})");
+  ASSERT_TRUE(spec.has_value()) << spec.error().message;
+  EXPECT_TRUE(spec->options.outlives_agent);
+  EXPECT_EQ(*spec_from_json(spec_to_json(*spec)), *spec);
+  EXPECT_FALSE(parse(R"({"type":"command","data":{"cmd":"x"}})")->options.outlives_agent);
+  EXPECT_EQ(field_at_fault(R"({"type":"echo","options":{"outlivesAgent":true}})"), "options.outlivesAgent");
+  EXPECT_EQ(field_at_fault(R"({"type":"echo","options":{"outlivesAgent":false}})"), "accepted");
+  EXPECT_EQ(field_at_fault(R"({"type":"command","data":{"cmd":"x"},"options":{"outlivesAgent":1}})"),
+            "options.outlivesAgent");
+  const auto changed = [](const TaskSpec& current, const char* text) {
+    return parse_task_changes(*parse_json(text), current, 0, 0);
+  };
+  TaskSpec echo;
+  echo.type = "echo";
+  EXPECT_EQ(changed(echo, R"({"options":{"outlivesAgent":true}})").error().field, "options.outlivesAgent");
+  EXPECT_FALSE(changed(*spec, R"({"options":{"outlivesAgent":null}})")->options->outlives_agent);
+  EXPECT_TRUE(changed(*spec, R"({"options":{"priority":1}})")->options->outlives_agent);
+}
+
 TEST(TaskRequest, TakesASchedule) {
   const auto spec = parse(
       R"({"id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","nodeId":"n","type":"x","schedule":{"scheduledFor":5,"updateInterval":1000,"jitter":250,"overlap":"cancelPrevious","catchUp":"all"}})");

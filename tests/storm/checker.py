@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from past import Past
 from truth import Truth
-from work import CHILD, ROOM, STEP, Order
+from work import CHILD, REFUSED, ROOM, STEP, Order
 
 ENDED = ("complete", "failed", "cancelled")
 #: What server and device must agree on.
@@ -185,6 +185,10 @@ class Checker:
             self.check("ends truly", order.cancels, "cancelled, and nobody asked for it", key)
         elif end == ("failed", "interrupted"):
             self.check("ends truly", self.could_be_interrupted(order, server), "interrupted, and its agent was not ended meanwhile", key)
+        elif end == ("failed", "worker-error") and server.get("detail") == f"exit code {REFUSED}":
+            began = self.last_start(order)
+            troubled = self.world.troubled_between(self.world.devices[order.node], began, began + 60)
+            self.check("ends truly", troubled, "its worker was refused something, and the disk was well", key)
         elif end == ("failed", "worker-error") and "No space left" in server.get("detail", ""):
             full = self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk")
             self.check("ends truly", full, "failed for want of room, and there was room", key)
@@ -197,10 +201,14 @@ class Checker:
         if order.kind.name == "echo" and end[0] == "complete":
             self.check("results are true", server["result"]["data"] == order.body["data"], "an echo that is not what was said", key)
 
+    def last_start(self, order):
+        """A moment before its last run began; where none left a mark, when it was asked for."""
+        starts = self.truth.starts[order.key]
+        return starts[-1].time - 0.1 if starts else order.asked
+
     def could_be_interrupted(self, order, server):
         """Its agent was ended, or could not write, after the last run began."""
-        starts = self.truth.starts[order.key]
-        began = starts[-1].time - 0.1 if starts else order.asked
+        began = self.last_start(order)
         device = self.world.devices[order.node]
         return self.world.down_between(device, began, self.world.now()) or self.world.troubled_between(device, began - 1, self.world.now())
 

@@ -7,6 +7,8 @@ import struct
 import subprocess
 from pathlib import Path
 
+from programs import preloaded
+
 CLONE_NEWNS = 0x20000
 SOURCE = Path(__file__).with_name("trouble.c")
 
@@ -28,7 +30,7 @@ class Trouble:
 
     def wrapper(self):
         """Goes before the program's words."""
-        return ["env", f"LD_PRELOAD={self.library}", f"STORM_TROUBLE={self.file}"]
+        return preloaded(self.library, STORM_TROUBLE=self.file)
 
     def move_clock(self, milliseconds):
         self.shared[0:8] = struct.pack("q", milliseconds)

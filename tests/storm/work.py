@@ -189,6 +189,8 @@ KINDS = [
     Kind("echo", 4, (COMPLETE,), echo, marks=False),
     Kind("workflow", 4, (COMPLETE,), workflow, once=False),
 ]
+#: How a worker exits that was refused what it asked for.
+REFUSED = 9
 #: A step of a workflow that a step created.
 CHILD = Kind("step", 0, (COMPLETE,), None, once=False)
 
@@ -209,7 +211,7 @@ pause=${{request#*'"pause":"'}}; pause=${{pause%%'"'*}}
 case $request in *'"onInterrupt":"rerun"'*) next='{{"expiresAt":{NEVER},"onInterrupt":"rerun"}}';; *) next='{{"expiresAt":{NEVER}}}';; esac
 read t x </proc/uptime; echo "start $key.$step $AGENTTASK_RUN_ID $PPID $$ $t" >>{marks.file}
 echo '{{"progress":{{"text":"begun"}}}}'
-call() {{ echo "$1"; read -r answer; case $answer in *'"problem"'*) echo "$answer" >&2; exit 9;; esac; }}
+call() {{ echo "$1"; read -r answer; case $answer in *'"problem"'*) echo "$answer" >&2; exit {REFUSED};; esac; }}
 call '{{"call":{{"id":1,"name":"createMessage","arguments":{{"content":{{"text":"'$key.$step'"}},"roomId":"{ROOM}"}}}}}}'
 [ $step -ge $of ] || call '{{"call":{{"id":2,"name":"createTask","arguments":{{"type":"{STEP}","description":"'$key.$((step+1))'","roomId":"{ROOM}","options":'$next',"data":{{"key":"'$key'","step":'$((step+1))',"of":'$of',"pause":"'$pause'"}}}}}}}}'
 sleep $pause

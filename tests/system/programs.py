@@ -29,6 +29,12 @@ def until(check, what, deadline=DEADLINE):
         pause = min(pause * 1.5, 0.1)
 
 
+def preloaded(library, **variables):
+    """The words before a program's own that load `library` before the program's libraries; the address sanitizer would mind."""
+    sanitizer = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+    return ["env", f"LD_PRELOAD={library}", f"ASAN_OPTIONS={sanitizer}", *(f"{name}={value}" for name, value in variables.items())]
+
+
 def free_port():
     """A port below those that the system hands out, so that it stays free while a server restarts."""
     while True:

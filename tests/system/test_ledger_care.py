@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import BIN, DEADLINE, Agent, Program, Server, environment, until
+from programs import BIN, DEADLINE, Agent, Program, Server, environment, preloaded, until
 
 
 def care(agent, *words):
@@ -248,7 +248,7 @@ class Faulty:
     """A program that is started with the library, and the file that makes its syncs fail."""
 
     def prepare(self, library, flag):
-        self.before, self.flag = ["env", f"LD_PRELOAD={library}", f"FAILING_SYNC_WHILE={flag}"], flag
+        self.before, self.flag = preloaded(library, FAILING_SYNC_WHILE=flag), flag
         return self
 
     def launch(self, arguments, log):

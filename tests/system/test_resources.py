@@ -231,6 +231,8 @@ def open_descriptors(pid):
     return max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
 
 
+# To look whether an object is there, the sanitizer of undefined behaviour opens a pipe; without descriptors it reports one that is.
+@pytest.mark.skipif("undefined" in os.environ.get("AGENTTASK_SANITIZE", ""), reason="the sanitizer itself needs descriptors")
 def test_an_agent_without_a_descriptor_waits_and_goes_on(yard, tmp_path):
     agent = yard.agent().start()
     pid = agent.program.pid
@@ -248,6 +250,7 @@ def test_an_agent_without_a_descriptor_waits_and_goes_on(yard, tmp_path):
     assert agent.program.text().count("cannot accept a console") <= 2, agent.program.text()
 
 
+@pytest.mark.skipif("undefined" in os.environ.get("AGENTTASK_SANITIZE", ""), reason="the sanitizer itself needs descriptors")
 def test_a_server_without_a_descriptor_waits_and_goes_on(yard):
     site = yard.site()
     pid = site.server.program.pid

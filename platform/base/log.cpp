@@ -1,6 +1,9 @@
 #include "platform/base/log.hpp"
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -53,8 +56,36 @@ bool is_plain(std::string_view value) {
              std::string_view::npos;
 }
 
-std::string text_line(LogLevel level, std::string_view message, Logger::Fields fields) {
-  std::string line = fmt::format("{} {} {}", timestamp(), level_name(level), message);
+/// Whether standard error is the journal of systemd, which tells in JOURNAL_STREAM as `DEVICE:INODE` which
+/// socket it made for us: somebody may have redirected us since.
+bool writes_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");  // NOLINT(concurrency-mt-unsafe): read at the start
+  if (stream == nullptr) return false;
+  const std::string_view socket(stream);
+  std::error_code unknown;
+  const auto here = std::filesystem::read_symlink("/proc/self/fd/2", unknown).string();
+  return !unknown && here == fmt::format("socket:[{}]", socket.substr(socket.find(':') + 1));
+}
+
+/// What the journal takes for a line's priority, and keeps to itself.
+std::string_view journal_priority(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "<7>";
+    case LogLevel::info:
+      return "<6>";
+    case LogLevel::warning:
+      return "<4>";
+    case LogLevel::error:
+      return "<3>";
+  }
+  return "<3>";
+}
+
+/// `when` is empty, or ends with a space.
+std::string text_line(std::string_view when, LogLevel level, std::string_view message,
+                      Logger::Fields fields) {
+  std::string line = fmt::format("{}{} {}", when, level_name(level), message);
   for (const auto& field : fields) {
     line += fmt::format(" {}={}", field.key, is_plain(field.value) ? field.value : quote(field.value));
   }
@@ -72,6 +103,7 @@ std::string json_line(LogLevel level, std::string_view message, Logger::Fields f
 
 struct Logger::Sink {
   spdlog::logger logger{"agenttask", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
+  bool journal = writes_to_journal();  ///< it dates lines itself
 };
 
 Logger::Logger(LogLevel level, LogFormat format)
@@ -85,9 +117,11 @@ Logger::~Logger() = default;
 
 void Logger::write(LogLevel level, std::string_view message, Fields fields) {
   if (!enabled(level)) return;
-  sink_->logger.log(
-      spdlog_level(level), fmt::string_view("{}"),
-      format_ == LogFormat::json ? json_line(level, message, fields) : text_line(level, message, fields));
+  std::string line = sink_->journal ? std::string(journal_priority(level)) : std::string();
+  line += format_ == LogFormat::json
+              ? json_line(level, message, fields)
+              : text_line(sink_->journal ? std::string() : timestamp() + " ", level, message, fields);
+  sink_->logger.log(spdlog_level(level), fmt::string_view("{}"), line);
 }
 
 std::string quote(std::string_view text) {

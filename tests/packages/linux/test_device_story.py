@@ -1,0 +1,76 @@
+"""Installations without a server, with answers that can't be used, into an image, and by hand."""
+from machine import until
+from story import enrollment_token, install, journal, preseed, status, until_connected
+
+AGENT = "agenttask.service"
+
+
+def purge(machine):
+    machine.run("dpkg --purge agenttask-agent")
+
+
+def test_an_agent_without_a_server_works(machine):
+    install(machine, "agenttask-agent.deb")
+    assert machine.unit(AGENT, "ActiveState", "StatusText") == {"ActiveState": "active", "StatusText": "not-enrolled"}
+    assert machine.says('agenttask echo "test data"') == "test data"
+    purge(machine)
+
+
+def test_a_token_that_is_none_does_not_break_the_installation(machine):
+    preseed(machine, server="https://localhost:8443", enrollment_token="not-a-token")
+    told = install(machine, "agenttask-agent.deb")
+    assert "this device does not join the task server" in told.stdout + told.stderr, told
+    assert machine.says("dpkg-query -W -f '${db:Status-Status}' agenttask-agent") == "installed"
+    assert status(machine)["server"]["state"] == "not-enrolled"
+    assert "not-a-token" not in machine.says("cat /var/cache/debconf/passwords.dat")
+    purge(machine)
+
+
+def test_bad_settings_are_told_and_mended_without_another_installation(machine):
+    machine.run("mkdir -p /etc/agenttask && echo 'slots = many' >/etc/agenttask/agent.conf")
+    told = install(machine, "agenttask-agent.deb", options="--force-confold")
+    assert "systemctl status agenttask" in told.stdout + told.stderr
+    assert "slots" in journal(machine, AGENT)
+    machine.run("echo 'slots = 4' >/etc/agenttask/agent.conf")
+    until(lambda: machine.unit(AGENT, "ActiveState")["ActiveState"] == "active", "it runs by itself once the settings are good")
+    purge(machine)
+
+
+def test_an_image_keeps_the_answers_for_the_first_start_of_each_machine(machine):
+    install(machine, "agenttask-server.deb")
+    token = enrollment_token(machine, "--uses 5")
+    machine.run("printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d")   # as in a build of an image
+    preseed(machine, server="https://localhost:8443", enrollment_token=token)
+    install(machine, "agenttask-agent.deb")
+    assert machine.unit(AGENT, "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "enabled"}
+    assert machine.says("stat -c '%a %U' /etc/agenttask/enrollment.env") == "600 root"
+    assert not machine.succeeds("test -e /var/lib/agenttask/enrollment.json"), "no key is made in an image"
+    found = machine.run(f"grep -rlF {token} /etc /var /run", check=False).stdout.split()
+    assert found == ["/etc/agenttask/enrollment.env"], found
+    machine.run("rm /usr/sbin/policy-rc.d; systemctl start agenttask")   # the first boot of a machine
+    until_connected(machine)
+    assert not machine.succeeds("test -e /etc/agenttask/enrollment.env")
+
+
+def test_a_machine_is_made_ready_for_an_image_and_joins_anew(machine):
+    first = status(machine)["server"]["nodeId"]
+    told = machine.says("systemctl stop agenttask && agenttaskd prepare-image --yes")
+    assert first in told
+    token = enrollment_token(machine)
+    machine.run(f"agenttask enroll https://localhost:8443 {token}")   # while the agent is away
+    machine.run("systemctl start agenttask")
+    until_connected(machine)
+    assert status(machine)["server"]["nodeId"] != first
+
+
+def test_an_agent_that_somebody_switched_off_stays_off(machine):
+    machine.run("systemctl disable --now agenttask")
+    install(machine, "agenttask-agent-next.deb", options="--force-confold")
+    assert machine.unit(AGENT, "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+
+
+def test_a_device_is_configured_again(machine):
+    machine.run("systemctl enable agenttask; agenttaskd prepare-image --yes")
+    preseed(machine, server="https://localhost:8443", enrollment_token=enrollment_token(machine))
+    machine.run("dpkg-reconfigure -f noninteractive agenttask-agent")
+    until_connected(machine)

@@ -185,6 +185,8 @@ Result<void> record_outliving_run(const std::filesystem::path& path, os::Process
     const auto written = folder.write(end);
     if (written) return {};
     if (shut_down && --left == 0) return written.error();
+    std::error_code unknown;
+    if (!std::filesystem::exists(path, unknown) && !unknown) return written.error();  // nobody wants to know
   }
 }
 

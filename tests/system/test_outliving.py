@@ -375,6 +375,18 @@ def test_what_the_ledger_does_not_know_is_stopped(agent, tmp_path):
     assert not folders(agent)
 
 
+def test_no_image_is_made_of_a_machine_where_one_goes_on(agent, tmp_path):
+    running(agent, tmp_path)
+    agent.stop()
+    refused = subprocess.run([BIN / "agenttaskd", "prepare-image", "--yes", "--state-dir", agent.state], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 3 and "outside the agent" in refused.stderr, refused
+    assert (agent.state / "ledger.db").exists() and recorder(agent)
+    (tmp_path / "go").touch()
+    until(lambda: not recorder(agent), "it ends")
+    assert subprocess.run([BIN / "agenttaskd", "prepare-image", "--yes", "--state-dir", agent.state], capture_output=True, text=True, timeout=60).returncode == 0
+    assert not (agent.state / "spool").exists()
+
+
 # ---- who may, and how it is said
 
 def test_only_commands_can_outlive_the_agent(agent):

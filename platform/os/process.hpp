@@ -211,7 +211,7 @@ class ProcessSupervisor {
 [[nodiscard]] Result<Environment> clean_environment(std::string_view run_as = {});
 
 /// Whether these variables may be given to a child: names are not empty and without '=', names and values
-/// without NUL, and none of them steers the loader (LD_*) or is ours (AGENTTASK_*). `invalid` with field
+/// without NUL, and none steers the loader (LD_*, DYLD_*) or is ours (AGENTTASK_*). `invalid` with field
 /// `env.NAME`.
 [[nodiscard]] Result<void> check_environment(const Environment& variables);
 

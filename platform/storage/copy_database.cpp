@@ -59,7 +59,7 @@ Result<void> copy_into(const fs::path& source, const fs::path& target, const Sch
   std::error_code failed;
   fs::permissions(target, fs::perms::owner_read | fs::perms::owner_write, failed);
   if (failed) return io_error("cannot set the rights of " + target.string(), failed.value());
-  sqlite3_exec(to->get(), "PRAGMA synchronous = FULL", nullptr, nullptr, nullptr);
+  sqlite3_exec(to->get(), "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON", nullptr, nullptr, nullptr);
   if (auto copied = copy_pages(from->get(), to->get(), target); !copied) return copied;
   // One file, whole by itself: no log that somebody could forget to copy.
   const int single = sqlite3_exec(to->get(), "PRAGMA journal_mode = DELETE", nullptr, nullptr, nullptr);

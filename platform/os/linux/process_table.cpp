@@ -1,4 +1,4 @@
-#include "platform/os/linux/process_table.hpp"
+#include "platform/os/posix/process_table.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,12 +10,13 @@
 #include <memory>
 #include <signal.h>
 #include <sstream>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "platform/base/encoding.hpp"
-#include "platform/os/posix/descriptor.hpp"
 #include "platform/os/secure_file.hpp"
 
 namespace agenttask::os {
@@ -39,15 +40,6 @@ std::string read_facts(int pid, const char* name, std::size_t most) {
     bytes.append(chunk.data(), static_cast<std::size_t>(count));
   }
   return bytes;
-}
-
-constexpr unsigned kPartBits = 16;
-constexpr std::uint64_t kPartOfMark = std::uint64_t{1} << kPartBits;
-
-std::uint64_t fnv1a(std::string_view text) {
-  std::uint64_t hash = 14'695'981'039'346'656'037U;
-  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 1'099'511'628'211U;
-  return hash;
 }
 
 }  // namespace
@@ -88,20 +80,6 @@ std::vector<ProcessEntry> read_records(const std::filesystem::path& record) {
     if (const auto entry = parse_stat(pid, line)) entries.push_back(*entry);
   }
   return entries;
-}
-
-std::uint64_t inherited_mark(std::string_view run_id) {
-  // In a range that no administrator sets and that is not the system's "unlimited": 44 bits say which run it
-  // is, and 16 which part of it.
-  constexpr std::uint64_t kBase = std::uint64_t{1} << 61;
-  const auto slash = std::min(run_id.find('/'), run_id.size());
-  const std::string_view part = run_id.substr(slash);
-  const std::uint64_t run = fnv1a(run_id.substr(0, slash)) & ((std::uint64_t{1} << 44) - 1);
-  return kBase | run << kPartBits | (part.empty() ? 0 : 1 + fnv1a(part) % (kPartOfMark - 1));
-}
-
-std::uint64_t inherited_mark_of_whole(std::uint64_t mark) {
-  return mark & ~(kPartOfMark - 1);
 }
 
 std::optional<std::uint64_t> read_inherited_mark(int pid) {
@@ -150,27 +128,15 @@ std::optional<std::string> read_run_mark(int pid) {
 }
 
 ProcessInfo describe_process(int pid) {
-  auto command = read_facts(pid, "cmdline", kCommandBytes);
-  while (!command.empty() && command.back() == '\0') command.pop_back();
-  for (auto& byte : command) {
-    if (static_cast<unsigned char>(byte) < 0x20) byte = ' ';
-  }
-  if (command.empty()) {
-    command = read_facts(pid, "comm", kCommandBytes);
-    while (!command.empty() && command.back() == '\n') command.pop_back();
-    command = "[" + command + "]";
-  }
-  command.resize(command.size() - incomplete_utf8_tail(command));
-  if (!is_utf8(command)) {
-    for (auto& byte : command) {
-      if (static_cast<unsigned char>(byte) >= 0x80) byte = '?';
-    }
-  }
-  return ProcessInfo{pid, command};
+  auto command_line = read_facts(pid, "cmdline", kCommandBytes);
+  while (!command_line.empty() && command_line.back() == '\0') command_line.pop_back();
+  auto short_name = command_line.empty() ? read_facts(pid, "comm", kCommandBytes) : std::string();
+  while (!short_name.empty() && short_name.back() == '\n') short_name.pop_back();
+  return make_description(pid, std::move(command_line), short_name);
 }
 
 void signal_process(int pid, std::uint64_t start, int signal_number) {
-  const Descriptor handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  const auto handle = open_process_handle(pid);
   // Looked at after the handle was taken: when it is the process we mean now, the handle is the one of that
   // process.
   const auto entry = read_process(pid);
@@ -181,6 +147,23 @@ void signal_process(int pid, std::uint64_t start, int signal_number) {
     ::kill(pid, signal_number);  // no descriptor left for a handle: a small risk is better than a process
                                  // left running
   }
+}
+
+void adopt_orphans() {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+Descriptor open_process_handle(int pid) {
+  return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+ProcessEnd end_of(const siginfo_t& ended) {
+  return {ended.si_code != CLD_EXITED, ended.si_status};
+}
+
+std::string signal_name(int number) {
+  const char* short_name = ::sigabbrev_np(number);
+  return short_name ? std::string("SIG") + short_name : "SIG" + std::to_string(number);
 }
 
 }  // namespace agenttask::os

@@ -1,4 +1,4 @@
-#include "platform/os/linux/run_groups.hpp"
+#include "platform/os/posix/run_groups.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "platform/os/linux/group_place.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -300,8 +302,9 @@ ContainmentStatus RunGroups::status() const {
 
 Descriptor open_group_beside_ours() {
   const auto place = find_group_place(read_facts("/proc/self/cgroup"), read_facts("/proc/self/mountinfo"));
-  if (!place || place->folder == place->top) return {};
-  const auto beside = place->folder.parent_path() / "agenttask-outliving";
+  if (!place) return {};
+  const auto above = place->folder == place->top ? place->top : place->folder.parent_path();
+  const auto beside = above / "agenttask-outliving";
   if (::mkdir(beside.c_str(), 0755) != 0 && (errno != EEXIST || !is_ours(beside))) return {};
   return Descriptor(::open((beside / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
 }

@@ -12,7 +12,8 @@ std::string fault_of(const std::string& name, const std::string& value) {
   if (name.find('=') != std::string::npos) return "has a '=' in its name";
   if (name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
     return "contains a NUL byte";
-  if (name.starts_with("LD_")) return "steers the loader of programs and is never passed on";
+  if (name.starts_with("LD_") || name.starts_with("DYLD_"))
+    return "steers the loader of programs and is never passed on";
   if (name.starts_with("AGENTTASK_")) return "is reserved for the agent";
   return {};
 }

@@ -9,9 +9,9 @@
 
 #include <gmock/gmock.h>
 
-#include "platform/os/linux/process_table.hpp"
-#include "platform/os/linux/run_groups.hpp"
 #include "platform/os/posix/launch.hpp"
+#include "platform/os/posix/process_table.hpp"
+#include "platform/os/posix/run_groups.hpp"
 #include "tests/component/os/child.hpp"
 
 namespace agenttask::os {

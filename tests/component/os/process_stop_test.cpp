@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 
 #include "platform/os/host.hpp"
-#include "platform/os/linux/process_table.hpp"
+#include "platform/os/posix/process_table.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/component/os/child.hpp"
 

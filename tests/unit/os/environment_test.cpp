@@ -35,8 +35,9 @@ TEST(CleanEnvironment, IsThatOfTheUser) {
 TEST(CheckEnvironment, RefusesWhatChildrenMustNotGet) {
   EXPECT_TRUE(check_environment({}));
   EXPECT_TRUE(check_environment({{"A", ""}, {"LD", "x"}, {"LDX", "x"}, {"AGENTTASK", "x"}, {"a b", "=\n"}}));
-  for (const auto& name : {std::string(""), std::string("A=B"), std::string("A\0B", 3),
-                           std::string("LD_PRELOAD"), std::string("LD_"), std::string("AGENTTASK_RUN_ID")}) {
+  for (const auto& name :
+       {std::string(""), std::string("A=B"), std::string("A\0B", 3), std::string("LD_PRELOAD"),
+        std::string("LD_"), std::string("DYLD_INSERT_LIBRARIES"), std::string("AGENTTASK_RUN_ID")}) {
     const auto refused = check_environment({{name, "x"}});
     ASSERT_FALSE(refused) << name;
     EXPECT_EQ(refused.error().code, ErrorCode::invalid);

@@ -1,4 +1,4 @@
-#include "platform/os/linux/run_groups.hpp"
+#include "platform/os/posix/run_groups.hpp"
 
 #include <fstream>
 
@@ -6,6 +6,7 @@
 
 #include "platform/base/encoding.hpp"
 #include "platform/base/ids.hpp"
+#include "platform/os/linux/group_place.hpp"
 
 namespace agenttask::os {
 namespace {

@@ -1,4 +1,4 @@
-#include "platform/os/linux/running_process.hpp"
+#include "platform/os/posix/running_process.hpp"
 
 #include <algorithm>
 #include <array>
@@ -6,8 +6,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <thread>
 
 #include "platform/os/posix/wait.hpp"
@@ -24,11 +22,6 @@ constexpr milliseconds kKillLimit{2000};  // how long killing is repeated before
 constexpr milliseconds kFirstLook{2};     // between two looks at the tree, doubled up to
 constexpr milliseconds kLastLook{100};
 constexpr milliseconds kLookWithoutHandle{20};
-
-std::string signal_name(int number) {
-  const char* short_name = ::sigabbrev_np(number);
-  return short_name ? std::string("SIG") + short_name : "SIG" + std::to_string(number);
-}
 
 }  // namespace
 
@@ -82,7 +75,7 @@ RunningProcess::RunningProcess(pid_t main, Descriptor standard_input, Descriptor
              spec.interactive ? std::string_view(spec.standard_input) : std::string_view()),
       streams_{{std::move(standard_output), OutputStream::standard_output},
                {std::move(standard_error), OutputStream::standard_error}},
-      main_handle_(static_cast<int>(::syscall(SYS_pidfd_open, main, 0))),
+      main_handle_(open_process_handle(main)),
       stop_(stop),
       buffer_(kBufferBytes) {
   outcome_.started = true;

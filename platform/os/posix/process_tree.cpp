@@ -1,4 +1,4 @@
-#include "platform/os/linux/process_tree.hpp"
+#include "platform/os/posix/process_tree.hpp"
 
 #include <algorithm>
 #include <signal.h>

@@ -1,23 +1,23 @@
 #include "platform/os/process.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
 #include <set>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <thread>
 
-#include "platform/os/linux/child_registry.hpp"
-#include "platform/os/linux/process_tree.hpp"
-#include "platform/os/linux/run_groups.hpp"
-#include "platform/os/linux/running_process.hpp"
+#include "platform/os/posix/child_registry.hpp"
 #include "platform/os/posix/launch.hpp"
+#include "platform/os/posix/open_descriptor.hpp"
+#include "platform/os/posix/process_tree.hpp"
 #include "platform/os/posix/program.hpp"
+#include "platform/os/posix/run_groups.hpp"
+#include "platform/os/posix/running_process.hpp"
+
+extern char** environ;  // not every system declares it
 
 namespace agenttask::os {
 namespace {
@@ -47,9 +47,9 @@ struct Pipe {
 };
 
 Result<Pipe> open_output_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage("cannot open a pipe for the output", errno);
-  Pipe pipe{Descriptor(ends[0]), above_standard_streams(Descriptor(ends[1]))};
+  auto [read, write] = open_pipe();
+  if (!read.is_open()) return shortage("cannot open a pipe for the output", errno);
+  Pipe pipe{std::move(read), above_standard_streams(std::move(write))};
   if (!pipe.childs.is_open() || ::fcntl(pipe.ours.get(), F_SETFL, O_NONBLOCK) != 0) {
     return shortage("cannot prepare a pipe for the output", errno);
   }
@@ -63,25 +63,16 @@ Result<Descriptor> open_input(std::string_view bytes) {
     if (!nothing.is_open()) return shortage("cannot open /dev/null as the input", errno);
     return nothing;
   }
-  auto memory = above_standard_streams(Descriptor(::memfd_create("standard-input", MFD_CLOEXEC)));
-  if (!memory.is_open()) return shortage("cannot make room for the input", errno);
-  for (auto left = bytes; !left.empty();) {
-    const auto count = ::write(memory.get(), left.data(), left.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return shortage("cannot store the input", errno);
-    left.remove_prefix(static_cast<std::size_t>(count));
-  }
-  ::lseek(memory.get(), 0, SEEK_SET);
-  const auto path = "/proc/self/fd/" + std::to_string(memory.get());
-  auto read_only = above_standard_streams(Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
-  return read_only.is_open() ? std::move(read_only) : std::move(memory);
+  auto input = above_standard_streams(open_bytes(bytes));
+  if (!input.is_open()) return shortage("cannot make room for the input", errno);
+  return input;
 }
 
 // An end for the child and one for us, which does not block.
 Result<Pipe> open_input_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return shortage("cannot open a pipe for the input", errno);
-  Pipe pipe{Descriptor(ends[1]), above_standard_streams(Descriptor(ends[0]))};
+  auto [read, write] = open_pipe();
+  if (!read.is_open()) return shortage("cannot open a pipe for the input", errno);
+  Pipe pipe{std::move(write), above_standard_streams(std::move(read))};
   if (!pipe.childs.is_open() || ::fcntl(pipe.ours.get(), F_SETFL, O_NONBLOCK) != 0) {
     return shortage("cannot prepare a pipe for the input", errno);
   }
@@ -193,7 +184,7 @@ Result<ProcessSupervisor::State::Launched> ProcessSupervisor::State::launch(
 }
 
 ProcessSupervisor::ProcessSupervisor(Containment at_most) : state_(std::make_unique<State>(at_most)) {
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  adopt_orphans();
   // Whoever started us may have had SIGCHLD ignored, which we would inherit: exit codes would be lost.
   ::signal(SIGCHLD, SIG_DFL);
   // A child that closes its standard input is no reason to end.

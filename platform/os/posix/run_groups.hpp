@@ -17,7 +17,8 @@ namespace agenttask::os {
 
 class RunGroups;
 
-/// The control group (version 2) of one run or of a part of one. What is started in it stays in it, whatever
+/// The group of the system that holds one run or a part of one, where there are such groups (Linux: control
+/// groups, version 2). What is started in it stays in it, whatever
 /// else it sheds; only who may write to another group can leave. Private to platform/os. Threads: one at a
 /// time.
 class RunGroup {
@@ -83,16 +84,5 @@ class RunGroups {
 /// The entry (as RunGroup::open_entry) of a group beside our own, which is made where it is not there, for
 /// what shall not end with ours. Not open where we are at the top or can't make one.
 [[nodiscard]] Descriptor open_group_beside_ours();
-
-/// The parts of /proc/self/cgroup and /proc/self/mountinfo that say where a process is, for tests.
-struct GroupPlace {
-  std::filesystem::path top;     ///< where the hierarchy is mounted
-  std::filesystem::path folder;  ///< the process's own group in it
-};
-/// `unsupported` where there is no control group of version 2, or it is not to be seen from here.
-[[nodiscard]] Result<GroupPlace> find_group_place(std::string_view self_cgroup, std::string_view mountinfo);
-
-/// The folder's name, or two names (`RUN/PART`), for a run; empty for an id that makes no name.
-[[nodiscard]] std::filesystem::path group_name(std::string_view run_id);
 
 }  // namespace agenttask::os

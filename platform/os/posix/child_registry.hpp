@@ -5,14 +5,9 @@
 #include <shared_mutex>
 
 #include "platform/os/posix/launch.hpp"
+#include "platform/os/posix/process_table.hpp"
 
 namespace agenttask::os {
-
-/// How the main process of a run ended. Private to platform/os.
-struct ProcessEnd {
-  bool by_signal = false;
-  int number = 0;  ///< exit code or signal
-};
 
 /// Knows which children are the main processes of runs, so that orphans which fell to us can be collected
 /// without ever taking one of those. A main process stays a zombie, its pid and group unused by others, until

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "platform/base/clock.hpp"
-#include "platform/os/linux/child_registry.hpp"
-#include "platform/os/linux/process_tree.hpp"
+#include "platform/os/posix/child_registry.hpp"
 #include "platform/os/posix/descriptor.hpp"
+#include "platform/os/posix/process_tree.hpp"
 #include "platform/os/posix/stop_signal.hpp"
 #include "platform/os/process.hpp"
 

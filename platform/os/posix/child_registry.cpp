@@ -1,10 +1,8 @@
-#include "platform/os/linux/child_registry.hpp"
+#include "platform/os/posix/child_registry.hpp"
 
 #include <cerrno>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "platform/os/linux/process_table.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -70,7 +68,7 @@ bool ChildRegistry::is_alone(pid_t child) {
 std::optional<ProcessEnd> ChildRegistry::ended(pid_t child) {
   const auto info = wait_for(P_PID, child, WNOHANG | WNOWAIT);
   if (info.si_pid != child) return std::nullopt;
-  return ProcessEnd{info.si_code != CLD_EXITED, info.si_status};
+  return end_of(info);
 }
 
 void ChildRegistry::release(pid_t child) {

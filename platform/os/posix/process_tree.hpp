@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "platform/os/linux/process_table.hpp"
-#include "platform/os/linux/run_groups.hpp"
+#include "platform/os/posix/process_table.hpp"
+#include "platform/os/posix/run_groups.hpp"
 
 namespace agenttask::os {
 

@@ -1,0 +1,58 @@
+#include "platform/os/posix/launch_system.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <fcntl.h>
+#include <libproc.h>
+#include <limits.h>
+#include <sys/sysctl.h>
+#include <unistd.h>
+
+namespace agenttask::os {
+
+// Here these are plain calls of the system, and a process, not a thread, has an identity. It keeps at most 16
+// groups: one who is in more of them has less rights in a run, and never more.
+bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t user) {
+  const auto kept = static_cast<int>(std::min<std::size_t>(group_count, NGROUPS_MAX));
+  return ::setgroups(kept, groups) == 0 && ::setgid(group) == 0 && ::setuid(user) == 0;
+}
+
+// There is no limit of another process that anybody may look at, and so no such mark.
+void inherit_mark(std::uint64_t) {}
+
+// The number and, in microseconds, the start: what `read_processes` knows of it afterwards.
+bool write_record(int descriptor) {
+  std::array<int, 4> what = {CTL_KERN, KERN_PROC, KERN_PROC_PID, ::getpid()};
+  kinfo_proc facts{};
+  std::size_t size = sizeof facts;
+  if (::sysctl(what.data(), what.size(), &facts, &size, nullptr, 0) != 0 || size != sizeof facts)
+    return false;
+  const auto& start = facts.kp_proc.p_starttime;
+  std::array<char, 64> line{};
+  char* const end = line.data() + line.size();
+  auto written = std::to_chars(line.data(), end, what[3]);
+  *written.ptr++ = ' ';
+  written = std::to_chars(written.ptr, end, std::int64_t{start.tv_sec} * 1'000'000 + start.tv_usec);
+  *written.ptr++ = '\n';
+  const auto count = written.ptr - line.data();
+  return ::write(descriptor, line.data(), static_cast<std::size_t>(count)) == count;
+}
+
+bool close_on_exec_from(int first, int limit) {
+  constexpr int kMost = 4096;
+  std::array<proc_fdinfo, kMost> open{};
+  const int bytes = ::proc_pidinfo(::getpid(), PROC_PIDLISTFDS, 0, open.data(), sizeof open);
+  const int count = bytes / static_cast<int>(sizeof(proc_fdinfo));
+  if (bytes > 0 && count < kMost) {
+    for (int at = 0; at < count; ++at) {
+      if (open[at].proc_fd >= first) ::fcntl(open[at].proc_fd, F_SETFD, FD_CLOEXEC);
+    }
+    return true;
+  }
+  for (int descriptor = first; descriptor < limit; ++descriptor) ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+  return true;
+}
+
+}  // namespace agenttask::os

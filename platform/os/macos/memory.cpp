@@ -1,0 +1,11 @@
+#include "platform/os/memory.hpp"
+
+#include <malloc/malloc.h>
+
+namespace agenttask::os {
+
+void give_back_memory() {
+  ::malloc_zone_pressure_relief(nullptr, 0);
+}
+
+}  // namespace agenttask::os

@@ -25,7 +25,7 @@ def why_not():
     """Why no machine can be booted here; empty: one can."""
     if os.geteuid() != 0:
         return "machines need root"
-    missing = [tool for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "unshare", "dpkg-deb") if not shutil.which(tool)]
+    missing = [tool for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "setpriv", "unshare", "dpkg-deb") if not shutil.which(tool)]
     if missing:
         return f"{', '.join(missing)} is missing: apt-get install mmdebstrap systemd-container"
     return ""
@@ -100,7 +100,7 @@ class Machine:
             WATCHES.write_text("1024")
         script = BOOT.format(name=self.name, place=self.place, base=base(), packages=packages, more=shlex.join(more))
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(["unshare", "--mount", "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=log,
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=subprocess.STDOUT, start_new_session=True)
         self.leader = None
         until(self._find_leader, lambda: f"the machine has a PID 1\n{self.log.read_text()}")

@@ -132,7 +132,8 @@ def test_systemctl_says_how_it_is(machine):
 # ---- upgrades
 
 def test_an_upgrade_keeps_identity_state_and_edited_settings(machine, debs):
-    machine.run("sed -i 's/^#slots = .*/slots = 3/' /etc/agenttask/agent.conf && systemctl restart agenttask")
+    machine.run("sed -i 's/^#slots = .*/slots = 3/; s/^#shutdown-drain = .*/shutdown-drain = 1s/' /etc/agenttask/agent.conf && "
+                "systemctl restart agenttask")
     until_connected(machine)
     task = add_command(machine, facts["node"], "echo during the upgrade; sleep 4712")
     until(lambda: machine.succeeds("pgrep -f 'sleep 4712'"), "it runs")
@@ -150,8 +151,8 @@ def test_an_upgrade_keeps_identity_state_and_edited_settings(machine, debs):
 
 
 def test_running_tasks_may_end_before_an_upgrade_goes_on(machine):
-    """The setting, and no other: systemd waits for as long."""
-    machine.run("printf '\\nshutdown-drain = 10m\\n' >>/etc/agenttask/agent.conf; mkdir -p /run/systemd/system/agenttask.service.d; "
+    """For as long as the setting says: systemd waits longer than the unit tells it to."""
+    machine.run("sed -i 's/^shutdown-drain = .*/shutdown-drain = 10m/' /etc/agenttask/agent.conf; mkdir -p /run/systemd/system/agenttask.service.d; "
                 "printf '[Service]\\nTimeoutStopSec=1s\\n' >/run/systemd/system/agenttask.service.d/short.conf; "
                 "systemctl daemon-reload; systemctl restart agenttask")
     until_connected(machine)
@@ -159,11 +160,23 @@ def test_running_tasks_may_end_before_an_upgrade_goes_on(machine):
     until(lambda: machine.succeeds("pgrep -fx 'sleep 5'"), "it runs")
     install(machine, "agenttask-agent-next.deb", options="--force-confold")
     until_connected(machine)
-    ended = task_of(machine, task)
+    ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
     assert (ended["status"], ended["runCount"]) == ("complete", 1), ended
     assert "ended by itself" in machine.says(f"agenttask fleet output {task}")
-    machine.run("rm -r /run/systemd/system/agenttask.service.d; systemctl daemon-reload; "
-                "sed -i '/shutdown-drain = 10m/d' /etc/agenttask/agent.conf; systemctl restart agenttask")
+    machine.run("rm -r /run/systemd/system/agenttask.service.d; systemctl daemon-reload; systemctl restart agenttask")
+    until_connected(machine)
+
+
+def test_a_task_upgrades_the_agent_that_runs_it(machine):
+    """With options.outlivesAgent: nothing cuts the package manager off, and its end is known."""
+    line = "dpkg -i --force-confold /packages/agenttask-agent.deb 2>&1; echo it ended with $?"   # as good as any other version
+    old = main_pid(machine, AGENT)
+    task = json.loads(machine.says(f"agenttask fleet add {facts['node']} command --outlives-agent --data '{json.dumps({'cmd': line})}' --json"))["id"]
+    until_restarted(machine, AGENT, old)
+    ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
+    assert (ended["status"], ended["runCount"]) == ("complete", 1), ended
+    assert "it ended with 0" in machine.says(f"agenttask fleet output {task}")
+    assert machine.says("dpkg-query -W -f '${db:Status-Status}' agenttask-agent") == "installed"
 
 
 # ---- the server through the same

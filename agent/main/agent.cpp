@@ -381,6 +381,7 @@ void Agent::Body::look_alive() const {
 
 std::string Agent::Body::summary() const {
   const SyncStatus status = sync_.status();
+  if (status.state == LinkState::not_enrolled) return "no server; tasks of this device run";
   return std::string(to_string(status.state)) + (status.url.empty() ? "" : " " + status.url);
 }
 

@@ -8,6 +8,7 @@ get_filename_component(agenttask_root ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
 set(installer ${agenttask_root}/installer)
 set(work ${CMAKE_BINARY_DIR}/installer)
 set(AGENTTASK_PROGRAMS_FOLDER ${CMAKE_BINARY_DIR}/bin CACHE PATH "Where the finished programs are that go into packages")
+set(AGENTTASK_PACKAGE_TEXTS "" CACHE PATH "Where a build whose programs run here has made the texts; empty: they are made of the programs")
 
 find_program(SCDOC_PROGRAM scdoc)
 find_package(Python3 COMPONENTS Interpreter)
@@ -19,7 +20,11 @@ endif()
 # ---- what is made of the programs
 
 set(made)
-foreach(program agenttask agenttaskd agenttask-server)
+set(packaged agenttask agenttaskd agenttask-server)
+if(CMAKE_CROSSCOMPILING)
+  set(packaged agenttask agenttaskd)  # for devices
+endif()
+foreach(program ${packaged})
   set(from_${program} ${AGENTTASK_PROGRAMS_FOLDER}/${program})
   set(depends_${program} $<$<TARGET_EXISTS:${program}>:${program}>)
   # Late binding off: what the loader resolves is read-only before the first instruction of ours.
@@ -31,7 +36,7 @@ foreach(program agenttask agenttaskd agenttask-server)
     COMMAND ${CMAKE_STRIP} --strip-all --remove-section=.comment -o ${work}/bin/${program} ${from_${program}} VERBATIM)
   list(APPEND made ${work}/bin/${program})
 endforeach()
-# Each text may name any of the three.
+# Each text may name any of them.
 set(programs ${made})
 set(pages ${installer}/man/pages.py)
 
@@ -45,6 +50,13 @@ set(dated)
 if(DEFINED ENV{SOURCE_DATE_EPOCH})
   set(dated "SOURCE_DATE_EPOCH=$ENV{SOURCE_DATE_EPOCH}")
 endif()
+if(AGENTTASK_PACKAGE_TEXTS)
+  foreach(text agenttask.1.gz agenttaskd.8.gz agent.conf completion.bash completion.zsh)
+    add_custom_command(OUTPUT ${work}/${text} DEPENDS ${AGENTTASK_PACKAGE_TEXTS}/${text}
+      COMMAND ${CMAKE_COMMAND} -E copy ${AGENTTASK_PACKAGE_TEXTS}/${text} ${work}/${text} VERBATIM)
+    list(APPEND made ${work}/${text})
+  endforeach()
+else()
 foreach(page agenttask.1 agenttaskd.8 agenttask-server.8)
   add_custom_command(OUTPUT ${work}/${page}.gz DEPENDS ${programs} ${pages} ${installer}/man/${page}.scd.in
     COMMAND ${Python3_EXECUTABLE} ${pages} man ${work}/bin ${installer}/man/${page}.scd.in ${work}/${page}.scd
@@ -55,6 +67,7 @@ agenttask_text(agent.conf ${Python3_EXECUTABLE} ${pages} settings ${work}/bin ag
 agenttask_text(server.conf ${Python3_EXECUTABLE} ${pages} settings ${work}/bin agenttask-server ${work}/server.conf)
 agenttask_text(completion.bash sh -c "${work}/bin/agenttask completion bash >${work}/completion.bash")
 agenttask_text(completion.zsh sh -c "${work}/bin/agenttask completion zsh >${work}/completion.zsh")
+endif()
 add_custom_target(packages DEPENDS ${made})
 if(TARGET agenttask_worker)
   add_dependencies(packages agenttask_worker)
@@ -119,6 +132,12 @@ set(CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR}/packages)
 set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_GENERATOR DEB)
 set(CPACK_COMPONENTS_ALL agent server)
+if(CMAKE_CROSSCOMPILING)
+  set(CPACK_COMPONENTS_ALL agent)
+  # What dpkg-shlibdeps knows of the packages of here it has to know of those in the toolchain's folder.
+  set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE ${AGENTTASK_DEBIAN_ARCHITECTURE})
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_SYSROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE})
+endif()
 if(TARGET agenttask_worker)
   list(APPEND CPACK_COMPONENTS_ALL worker)
 endif()

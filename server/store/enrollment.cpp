@@ -32,7 +32,7 @@ void replace_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
   node.quarantine_reason.clear();
   node.incarnation.clear();
   node.enrolled_at = now;
-  open_epoch(store, node, node.epoch, Doubt::nothing_offered);
+  open_epoch(store, node, node.epoch, now, Doubt::nothing_offered);
 }
 
 void retire_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
@@ -49,6 +49,7 @@ void retire_node(WriteStore& store, NodeRecord& node, UnixMilliseconds now) {
                 "cancelled before it was sent to the device, as the node was revoked", now);
     }
   }
+  carry_out_deletions(store, node, now);
   // Nobody fetches them any more, and a task is kept while a directive speaks of it.
   store.remove_directives(node.id);
   node.hold_wanted.reset();

@@ -17,12 +17,13 @@ ReportAnswer nothing_taken(const ReportBatch& batch) {
   return {batch.epoch, false, batch.after};
 }
 
-ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, Logger& logger) {
+ReportAnswer open_for(WriteStore& store, NodeRecord& node, std::int64_t epoch, UnixMilliseconds now,
+                      Logger& logger) {
   log_new_epoch(store, logger, LogLevel::warning,
                 "a device's reports do not follow those that the server has (was a database restored?): "
                 "opening a new epoch",
                 node, epoch);
-  open_epoch(store, node, epoch);
+  open_epoch(store, node, epoch, now);
   return resync(node);
 }
 
@@ -63,7 +64,7 @@ Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const Rec
   if (batch.epoch < node.epoch) {
     return node.acknowledged.sequence > 0 || node.reports.sequence > 0 ? nothing_taken(batch) : resync(node);
   }
-  if (begins_elsewhere(node, batch)) return open_for(store, node, batch.epoch, logger);
+  if (begins_elsewhere(node, batch)) return open_for(store, node, batch.epoch, now, logger);
   ReportApplier applier(store, node, now, limits);
   Cursor cursor = after;
   const Cursor known = node.reports;
@@ -81,7 +82,7 @@ Result<ReportAnswer> apply_reports(WriteStore& store, NodeRecord node, const Rec
       applier.apply(*report, line);
       node.reports = cursor;
     } else if (cursor.sequence == known.sequence && cursor.chain != known.chain) {
-      return open_for(store, node, batch.epoch, logger);
+      return open_for(store, node, batch.epoch, now, logger);
     }
   }
   if (applier.troubles().any()) {

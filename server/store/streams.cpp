@@ -11,6 +11,7 @@
 #include "server/store/changes.hpp"
 #include "server/store/commit_points.hpp"
 #include "server/store/lineage.hpp"
+#include "server/store/tasks.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -157,10 +158,16 @@ bool task_has_ended(const ReadStore& store, const std::string& task_id) {
   return !record || has_ended(record->task.state.status);
 }
 
+/// All that the device has not acknowledged, in order.
+std::vector<DirectiveRecord> all_directives(const ReadStore& store, const NodeRecord& node) {
+  auto directives = store.offered_directives(node.id, 0, kAll);
+  for (auto& queued : store.queued_directives(node.id, kAll)) directives.push_back(std::move(queued));
+  return directives;
+}
+
 /// Requests that the device has not acknowledged, in order.
 std::vector<DirectiveRecord> unanswered_requests(const ReadStore& store, const NodeRecord& node) {
-  auto requests = store.offered_directives(node.id, 0, kAll);
-  for (auto& queued : store.queued_directives(node.id, kAll)) requests.push_back(std::move(queued));
+  auto requests = all_directives(store, node);
   std::erase_if(requests, [&](const DirectiveRecord& directive) {
     return directive.kind == DirectiveKind::task ||
            (!directive.task_id.empty() && task_has_ended(store, directive.task_id));
@@ -246,7 +253,7 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
     store.remove_past_incarnations(node.id);
     node.incarnation = request.incarnation;
     store_facts(node, request);
-    open_epoch(store, node, request.epoch, Doubt::offered_tasks);
+    open_epoch(store, node, request.epoch, now, Doubt::offered_tasks);
     return head(node, true);
   }
   if (line == Lineage::past) return head(node, false);
@@ -256,7 +263,7 @@ std::optional<PollAnswer> take_stranger(WriteStore& store, NodeRecord& node, con
                   node, request.epoch);
     follow(store, node, request, now);
     store_facts(node, request);
-    open_epoch(store, node, request.epoch);
+    open_epoch(store, node, request.epoch, now);
     return head(node, true);
   }
   // It uses a ledger; whether that is the right one is the question now.
@@ -410,14 +417,14 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   if (meaning == Meaning::incomplete) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's ledger was saved from a damaged one: opening a new epoch", node, request.epoch);
-    open_epoch(store, node, request.epoch, Doubt::offered_tasks);
+    open_epoch(store, node, request.epoch, now, Doubt::offered_tasks);
     return head(node, true);
   }
   if (meaning == Meaning::behind) {
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's ledger is older than what it acknowledged: opening a new epoch", node,
                   request.epoch);
-    open_epoch(store, node, request.epoch,
+    open_epoch(store, node, request.epoch, now,
                line == Lineage::same ? Doubt::acknowledged_tasks : Doubt::offered_tasks);
     return head(node, true);
   }
@@ -425,7 +432,7 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
     log_new_epoch(store, logger, LogLevel::warning,
                   "a device's past is not the server's (was a database restored?): opening a new epoch", node,
                   request.epoch);
-    open_epoch(store, node, request.epoch);
+    open_epoch(store, node, request.epoch, now);
     return head(node, true);
   }
   node.restored = false;
@@ -442,8 +449,17 @@ PollAnswer apply_poll(WriteStore& store, NodeRecord node, const PollRequest& req
   return answer;
 }
 
-void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt) {
+void carry_out_deletions(WriteStore& store, const NodeRecord& node, UnixMilliseconds now) {
+  for (const auto& directive : all_directives(store, node)) {
+    if (directive.kind != DirectiveKind::delete_) continue;
+    auto record = store.task(directive.task_id, WithData::no);
+    if (record && has_ended(record->task.state.status)) (void)delete_task(store, std::move(*record), now);
+  }
+}
+
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, UnixMilliseconds now, Doubt doubt) {
   store.commits(commit_point::kEpochOpened);
+  carry_out_deletions(store, node, now);
   auto requests = unanswered_requests(store, node);
   const bool ledger_lost = doubt == Doubt::acknowledged_tasks || doubt == Doubt::offered_tasks;
   if (ledger_lost) {

@@ -74,10 +74,15 @@ enum class Doubt : std::uint8_t {
   offered_tasks,       ///< those that were offered: it may have got them without a word
 };
 
+/// Before the node's directives are forgotten: what was accepted as a deletion is one, also where the task
+/// ended before its device was told.
+void carry_out_deletions(WriteStore& store, const NodeRecord& node, UnixMilliseconds now);
+
 /// Begins a new epoch above the server's and `above`, because the pasts differ: all that has not ended and is
 /// not in doubt is queued again, a cancel for what the server cancelled alone, and requests that the device
 /// did not acknowledge: the device sees from the runs that they name whether it did them already. From now on
 /// the device's truth stands. Stores the node.
-void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, Doubt doubt = Doubt::none);
+void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, UnixMilliseconds now,
+                Doubt doubt = Doubt::none);
 
 }  // namespace agenttask::server

@@ -285,11 +285,27 @@ TEST_F(RestoresTest, AServerWithoutARestoreStillAsksForAllOfIt) {
   write([&](WriteStore& writes) {
     (void)steer_task(writes, record, DirectiveKind::pause, clock.wall());
     auto row = writes.node(node).value();
-    open_epoch(writes, row, row.epoch);
+    open_epoch(writes, row, row.epoch, clock.wall());
     return 0;
   });
   settle();
   EXPECT_TRUE(device.inbox.at(paused).state.paused);
+}
+
+TEST_F(RestoresTest, ADeletionThatWasAcceptedIsOneInANewEpochToo) {
+  const auto id = add();
+  settle();
+  device.start(id);
+  device.finish(TaskStatus::complete);
+  write([&](WriteStore& writes) { return delete_task(writes, task(id), clock.wall()).answer; });
+  post();  // it ended before its device was told
+  ASSERT_EQ(TaskStatus::complete, state(id).status);
+  write([&](WriteStore& writes) {
+    auto row = writes.node(node).value();
+    open_epoch(writes, row, row.epoch, clock.wall());
+    return 0;
+  });
+  EXPECT_TRUE(state(id).deleted_at);
 }
 
 TEST_F(RestoresTest, ADatabaseThatIsPutInIsWholeWithoutItsLog) {

@@ -173,7 +173,7 @@ TEST_F(DeviceTest, AnEpochKeepsWhatTheDeviceHasNotAnswered) {
   write([&](WriteStore& writes) {
     auto row = writes.node(node).value();
     (void)set_hold(writes, row, true);
-    open_epoch(writes, row, row.epoch);
+    open_epoch(writes, row, row.epoch, clock.wall());
     return 0;
   });
   const auto queue = read([&](const ReadStore& reads) { return reads.queued_directives(node, 10); });

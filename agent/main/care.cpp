@@ -8,6 +8,8 @@
 
 #include "agent/ledger/ledger_care.hpp"
 #include "agent/main/agent.hpp"
+#include "agent/runner/outliving_folder.hpp"
+#include "agent/sync/enrollment_wish.hpp"
 #include "agent/sync/identity.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
@@ -259,3 +261,27 @@ CareAnswer take_care(const CommandLine& line, const Clock& clock) {
 }
 
 }  // namespace agenttask::agent
+CareAnswer prepare_enrollment(const CommandLine& line, const os::Folders& folders) {
+  const AgentOptions& options = line.options;
+  if (options.server.empty() || options.enrollment_token.empty()) {
+    return failed(line, {ErrorCode::invalid, "an enrolment needs --server and --enrollment-token"}, kUsage);
+  }
+  if (auto made = os::create_folder(folders.state, os::Readable::by_owner); !made)
+    return failed(line, made.error(), kFailed);
+  const IdentityFolder folder(folders.state);
+  const auto identity = folder.identity();
+  if (!identity) return failed(line, identity.error(), kFailed);
+  if (*identity) {
+    return done(line, {{"enrolled", true}, {"server", (*identity)->server_url}},
+                "enrolled       with " + (*identity)->server_url + " already: nothing was changed\n");
+  }
+  const std::string name = options.name.empty() ? os::host_name() : options.name;
+  const auto wish = keep_enrollment_wish(folder, options.server, options.enrollment_token, name);
+  if (!wish) return failed(line, wish.error(), kFailed);
+  return done(line, {{"enrolled", false}, {"server", options.server}, {"name", name}},
+              "kept           the enrolment of " + name + " with " + options.server +
+                  "\nnext           the agent's next start asks that server, for as long as it takes\n");
+}
+
+    case AgentVerb::prepare_enrollment:
+      return prepare_enrollment(line, folders);

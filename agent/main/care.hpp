@@ -14,9 +14,9 @@ struct CareAnswer {
   std::string text;
 };
 
-/// `ledger check`, `ledger salvage`, `ledger reset`, `prepare-image`: by `line.verb`. Exit codes: 0 done, or
-/// sound; 1 it could not be done, or the ledger is not sound; 2 usage; 3 an agent that can use its ledger, or
-/// any for prepare-image, has it.
+/// `ledger check`, `ledger salvage`, `ledger reset`, `prepare-image`, `prepare-enrollment`: by `line.verb`.
+/// Exit codes: 0 done, or sound; 1 it could not be done, or the ledger is not sound; 2 usage; 3 an agent that
+/// can use its ledger, or any for prepare-image, has it.
 [[nodiscard]] CareAnswer take_care(const CommandLine& line, const Clock& clock);
 
 }  // namespace agenttask::agent

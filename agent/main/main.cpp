@@ -126,6 +126,7 @@ int run(const std::vector<std::string>& arguments) {
     case AgentVerb::ledger_salvage:
     case AgentVerb::ledger_reset:
     case AgentVerb::prepare_image:
+    case AgentVerb::prepare_enrollment:
       return care(*line);
     case AgentVerb::run_outside:
     case AgentVerb::run:

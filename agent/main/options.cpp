@@ -238,10 +238,12 @@ struct CareVerbs {
         salvage(ledger->add_subcommand("salvage", "Save what can be read of a damaged ledger")),
         reset(ledger->add_subcommand("reset", "Put the ledger away and begin anew")),
         image(app.add_subcommand("prepare-image",
-                                 "Remove what makes this machine this node, for a disk image")) {
+                                 "Remove what makes this machine this node, for a disk image")),
+        enrollment(app.add_subcommand("prepare-enrollment",
+                                      "Keep --server and --enrollment-token for the agent's next start")) {
     ledger->require_subcommand(1);
     ledger->fallthrough();
-    for (CLI::App* verb : {check, salvage, reset, image}) {
+    for (CLI::App* verb : {check, salvage, reset, image, enrollment}) {
       verb->fallthrough();
       verb->add_flag("--json", flags.json, "Print one JSON object");
     }
@@ -268,9 +270,18 @@ struct CareVerbs {
         "Exit codes: 0 done; 1 it could not be; 2 without --yes; 3 the agent runs.");
   }
 
+    enrollment->footer(
+        "For installers: the server is not asked, so it may be away. The token lies in the state folder, "
+        "readable by "
+        "the\nagent alone, until the server has answered it. A device that is enrolled stays what it is.\n\n"
+        "Examples:\n  AGENTTASK_ENROLLMENT_TOKEN=… agenttaskd prepare-enrollment --server "
+        "https://tasks.example:8443\n"
+        "Exit codes: 0 kept, or the device is enrolled; 1 it could not be kept; 2 no server or token was "
+        "given.");
   [[nodiscard]] std::optional<AgentVerb> chosen() const {
     if (check->parsed()) return AgentVerb::ledger_check;
     if (salvage->parsed()) return AgentVerb::ledger_salvage;
+    if (enrollment->parsed()) return AgentVerb::prepare_enrollment;
     if (reset->parsed()) return AgentVerb::ledger_reset;
     if (image->parsed()) return AgentVerb::prepare_image;
     return std::nullopt;
@@ -283,6 +294,7 @@ struct CareVerbs {
   CLI::App* image;
 };
 
+  CLI::App* enrollment;
 Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   Flags flags;
   CLI::App app(

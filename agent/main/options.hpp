@@ -47,6 +47,7 @@ enum class AgentVerb : std::uint8_t {
   ledger_salvage,
   ledger_reset,
   prepare_image,
+  prepare_enrollment,
   run_outside,
   help,
   version

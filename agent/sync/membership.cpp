@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/sync/enrollment_wish.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/net/enrollment_token.hpp"
 #include "platform/protocol/json.hpp"
@@ -22,12 +23,6 @@ constexpr milliseconds kShortestRenewal{1'000};
 /// A certificate that is called expired so soon after it was issued says that the server's clock is wrong.
 constexpr milliseconds kFresh = std::chrono::hours(1);
 constexpr std::string_view kRefusedToken = "enrollment-refused";  ///< the server's last word about a token
-
-Result<net::EnrollmentToken> read_token(std::string_view text) {
-  auto token = net::parse_enrollment_token(text);
-  if (!token) return Error{ErrorCode::invalid, token.error().message, "token"};
-  return token;
-}
 
 /// A string of the answer; empty where there is none.
 std::string member(const nlohmann::json& answer, const char* name) {
@@ -69,30 +64,11 @@ Membership::Membership(IdentityFolder folder, ServerLink& link, const Clock& clo
       renewal_timer_(options.first_retry, options.longest_retry, options.fraction) {}
 
 Result<void> Membership::enroll(std::string_view url, std::string_view token, std::string_view name) {
-  const auto server = net::parse_server_url(url);
-  if (!server) return Error{ErrorCode::invalid, server.error().message, "url"};
-  const auto parsed = read_token(token);
-  if (!parsed) return parsed.error();
-  if (name.size() > limits::kNodeNameBytes) {
-    return Error{ErrorCode::limit,
-                 "a node's name has at most " + std::to_string(limits::kNodeNameBytes) + " bytes", "name"};
-  }
-  PendingEnrollment wish{
-      server->to_string(), std::string(token), std::string(name.empty() ? options_.host_name : name), {}};
   const std::scoped_lock lock(files_);
-  const auto present = folder_.identity();
-  if (present && *present && (*present)->server_url == wish.server_url &&
-      (*present)->token_digest == net::secret_digest(*parsed)) {
-    return {};  // done long ago
-  }
-  const auto before = folder_.pending();
-  if (before && *before && (*before)->server_url == wish.server_url && (*before)->token == wish.token) {
-    wish.key_pem = (*before)->key_pem;  // the same request again, so that it gets the same answer
-  } else {
-    wish.key_pem = net::PrivateKey::generate().to_pem();
-  }
-  if (auto kept = folder_.keep(wish); !kept) return kept;
-  board_.wishes(wish.server_url);  // at once: who asked may look before the owner has read the file
+  const auto wish = keep_enrollment_wish(folder_, url, token, name.empty() ? options_.host_name : name);
+  if (!wish) return wish.error();
+  // At once: who asked may look before the owner has read the file.
+  if (*wish) board_.wishes((*wish)->server_url);
   return {};
 }
 
@@ -195,7 +171,7 @@ MonotonicTime Membership::next() const {
 }
 
 void Membership::start_enrollment(const std::stop_token& stop) {
-  const auto token = read_token(pending_->token);
+  const auto token = net::parse_enrollment_token(pending_->token);
   const auto server = net::parse_server_url(pending_->server_url);
   const auto key = net::PrivateKey::from_pem(pending_->key_pem);
   if (!token || !server || !key) {

@@ -32,7 +32,6 @@ constexpr std::chrono::seconds kPatience{10};
 constexpr std::chrono::milliseconds kLookAgain{5};
 constexpr std::string_view kBegun = "begun\n";
 constexpr std::string_view kWithdrawn = "withdrawn\n";
-constexpr std::array kRunStatuses{RunStatus::complete, RunStatus::failed, RunStatus::cancelled};
 constexpr std::array kCauses{StopCause::timeout, StopCause::cancel, StopCause::replaced, StopCause::shutdown};
 
 os::ReservedRoom room_in(const fs::path& folder) {

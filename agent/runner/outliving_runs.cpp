@@ -109,7 +109,9 @@ std::optional<RunOutcome> Runner::Body::await_outside(ActiveRun& active, const S
       const auto stage = folder.stage(withdraw);
       if (stage && *stage != OutlivingStage::waiting && *stage != OutlivingStage::live) {
         if (active.live) (void)active.live->refresh();
-        return outcome_outside(active, started, *stage, launched);
+        // Somebody took its folder away: it began, and nobody knows how it ended.
+        const bool taken = seen && *stage == OutlivingStage::missing;
+        return outcome_outside(active, started, taken ? OutlivingStage::lost : *stage, launched);
       }
       if (stage && *stage == OutlivingStage::live && !std::exchange(seen, true)) {
         (void)ledger_.progress(active.task.id, started.number, describe_outside(started.run_id));

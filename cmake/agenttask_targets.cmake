@@ -19,10 +19,17 @@ endif()
 
 add_library(agenttask_options INTERFACE)
 target_include_directories(agenttask_options INTERFACE ${CMAKE_SOURCE_DIR})
+if(WIN32)
+  include(agenttask_windows)
+endif()
+if(MSVC)
+  target_compile_options(agenttask_options INTERFACE /W4 /utf-8 /bigobj /EHsc /permissive- /Zc:__cplusplus /Zc:preprocessor)
+else()
 target_compile_options(agenttask_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
   -Woverloaded-virtual -Wimplicit-fallthrough $<$<NOT:$<BOOL:${AGENTTASK_FUZZ}>>:-Werror> -fstack-protector-strong -fno-strict-aliasing
   $<$<STREQUAL:${CMAKE_CXX_COMPILER_ID},GNU>:-fpch-preprocess>)
+endif()
 target_compile_definitions(agenttask_options INTERFACE
   AGENTTASK_VERSION="${PROJECT_VERSION}"
   JSON_USE_IMPLICIT_CONVERSIONS=0  # json that converts itself to anything makes Result<json> ambiguous
@@ -47,11 +54,14 @@ function(agenttask_library part)
   target_link_libraries(agenttask_${part} PUBLIC agenttask_options ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
 endfunction()
 
-# agenttask_program(name SOURCES … LINK …): an executable in bin/.
+# agenttask_program(name SOURCES … LINK … [DESCRIPTION "What Windows shows"]): an executable in bin/.
 function(agenttask_program name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "DESCRIPTION" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE agenttask_options ${arg_LINK})
+  if(WIN32)
+    agenttask_windows_resources(${name} "${arg_DESCRIPTION}")
+  endif()
 endfunction()
 
 # agenttask_use_json(target): compiles the target against the one precompiled header that holds nlohmann/json.

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -8,7 +9,8 @@ namespace agenttask::worker {
 /// each system.
 ///
 /// While it lives, descriptor 0 is an empty input, so that children and careless code don't take the agent's
-/// lines; SIGTERM is an event; SIGPIPE is none. Children get default signals. One at a time in a process.
+/// lines; SIGTERM is an event (Ctrl-Break on Windows); SIGPIPE is none. Children get default signals. One at a
+/// time in a process.
 class AgentPipe {
  public:
   AgentPipe();
@@ -32,8 +34,8 @@ class AgentPipe {
   [[nodiscard]] bool is_terminal() const;
 
  private:
-  int input_ = -1;
-  int output_ = -1;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace agenttask::worker

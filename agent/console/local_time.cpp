@@ -4,7 +4,8 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <ctime>
+
+#include "platform/os/local_zone.hpp"
 
 namespace agenttask::console {
 namespace {
@@ -22,41 +23,32 @@ std::int64_t as_if_utc(const LocalTime& local) {
   return days * kDaySeconds + local.hour * 3600LL + local.minute * 60LL + local.second;
 }
 
-std::optional<std::int64_t> offset_at(std::int64_t seconds) {
-  const auto time = static_cast<std::time_t>(seconds);
-  std::tm local{};
-  if (::localtime_r(&time, &local) == nullptr) return std::nullopt;
-  return local.tm_gmtoff;
-}
-
 }  // namespace
 
 std::optional<LocalTime> to_local(UnixMilliseconds time) {
-  const auto seconds = static_cast<std::time_t>(time / 1000);
-  std::tm local{};
-  if (::localtime_r(&seconds, &local) == nullptr) return std::nullopt;
-  return LocalTime{local.tm_year + 1900,
-                   local.tm_mon + 1,
-                   local.tm_mday,
-                   local.tm_hour,
-                   local.tm_min,
-                   std::min(local.tm_sec, 59),
+  const auto local = os::wall_clock_at(time / 1000);
+  if (!local) return std::nullopt;
+  return LocalTime{local->tm_year + 1900,
+                   local->tm_mon + 1,
+                   local->tm_mday,
+                   local->tm_hour,
+                   local->tm_min,
+                   std::min(local->tm_sec, 59),
                    static_cast<int>(time % 1000)};
 }
 
 std::optional<UnixMilliseconds> from_local(const LocalTime& local) {
   if (!date_of(local).ok() || local.year < 1970) return std::nullopt;
-  ::tzset();  // localtime_r need not look at TZ by itself
   const std::int64_t wall = as_if_utc(local);
   // mktime says neither that a time is there twice nor that it is left out, so both offsets are tried: the
   // one before a change of the clocks nearby, and the one after.
-  const auto before = offset_at(wall - kDaySeconds);
-  const auto after = offset_at(wall + kDaySeconds);
+  const auto before = os::utc_offset_at(wall - kDaySeconds);
+  const auto after = os::utc_offset_at(wall + kDaySeconds);
   if (!before || !after) return std::nullopt;
   std::int64_t seconds = wall - *before;
   for (const std::int64_t candidate :
        std::array{std::min(wall - *before, wall - *after), std::max(wall - *before, wall - *after)}) {
-    if (offset_at(candidate) == wall - candidate) {
+    if (os::utc_offset_at(candidate) == wall - candidate) {
       seconds = candidate;
       break;
     }

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "platform/os/local_zone.hpp"
 #include "platform/protocol/limits.hpp"
 
 namespace agenttask::console {
@@ -16,11 +17,10 @@ constexpr std::int64_t kHour = 60 * kMinute;
 }  // namespace
 
 std::string format_time(UnixMilliseconds time) {
-  const auto seconds = static_cast<std::time_t>(time / kSecond);
-  const std::tm* local = std::localtime(&seconds);
-  if (local == nullptr) return std::to_string(time);
+  const auto local = os::wall_clock_at(time / kSecond);
+  if (!local) return std::to_string(time);
   std::array<char, 64> buffer{};
-  const std::size_t length = std::strftime(buffer.data(), buffer.size(), "%Y-%m-%d %H:%M:%S", local);
+  const std::size_t length = std::strftime(buffer.data(), buffer.size(), "%Y-%m-%d %H:%M:%S", &*local);
   return {buffer.data(), length};
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "platform/base/encoding.hpp"
+#include "platform/os/file_stream.hpp"
 #include "platform/protocol/limits.hpp"
 
 namespace agenttask::agent {
@@ -37,7 +38,7 @@ Spool::Spool(File file, std::int64_t keep) : file_(std::move(file)), keep_(keep)
 }
 
 Result<std::unique_ptr<Spool>> Spool::create(const std::filesystem::path& file, std::int64_t keep) {
-  File handle(std::fopen(file.string().c_str(), "w+b"));
+  File handle(os::open_file_stream(file, "w+b"));
   if (!handle) return io_error("cannot make " + file.string() + " for a run's output", errno);
   std::unique_ptr<Spool> spool(new Spool(std::move(handle), keep));
   if (!spool->write_header(0))
@@ -46,7 +47,7 @@ Result<std::unique_ptr<Spool>> Spool::create(const std::filesystem::path& file, 
 }
 
 Result<std::unique_ptr<Spool>> Spool::reopen(const std::filesystem::path& file) {
-  File handle(std::fopen(file.string().c_str(), "rb"));
+  File handle(os::open_file_stream(file, "rb"));
   if (!handle) {
     const ErrorCode code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::io;
     return Error{code, io_error("cannot open " + file.string(), errno).message};

@@ -141,6 +141,9 @@ void set_trust(CURL* easy, const HttpClientSettings& settings, Verification veri
     set(easy, CURLOPT_CAINFO, static_cast<const char*>(nullptr));
     set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
     if (!settings.authority_pem.empty()) set_text(easy, CURLOPT_CAINFO_BLOB, settings.authority_pem);
+  } else {
+    // The store of the system, where that is no file (Windows); elsewhere this says nothing.
+    set(easy, CURLOPT_SSL_OPTIONS, static_cast<long>(CURLSSLOPT_NATIVE_CA));
   }
   if (!settings.certificate_pem.empty()) {
     set(easy, CURLOPT_SSLCERTTYPE, "PEM");

@@ -44,6 +44,10 @@ Result<void> remove_file(const std::filesystem::path& file);
 /// how to repair it; `not_found`.
 [[nodiscard]] Result<void> check_trusted(const std::filesystem::path& file);
 
+/// Checks that nobody but the owner (and who may do everything in any case) could read this file: `denied`
+/// says how to repair it. One that is not there is no error.
+[[nodiscard]] Result<void> check_private(const std::filesystem::path& file);
+
 /// A lock that one process holds until it is destroyed or the process ends, however it ends.
 class FileLock {
  public:

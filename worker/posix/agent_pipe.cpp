@@ -62,11 +62,16 @@ AgentPipe::Event read_wake_pipe() {
 
 }  // namespace
 
-AgentPipe::AgentPipe() {
+struct AgentPipe::State {
+  int input = -1;
+  int output = -1;
+};
+
+AgentPipe::AgentPipe() : state_(std::make_unique<State>()) {
   open_wake_pipe();
   if (wake_end < 0) return;  // no descriptors left: nothing is heard, and nothing is begun
-  input_ = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-  output_ = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  state_->input = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+  state_->output = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (nothing >= 0 && nothing != STDIN_FILENO) {
     ::dup2(nothing, STDIN_FILENO);
@@ -78,17 +83,17 @@ AgentPipe::AgentPipe() {
 
 AgentPipe::~AgentPipe() {
   // The handlers stay: all is said, and a stop that comes late shall not turn a success into a crash.
-  if (input_ >= 0) {
-    ::dup2(input_, STDIN_FILENO);
-    ::close(input_);
+  if (state_->input >= 0) {
+    ::dup2(state_->input, STDIN_FILENO);
+    ::close(state_->input);
   }
-  if (output_ >= 0) ::close(output_);
+  if (state_->output >= 0) ::close(state_->output);
 }
 
 AgentPipe::Event AgentPipe::wait(std::string& bytes) {
   for (;;) {
-    std::array<pollfd, 2> watched = {pollfd{input_, POLLIN, 0}, pollfd{wake_pipe[0], POLLIN, 0}};
-    if (input_ < 0) return Event::end;
+    std::array<pollfd, 2> watched = {pollfd{state_->input, POLLIN, 0}, pollfd{wake_pipe[0], POLLIN, 0}};
+    if (state_->input < 0) return Event::end;
     if (::poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
       return Event::end;
@@ -97,7 +102,7 @@ AgentPipe::Event AgentPipe::wait(std::string& bytes) {
     if (watched[0].revents == 0) ::poll(watched.data(), 1, 0);
     if (watched[0].revents != 0) {
       bytes.resize(64 * 1024);
-      const ssize_t count = ::read(input_, bytes.data(), bytes.size());
+      const ssize_t count = ::read(state_->input, bytes.data(), bytes.size());
       if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       bytes.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
       return count > 0 ? Event::bytes : Event::end;
@@ -112,11 +117,11 @@ void AgentPipe::wake() {
 
 bool AgentPipe::write(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t count = ::write(output_, bytes.data(), bytes.size());
+    const ssize_t count = ::write(state_->output, bytes.data(), bytes.size());
     if (count >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {
-      pollfd watched = {output_, POLLOUT, 0};
+      pollfd watched = {state_->output, POLLOUT, 0};
       ::poll(&watched, 1, -1);
     } else if (errno != EINTR) {
       return false;
@@ -126,7 +131,7 @@ bool AgentPipe::write(std::string_view bytes) {
 }
 
 bool AgentPipe::is_terminal() const {
-  return input_ >= 0 && ::isatty(input_) == 1;
+  return state_->input >= 0 && ::isatty(state_->input) == 1;
 }
 
 }  // namespace agenttask::worker

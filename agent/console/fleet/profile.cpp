@@ -10,6 +10,7 @@
 #include "platform/net/certificate.hpp"
 #include "platform/net/url.hpp"
 #include "platform/os/secure_file.hpp"
+#include "platform/os/user_folder.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::console {
@@ -39,18 +40,6 @@ Result<json> read_file(const fs::path& file) {
   return value;
 }
 
-/// A token in a file that others can read is a token that others have.
-Result<void> check_private(const fs::path& file) {
-  std::error_code error;
-  const fs::perms mode = fs::status(file, error).permissions();
-  constexpr fs::perms kOthers = fs::perms::group_all | fs::perms::others_all;
-  if (!error && (mode & kOthers) != fs::perms::none) {
-    return Error{ErrorCode::denied,
-                 file.string() + " holds a token and others may read it; run: chmod 600 " + file.string()};
-  }
-  return {};
-}
-
 Result<Profile> from_environment(const std::string& server) {
   const auto url = net::parse_server_url(server);
   if (!url) return with_context(url.error(), "AGENTTASK_SERVER");
@@ -78,19 +67,18 @@ Result<Profile> from_environment(const std::string& server) {
 }  // namespace
 
 Result<ProfileFile> ProfileFile::of_this_user() {
-  const std::string configuration = variable("XDG_CONFIG_HOME");
-  if (!configuration.empty()) return ProfileFile(fs::path(configuration) / "agenttask" / "fleet.json");
-  const std::string home = variable("HOME");
-  if (home.empty()) {
-    return Error{ErrorCode::invalid,
-                 "HOME is not set, so it is not known where profiles are; set it, or "
-                 "AGENTTASK_SERVER, AGENTTASK_TOKEN and AGENTTASK_CA"};
+  const auto folder = os::user_configuration_folder();
+  if (!folder) {
+    return Error{ErrorCode::invalid, folder.error().message +
+                                         ", so it is not known where profiles are; set it, or "
+                                         "AGENTTASK_SERVER, AGENTTASK_TOKEN and AGENTTASK_CA"};
   }
-  return ProfileFile(fs::path(home) / ".config" / "agenttask" / "fleet.json");
+  return ProfileFile(*folder / "agenttask" / "fleet.json");
 }
 
 Result<Profile> ProfileFile::load(const std::string& name) const {
-  if (const auto safe = check_private(file_); !safe) return safe.error();
+  // A token in a file that others can read is a token that others have.
+  if (const auto safe = os::check_private(file_); !safe) return safe.error();
   const auto value = read_file(file_);
   if (!value) return value.error();
   const json* profiles = member_of(*value, "profiles");

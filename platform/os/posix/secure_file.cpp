@@ -186,4 +186,15 @@ Result<void> check_trusted(const path& file) {
   return check(folder_of(target), true);
 }
 
+Result<void> check_private(const path& file) {
+  struct stat facts {};
+  if (::stat(file.c_str(), &facts) != 0) {
+    if (errno == ENOENT) return {};
+    return file_error("cannot look at " + file.string(), errno);
+  }
+  if ((facts.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
+  return Error{ErrorCode::denied,
+               file.string() + " holds a secret and others may read it; run: chmod 600 " + file.string()};
+}
+
 }  // namespace agenttask::os

@@ -6,6 +6,7 @@
 #include <tlhelp32.h>
 
 #include "platform/os/windows/control_events.hpp"
+#include "platform/os/windows/event_log.hpp"
 #include "platform/os/windows/handle.hpp"
 #include "platform/os/windows/process_facts.hpp"
 #include "platform/os/windows/program.hpp"
@@ -94,7 +95,10 @@ void ServiceSession::serve(DWORD count, wchar_t** words) {
   patience_ = std::jthread([this](const std::stop_token& stop) { keep_manager_waiting(stop); });
   ask_for_time_at_shutdown(name);
   for (DWORD at = 1; at < count; ++at) arguments_.push_back(to_utf8(words[at]));
-  exit_code_ = body_(arguments_);
+  {
+    const EventLog log;
+    exit_code_ = body_(arguments_);
+  }
   patience_.request_stop();
   patience_.join();
   if (exit_code_ != 0) {

@@ -13,6 +13,7 @@
 #include "platform/net/certificate.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
+#include "server/store/commit_points.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -23,6 +24,8 @@ using nlohmann::json;
 constexpr std::size_t kSmallFile = 1024 * 1024;
 constexpr int kFormat = 1;
 constexpr const char* kManifest = "backup.json";
+/// Held by whoever fills the folder.
+constexpr const char* kLock = "backup.lock";
 /// What is copied as it is, where it is there. The database is copied by SQLite.
 constexpr std::array<std::string_view, 4> kCopied{"authority/authority.pem", "authority/authority.key",
                                                   "authority/server.pem", "ticket.keys"};
@@ -163,8 +166,9 @@ Result<BackupManifest> fill(const fs::path& folder, const StateFolder& state, co
   const auto contents = look_at_sqlite_store(folder / "server.db", now);
   if (!contents) return contents.error();
   manifest.contents = *contents;
-  const auto written =
-      os::write_file(folder / kManifest, encode_json(to_json(manifest)) + '\n', os::Readable::by_owner);
+  const auto written = commit_at(commit_point::kBackupWritten, [&] {
+    return os::write_file(folder / kManifest, encode_json(to_json(manifest)) + '\n', os::Readable::by_owner);
+  });
   if (!written) return written.error();
   return manifest;
 }
@@ -201,6 +205,32 @@ fs::path partial(const fs::path& folder) {
   return folder.string() + ".part";
 }
 
+/// What one that was cut off left there is of no use. Only what such a folder has in it: whoever may write
+/// beside the backup can't have anything else removed by a link in the folder's place.
+void clear(const fs::path& part) {
+  std::error_code failed;
+  for (const char* name : {"authority", "ticket.keys", "server.db", "server.db-wal", "server.db-shm",
+                           "server.db-journal", "server.conf", kManifest}) {
+    fs::remove_all(part / name, failed);
+  }
+}
+
+/// Makes the folder, or takes one that a backup which was cut off left, and holds it.
+Result<os::FileLock> take_folder(const fs::path& part) {
+  std::error_code failed;
+  const auto there = fs::symlink_status(part, failed);
+  const bool left = fs::exists(there);
+  if (left && (!fs::is_directory(there) || !fs::is_regular_file(fs::symlink_status(part / kLock, failed)))) {
+    return Error{ErrorCode::conflict,
+                 part.string() + " is there, and is not what a backup that was cut off leaves: remove it"};
+  }
+  if (auto made = os::create_folder(part, os::Readable::by_owner); !made) return made.error();
+  auto lock = os::FileLock::acquire(part / kLock);
+  if (!lock) return with_context(lock.error(), "another backup is being taken into " + part.string());
+  if (left) clear(part);
+  return lock;
+}
+
 }  // namespace
 
 std::string time_text(UnixMilliseconds time) {
@@ -228,19 +258,17 @@ Result<std::string> take_backup(const CommandLine& line, const StateFolder& stat
                                           folder.string() + "-" + time_text(clock.wall()).substr(0, 10)};
   }
   const fs::path part = partial(folder);
-  if (fs::exists(fs::symlink_status(part, failed))) {
-    return Error{ErrorCode::conflict, part.string() +
-                                          " is there: a backup that is being taken, or was cut off; in "
-                                          "that case remove it, it is of no use"};
-  }
-  if (auto made = os::create_folder(part, os::Readable::by_owner); !made) return made.error();
+  const auto lock = take_folder(part);
+  if (!lock) return lock.error();
   auto manifest = fill(part, state, sources.file, *settings, clock.wall());
   Result<void> done = manifest ? Result<void>() : Result<void>(manifest.error());
-  if (done) done = os::move_durably(part, folder);
+  if (done) done = commit_at(commit_point::kBackupKept, [&] { return os::move_durably(part, folder); });
   if (!done) {
     fs::remove_all(part, failed);
     return with_context(done.error(), "no backup was taken");
   }
+  // It held the lock until it had its place: nobody else could begin in this folder.
+  fs::remove(folder / kLock, failed);
   if (!line.json) return describe(*manifest, folder);
   json answer = to_json(*manifest);
   answer["folder"] = folder.string();

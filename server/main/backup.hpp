@@ -32,7 +32,8 @@ struct BackupManifest {
 
 /// Takes a backup of the state folder into the new folder `line.backup`, beside a running server too, and
 /// reads it back before it says so. `conflict`: there is something at that place. On an error nothing is
-/// left. Returns what belongs on standard output.
+/// left. Crash: there is the whole backup, or `line.backup` + ".part", which the next one begins anew.
+/// Returns what belongs on standard output.
 [[nodiscard]] Result<std::string> take_backup(const CommandLine& line, const StateFolder& state,
                                               const SettingSources& sources, const Clock& clock);
 

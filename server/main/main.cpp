@@ -78,9 +78,16 @@ int run(const CommandLine& line, const StateFolder& state, const Clock& clock) {
   const os::ServiceNotifier notifier;
   os::ServiceEvents events;
   const auto sources = sources_of(line, state);
+  // First, as it may bring settings.
+  const auto finished = finish_restore(state);
+  if (!finished) return fail(finished.error(), kFailed);
   auto settings = read_settings(sources);
   if (!settings) return fail(settings.error(), kUsage);
   Logger logger(settings->log_level, settings->log_format);
+  if (*finished) {
+    logger.warning("a restore that had been cut off is finished",
+                   {{"kept_aside", (*finished)->aside.string()}});
+  }
   const auto files = os::raise_open_files_limit();
   if (files != 0 && files < settings->http.connections + 100) {
     logger.warning("fewer files may be open than connections are allowed",

@@ -5,6 +5,7 @@
 #include "platform/os/host.hpp"
 #include "platform/os/paths.hpp"
 #include "platform/os/secure_file.hpp"
+#include "server/store/commit_points.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -25,6 +26,12 @@ StateFolder state_folder(const std::filesystem::path& given) {
 
 Result<void> check_initialised(const StateFolder& state) {
   std::error_code ignored;
+  if (std::filesystem::exists(state.restore_ready(), ignored)) {
+    return Error{ErrorCode::unavailable,
+                 "a restore into " + state.folder.string() +
+                     " is not finished: if it was cut off, the next start of the server finishes it "
+                     "(agenttask-server run), or do it again (agenttask-server restore BACKUP)"};
+  }
   if (std::filesystem::exists(state.authority() / "authority.pem", ignored)) return {};
   return Error{ErrorCode::not_found,
                "there is no server in " + state.folder.string() +
@@ -72,7 +79,10 @@ std::shared_ptr<TicketKeys> load_ticket_keys(const StateFolder& state, const Clo
 
 void maintain_ticket_keys(const StateFolder& state, TicketKeys& keys, const Clock& clock, Logger& logger) {
   if (!keys.rotate(clock.wall())) return;
-  if (auto done = os::write_file(state.ticket_keys(), keys.encode(), os::Readable::by_owner); !done) {
+  const auto done = commit_at(commit_point::kTicketKeysKept, [&] {
+    return os::write_file(state.ticket_keys(), keys.encode(), os::Readable::by_owner);
+  });
+  if (!done) {
     logger.warning("session ticket keys will not outlive a restart", {{"error", done.error().message}});
   }
 }

@@ -22,12 +22,17 @@ struct StateFolder {
   [[nodiscard]] std::filesystem::path authority() const { return folder / "authority"; }
   [[nodiscard]] std::filesystem::path lock() const { return folder / "server.lock"; }
   [[nodiscard]] std::filesystem::path ticket_keys() const { return folder / "ticket.keys"; }
+  /// Where a backup is made ready to take this state's place, and the same once it is: from then on it does,
+  /// also where that is cut off (restore.hpp).
+  [[nodiscard]] std::filesystem::path restore_part() const { return folder / "restore.part"; }
+  [[nodiscard]] std::filesystem::path restore_ready() const { return folder / "restore.ready"; }
 };
 
 /// `given`, or the system's folder where that is empty.
 [[nodiscard]] StateFolder state_folder(const std::filesystem::path& given);
 
-/// `not_found` unless `init` has been here.
+/// `not_found` unless `init` has been here; `unavailable` while a restore is not finished: then what is there
+/// is not one state.
 [[nodiscard]] Result<void> check_initialised(const StateFolder& state);
 
 /// The names that the settings give, or those that fit every machine.

@@ -4,7 +4,8 @@
 #include "platform/base/commit_point.hpp"
 
 /// What the server makes durable, by name. The writer commits many jobs at once: such a commit has the names
-/// of all. Each needs a scenario in tests/system/test_commit_points.py.
+/// of all. Each needs a scenario in
+/// tests/system/test_server_commit_points.py.
 namespace agenttask::server::commit_point {
 
 // What operators ask for: each route that writes has a name (server/api/router.cpp).
@@ -48,6 +49,20 @@ inline constexpr CommitPoint kAdministered{"administered"};
 inline constexpr CommitPoint kAuthorityKeyKept{"authority-key-kept"};  ///< a file, as those below
 inline constexpr CommitPoint kAuthorityKept{"authority-kept"};
 inline constexpr CommitPoint kServerCertificateKept{"server-certificate-kept"};
+inline constexpr CommitPoint kTicketKeysKept{"ticket-keys-kept"};
+inline constexpr CommitPoint kBackupWritten{"backup-written"};
+inline constexpr CommitPoint kBackupKept{"backup-kept"};
+inline constexpr CommitPoint kRestoreStaged{"restore-staged"};  ///< it will be finished, whatever happens
+// Then the former state goes aside and the restored one in, part by part.
+inline constexpr CommitPoint kRestoreAuthorityAside{"restore-authority-aside"};
+inline constexpr CommitPoint kRestoreDatabaseAside{"restore-database-aside"};
+inline constexpr CommitPoint kRestoreLogAside{"restore-log-aside"};
+inline constexpr CommitPoint kRestoreKeysAside{"restore-keys-aside"};
+inline constexpr CommitPoint kRestoreDatabaseIn{"restore-database-in"};
+inline constexpr CommitPoint kRestoreKeysIn{"restore-keys-in"};
+inline constexpr CommitPoint kRestoreSettingsIn{"restore-settings-in"};
+inline constexpr CommitPoint kRestoreAuthorityIn{"restore-authority-in"};
+inline constexpr CommitPoint kRestoreFinished{"restore-finished"};
 
 inline constexpr std::array kAll{kSchemaMigrated,
                                  kTaskCreated,
@@ -80,11 +95,23 @@ inline constexpr std::array kAll{kSchemaMigrated,
                                  kClockRecorded,
                                  kTasksPurged,
                                  kRunsTrimmed,
-
                                  kPresenceStored,
                                  kAdministered,
                                  kAuthorityKeyKept,
                                  kAuthorityKept,
-                                 kServerCertificateKept};
+                                 kServerCertificateKept,
+                                 kTicketKeysKept,
+                                 kBackupWritten,
+                                 kBackupKept,
+                                 kRestoreStaged,
+                                 kRestoreAuthorityAside,
+                                 kRestoreDatabaseAside,
+                                 kRestoreLogAside,
+                                 kRestoreKeysAside,
+                                 kRestoreDatabaseIn,
+                                 kRestoreKeysIn,
+                                 kRestoreSettingsIn,
+                                 kRestoreAuthorityIn,
+                                 kRestoreFinished};
 
 }  // namespace agenttask::server::commit_point

@@ -3,14 +3,17 @@
 Before its commit nothing has happened, so whoever got no answer asks again; after it, it has happened once, whoever heard of it.
 """
 import contextlib
+import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 
 import pytest
 
 from commit_points import GONE, MOMENTS, SERVER, AgentUnderTest, Points, ServerUnderTest, World, points_of, scenarios, soon, wait_for
 from device import HandMadeDevice, ended, make_request, started
-from programs import environment, until
+from programs import BIN, environment, until
 
 SCENARIOS, scenario = scenarios()
 
@@ -460,6 +463,104 @@ def birth(world, server, point, moment):
     finally:
         if other.program:
             other.kill()
+
+
+@scenario("ticket-keys-kept")
+def session_keys(world, server, point, moment):
+    keys = server.state / "ticket.keys"
+    server.kill()
+    keys.unlink()
+    server.start_to_die(f"{moment} {point}")
+    assert keys.exists() == (moment == "after")
+    server.start()
+    assert keys.exists()
+    world.holds(*world.run("session"))
+
+
+# ---- backups, and what takes their place
+
+@scenario("backup-written", "backup-kept")
+def backup(world, server, point, moment):
+    """Either there is the whole backup, or none, and the next one is not in its own way."""
+    folder = world.folder / world.key("backup")
+    administer(server, f"{moment} {point}", "backup", folder)
+    whole = (point, moment) == ("backup-kept", "after")
+    assert folder.exists() == whole
+    again = server.command("backup", folder, check=False)
+    assert (again.returncode == 1 and "nothing is overwritten" in again.stderr) if whole else again.returncode == 0, again
+    assert not folder.with_name(folder.name + ".part").exists()
+    restored = subprocess.run([BIN / "agenttask-server", "restore", folder, "--state-dir", world.folder / world.key("restored")], capture_output=True, text=True,
+                              env=environment(), timeout=60)
+    assert restored.returncode == 0, restored
+
+
+class Former:
+    """A server that was killed in the middle of its life, and a backup from before: both know `old`, only the server knows `new`."""
+
+    def __init__(self, world):
+        self.server = ServerUnderTest(world.folder / "former").start()
+        api, one = self.server.api(), device(world, self.server)
+        self.backup, self.template = world.folder / "former-backup", world.folder / "former-template"
+        self.old = api.add(one.node)["id"]
+        self.server.command("backup", self.backup)
+        self.new = api.add(one.node)["id"]
+        self.server.kill()
+        shutil.copytree(self.server.state, self.template)
+
+    def put_back(self):
+        shutil.rmtree(self.server.state)
+        shutil.copytree(self.template, self.server.state)
+
+    def serves(self):
+        """What a server that is started there knows."""
+        self.server.start()
+        try:
+            answers = {name: self.server.api().get(f"/v1/tasks/{id}").status for name, id in (("old", self.old), ("new", self.new))}
+        finally:
+            self.server.kill()
+        return {name for name, status in answers.items() if status == 200}
+
+    def is_kept_aside(self):
+        """In one folder, whole, with its log."""
+        for folder in self.server.state.glob("replaced-*"):
+            with contextlib.closing(sqlite3.connect(folder / "server.db")) as database:
+                if database.execute("SELECT count(*) FROM tasks WHERE id = ?", (self.new,)).fetchone()[0]:
+                    return {"authority", "ticket.keys"} <= {file.name for file in folder.iterdir()}
+        return False
+
+
+RESTORE = ["restore-staged", *(f"restore-{part}-aside" for part in ("authority", "database", "log", "keys")),
+           *(f"restore-{part}-in" for part in ("database", "keys", "settings", "authority")), "restore-finished"]
+
+
+@scenario(*RESTORE)
+def restore(world, server, point, moment):
+    """Until all is made ready there is the former server; then nothing but the restored one, whoever finishes it, and however often that is cut off."""
+    if not hasattr(world, "former"):
+        world.former = Former(world)
+    former, line = world.former, f"{moment} {point}"
+    untouched, done = line == "before restore-staged", line == "after restore-finished"
+    for by_a_start in (True, False):
+        former.put_back()
+        if point == "restore-settings-in":
+            (former.server.state / "server.conf").unlink()
+        administer(former.server, line, "restore", "--replace", former.backup)
+        if not untouched and not done:
+            refused = former.server.command("token", "create", check=False)
+            assert refused.returncode == 1 and "is not finished" in refused.stderr, refused
+            assert former.server.command("init", check=False).returncode == 1
+        if by_a_start:
+            if not untouched and moment == "before":
+                former.server.start_to_die(line)
+            assert former.serves() == ({"old", "new"} if untouched else {"old"})
+        else:
+            leave = ["--replace"] if untouched or done else []
+            told = json.loads(former.server.command("restore", former.backup, "--json", *leave).stdout)
+            assert ("cutOffBefore" in told) == (not leave), told
+            assert former.serves() == {"old"}
+        assert untouched and by_a_start or former.is_kept_aside()
+        assert (former.server.state / "server.conf").exists()
+        assert not list(former.server.state.glob("restore.*"))
 
 
 # ---- under load

@@ -15,6 +15,10 @@ PipeEnds open_pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
+bool give_pipe(int descriptor, uid_t user) {
+  return ::fchown(descriptor, user, static_cast<gid_t>(-1)) == 0;
+}
+
 Descriptor open_unix_socket(int type) {
   const int blocking = type == SOCK_STREAM ? SOCK_NONBLOCK : 0;
   return Descriptor(::socket(AF_UNIX, type | SOCK_CLOEXEC | blocking, 0));

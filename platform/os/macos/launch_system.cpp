@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <libproc.h>
 #include <limits.h>
-#include <sys/sysctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace agenttask::os {
@@ -22,19 +22,16 @@ bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t use
 // There is no limit of another process that anybody may look at, and so no such mark.
 void inherit_mark(std::uint64_t) {}
 
-// The number and, in microseconds, the start: what `read_processes` knows of it afterwards.
+// The number and the start, as `read_processes` knows them afterwards.
 bool write_record(int descriptor) {
-  std::array<int, 4> what = {CTL_KERN, KERN_PROC, KERN_PROC_PID, ::getpid()};
-  kinfo_proc facts{};
-  std::size_t size = sizeof facts;
-  if (::sysctl(what.data(), what.size(), &facts, &size, nullptr, 0) != 0 || size != sizeof facts)
-    return false;
-  const auto& start = facts.kp_proc.p_starttime;
+  const int pid = ::getpid();
+  rusage_info_v0 facts{};
+  if (::proc_pid_rusage(pid, RUSAGE_INFO_V0, reinterpret_cast<rusage_info_t*>(&facts)) != 0) return false;
   std::array<char, 64> line{};
   char* const end = line.data() + line.size();
-  auto written = std::to_chars(line.data(), end, what[3]);
+  auto written = std::to_chars(line.data(), end, pid);
   *written.ptr++ = ' ';
-  written = std::to_chars(written.ptr, end, std::int64_t{start.tv_sec} * 1'000'000 + start.tv_usec);
+  written = std::to_chars(written.ptr, end, facts.ri_proc_start_abstime);
   *written.ptr++ = '\n';
   const auto count = written.ptr - line.data();
   return ::write(descriptor, line.data(), static_cast<std::size_t>(count)) == count;

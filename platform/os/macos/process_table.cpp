@@ -12,6 +12,7 @@
 #include <sstream>
 #include <sys/event.h>
 #include <sys/proc.h>
+#include <sys/resource.h>
 #include <sys/sysctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +22,14 @@
 namespace agenttask::os {
 namespace {
 
+// In ticks that go on whatever the wall clock is set to, by which the table has it. 0 of what is not ours to
+// ask for, which no run of ours can have begun.
+std::uint64_t start_of(int pid) {
+  rusage_info_v0 facts{};
+  if (::proc_pid_rusage(pid, RUSAGE_INFO_V0, reinterpret_cast<rusage_info_t*>(&facts)) != 0) return 0;
+  return facts.ri_proc_start_abstime;
+}
+
 ProcessEntry to_entry(const kinfo_proc& facts) {
   ProcessEntry entry;
   entry.pid = facts.kp_proc.p_pid;
@@ -28,9 +37,7 @@ ProcessEntry to_entry(const kinfo_proc& facts) {
   entry.group = facts.kp_eproc.e_pgid;
   entry.session = std::max(0, ::getsid(entry.pid));  // one that has ended is in none that anybody asks for
   entry.state = facts.kp_proc.p_stat == SZOMB ? 'Z' : 'R';
-  const auto& start = facts.kp_proc.p_starttime;
-  entry.start =
-      static_cast<std::uint64_t>(start.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(start.tv_usec);
+  entry.start = start_of(entry.pid);
   return entry;
 }
 

@@ -13,7 +13,9 @@
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/process/v2/posix/default_launcher.hpp>
+#if !defined(__APPLE__)
 #include <boost/process/v2/posix/vfork_launcher.hpp>
+#endif
 // The launcher's last step, which this version declares above and defines only where its whole library is
 // included.
 #include <boost/process/v2/posix/detail/close_handles.ipp>
@@ -315,7 +317,11 @@ Result<void> check_launch() {
   int failed = 0;
   {
     const AllSignalsBlocked blocked;
+#if defined(__APPLE__)
+    child = ::fork();
+#else
     child = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): it calls nothing but _exit
+#endif
     if (child == 0) ::_exit(0);
     failed = errno;
   }

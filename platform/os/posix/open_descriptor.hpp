@@ -16,6 +16,8 @@ struct PipeEnds {
   [[nodiscard]] bool is_open() const { return read.is_open() && write.is_open(); }
 };
 [[nodiscard]] PipeEnds open_pipe();
+/// Lets this user open the pipe anew by a name like /dev/stderr, which otherwise only we may.
+[[nodiscard]] bool give_pipe(int descriptor, uid_t user);
 
 /// A Unix socket; `type` is SOCK_STREAM, which does not block then, or SOCK_DGRAM.
 [[nodiscard]] Descriptor open_unix_socket(int type);

@@ -219,7 +219,7 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
     // A script that opens /dev/stderr opens the pipe anew, which otherwise only we may do.
     for (const auto* pipe : {&*input, &*output, &*error_output}) {
       if (!pipe->ours.is_open()) continue;
-      if (::fchown(pipe->childs.get(), request->user->id, static_cast<gid_t>(-1)) != 0) {
+      if (!give_pipe(pipe->childs.get(), request->user->id)) {
         return io_error("cannot give the pipes to " + request->user->name, errno);
       }
     }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <grp.h>
 #include <pwd.h>
+#include <unistd.h>
 
 namespace agenttask::os {
 namespace {
@@ -22,6 +23,14 @@ const Entry* look_up(Entry& entry, std::vector<char>& buffer, int& error_number,
     if (error_number != ERANGE) return found;
   }
   return nullptr;
+}
+
+// Which type getgrouplist takes for a group differs between systems.
+template <class Group>
+int list_groups(int (*call)(const char*, Group, Group*, int*), const User& user, std::vector<gid_t>& groups,
+                int& count) {
+  return call(user.name.c_str(), static_cast<Group>(user.group), reinterpret_cast<Group*>(groups.data()),
+              &count);
 }
 
 // What the C library answers for "no such entry", besides 0 (see getpwnam(3)).
@@ -68,7 +77,7 @@ std::vector<gid_t> groups_of(const User& user) {
   std::vector<gid_t> groups(64);
   for (;;) {
     int count = static_cast<int>(groups.size());
-    if (::getgrouplist(user.name.c_str(), user.group, groups.data(), &count) >= 0) {
+    if (list_groups(&::getgrouplist, user, groups, count) >= 0) {
       groups.resize(static_cast<std::size_t>(count));
       return groups;
     }

@@ -119,7 +119,9 @@ install(FILES ${installer}/linux/agenttask-server.sysusers DESTINATION lib/sysus
 install(FILES ${work}/agenttask-server.8.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT server)
 agenttask_documents(server agenttask-server ${agenttask_root}/CHANGELOG.md ${agenttask_root}/docs/install.md ${agenttask_root}/docs/recovery.md)
 
-# The worker library has its own rules, in worker/CMakeLists.txt.
+# The worker library has its own rules, in worker/CMakeLists.txt; here it sheds what only a debugger reads.
+install(CODE "execute_process(COMMAND \"${CMAKE_STRIP}\" --strip-debug --enable-deterministic-archives
+  \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libagenttask-worker.a\" COMMAND_ERROR_IS_FATAL ANY)" COMPONENT worker)
 agenttask_documents(worker agenttask-worker-dev ${agenttask_root}/CHANGELOG.md ${agenttask_root}/docs/workers.md)
 
 # ---- the packages

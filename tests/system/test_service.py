@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from programs import BIN, Agent, Program, until
+from programs import BIN, Agent, Program, Server, until
 
 WAIT_FOR_GO = "echo begun; touch {f}/begun; while [ ! -e {f}/go ]; do sleep 0.02; done; echo done"
 
@@ -147,3 +147,16 @@ def test_what_does_not_end_within_the_drain_is_stopped(yard, tmp_path):
     agent.start()
     ended = show(agent, task)
     assert ended["status"] == "failed" and ended["reason"] == "interrupted", ended
+
+
+def test_the_server_gives_signs_of_life_until_it_stops(yard, manager):
+    server = Server(yard.place("server"))
+    server.start_words = ["env", f"NOTIFY_SOCKET={manager.address}", "WATCHDOG_USEC=400000", *server.start_words]
+    yard.made.append(server)
+    server.start()
+    assert manager.next("READY")[0]["STATUS"] == f"serving on port {server.port}"
+    times = [manager.next("WATCHDOG")[1] for _ in range(4)]
+    assert times[-1] - times[0] < 3 * 0.4 + 2, "more often than asked for"
+    server.stop()
+    stopping, _ = manager.next("STOPPING")
+    assert int(stopping["EXTEND_TIMEOUT_USEC"]) >= 10_000_000, "as long as requests under way may take"

@@ -40,7 +40,7 @@ class Debs:
         control.write_text(re.sub(r"^Version: .*$", f"Version: {self.next_version}", control.read_text(), flags=re.M))
         settings = tree / "etc/agenttask" / {"agenttask-agent": "agent.conf", "agenttask-server": "server.conf"}[name]
         settings.write_text(settings.read_text() + "\n# A setting that is new in this version would stand here.\n")
-        (tree / "DEBIAN/md5sums").unlink()
+        (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, self.folder / f"{name}-next.deb"], check=True, capture_output=True)
 
 

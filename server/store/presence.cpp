@@ -62,7 +62,8 @@ void Presence::gone(std::string_view node_id, MonotonicTime request) {
 void Presence::forget(std::string_view node_id) {
   const std::scoped_lock lock(mutex_);
   if (const auto found = entries_.find(node_id); found != entries_.end()) entries_.erase(found);
-  for (const Dear what : {Dear::epoch, Dear::certificate}) got_.erase({std::string(node_id), what});
+  for (const Dear what : {Dear::epoch, Dear::certificate, Dear::words})
+    got_.erase({std::string(node_id), what});
 }
 
 std::chrono::milliseconds Presence::wait_before(std::string_view node_id, Dear what) const {

@@ -23,6 +23,7 @@ class Presence {
   enum class Dear : std::uint8_t {
     epoch,        ///< a new epoch, in which all tasks of the device are queued again
     certificate,  ///< a renewed certificate, which is kept until it ends
+    words,        ///< other words for a problem of its ledger that is known, which are written down
   };
 
   /// A device that has not been heard of for so long is offline: the longest poll and some.

@@ -38,10 +38,11 @@ bool is_known_problem(const NodeRecord& node, const LedgerProblem& problem) {
   return known && known->is_object() && known->value("problem", std::string()) == problem.code;
 }
 
-bool facts_changed(const NodeRecord& node, const PollRequest& request) {
+bool facts_changed(const NodeRecord& node, const PollRequest& request, bool words_count = true) {
   return node.workers != workers_of(node, request) || node.version != request.version ||
          node.platform != request.platform || (!request.ledger && node.hold_reported != request.hold) ||
-         node.ledger_problem != problem_of(request) ||
+         (node.ledger_problem != problem_of(request) &&
+          (words_count || !request.ledger || !is_known_problem(node, *request.ledger))) ||
          (!node.name_fixed && !request.name.empty() && node.name != request.name);
 }
 
@@ -368,8 +369,8 @@ PollAnswer answer_poll(const ReadStore& store, const NodeRecord& node, const Pol
   return answer;
 }
 
-PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request) {
-  return facts_changed(node, request) ? PollNeed::write : PollNeed::nothing;
+PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request, bool words_count) {
+  return facts_changed(node, request, words_count) ? PollNeed::write : PollNeed::nothing;
 }
 
 void apply_ledger_problem(WriteStore& store, NodeRecord node, const PollRequest& request, Logger& logger) {

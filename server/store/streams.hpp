@@ -44,8 +44,10 @@ enum class PollNeed : std::uint8_t {
 [[nodiscard]] bool opens_epoch(const NodeRecord& node, const ReportBatch& batch);
 
 /// The same for a poll of a device that can't use its ledger: what it says of itself is stored, nothing is
-/// compared, acknowledged or offered.
-[[nodiscard]] PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request);
+/// compared, acknowledged or offered. `words_count`: whether other words for the problem that is known are
+/// worth writing; they may tell of another page with each poll.
+[[nodiscard]] PollNeed examine_ledger_problem(const NodeRecord& node, const PollRequest& request,
+                                              bool words_count);
 void apply_ledger_problem(WriteStore& store, NodeRecord node, const PollRequest& request, Logger& logger);
 [[nodiscard]] PollAnswer answer_without_ledger(const NodeRecord& node);
 

@@ -57,8 +57,11 @@ void name_admitted(WriteStore& store, NodeRecord& node, const PollRequest& reque
 
 /// The device can't use its ledger: it is there, and is given nothing. Held like any other poll.
 Outcome poll_without_ledger(Call& call, const PollRequest& request, const std::string& name) {
-  if (examine_ledger_problem(*call.device, request) == PollNeed::write) {
+  Presence& presence = call.context.presence;
+  const bool words_count = presence.wait_before(call.device->id, Presence::Dear::words).count() == 0;
+  if (examine_ledger_problem(*call.device, request, words_count) == PollNeed::write) {
     if (call.writes == nullptr) return NeedsWrite{};
+    presence.got(call.device->id, Presence::Dear::words);
     apply_ledger_problem(*call.writes, *call.device, request, call.context.logger);
   }
   if (auto wait = call.wait(std::min(request.wait, limits::kWaitMost), {"node:" + call.device->id}))

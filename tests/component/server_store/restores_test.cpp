@@ -204,12 +204,23 @@ TEST_F(RestoresTest, ADeviceThatCanNotUseItsLedgerIsGivenNothing) {
   const auto asked = decode_poll_request(encode(request));
   ASSERT_TRUE(asked) << asked.error().message;
   EXPECT_EQ(request.ledger, asked->ledger);
-  EXPECT_EQ(PollNeed::write, examine_ledger_problem(node_row(), *asked));
+  EXPECT_EQ(PollNeed::write, examine_ledger_problem(node_row(), *asked, false));
   write([&](WriteStore& writes) {
     apply_ledger_problem(writes, node_row(), *asked, logger);
     return 0;
   });
-  EXPECT_EQ(PollNeed::nothing, examine_ledger_problem(node_row(), *asked)) << "it is known, and can wait";
+  EXPECT_EQ(PollNeed::nothing, examine_ledger_problem(node_row(), *asked, true))
+      << "it is known, and can wait";
+  PollRequest other = *asked;
+  other.ledger->detail = "page 8";
+  EXPECT_EQ(PollNeed::nothing, examine_ledger_problem(node_row(), other, false))
+      << "only its words are others";
+  EXPECT_EQ(PollNeed::write, examine_ledger_problem(node_row(), other, true));
+  other.ledger->code = "io";
+  EXPECT_EQ(PollNeed::write, examine_ledger_problem(node_row(), other, false));
+  other = *asked;
+  other.version = "another";
+  EXPECT_EQ(PollNeed::write, examine_ledger_problem(node_row(), other, false));
   const auto said = parse_json(node_row().ledger_problem);
   ASSERT_TRUE(said);
   EXPECT_EQ(row.incarnation, node_row().incarnation);

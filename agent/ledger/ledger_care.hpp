@@ -45,17 +45,21 @@ struct SalvageReport {
   bool knows_its_past = false;      ///< the server takes the device without an operator's release
 };
 /// Saves tasks, runs, output, results, messages, remembered ids, requests' digests and the chain of starts
-/// into a new ledger that takes the damaged one's place. What may have started is never run again: where it
-/// can't be told from what is left, a task ends as `failed`, `interrupted`. `spool`: the folder of running
-/// tasks' files, which tell of starts too; `boot_id`: of this boot, as the agent has it. `not_found`;
-/// `corrupt`: nothing at all can be read; `newer`; `conflict`. Crash: at each point there is the damaged
-/// ledger or the saved one, whole (ledger_file.hpp).
+/// into a new ledger that takes the damaged one's place. What may have started is never run again: a task of
+/// which that can't be told from what is left ends as `failed`, `interrupted`; all others go on. `spool`: the
+/// folder of running tasks' files, which tell of starts too; `boot_id`: of this boot, as the agent has it.
+/// `not_found`; `corrupt`: nothing at all can be read; `newer`; `conflict`. Crash: at each point there is the
+/// damaged ledger or the saved one, whole (ledger_file.hpp).
 [[nodiscard]] Result<SalvageReport> salvage_ledger(const std::filesystem::path& file,
                                                    const std::filesystem::path& spool, const Clock& clock,
                                                    std::string_view boot_id);
 
+/// Whether a salvage that was cut off had saved a ledger and put the damaged one away: then the saved one has
+/// its place now, as it would have at the agent's next start.
+[[nodiscard]] Result<bool> finish_cut_off_salvage(const std::filesystem::path& file);
+
 /// Puts the ledger away, whatever it is: the next open makes an empty one. Returns where it is kept.
-/// `not_found`: there is none.
+/// `not_found`: there is none. Crash: it is there as it was, or away.
 [[nodiscard]] Result<std::filesystem::path> put_ledger_away(const std::filesystem::path& file,
                                                             const Clock& clock);
 

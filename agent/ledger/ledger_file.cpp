@@ -3,6 +3,7 @@
 #include <string>
 #include <system_error>
 
+#include "agent/ledger/commit_points.hpp"
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/schema.hpp"
 
@@ -46,13 +47,20 @@ fs::path saved_ledger(const fs::path& file) {
   return file.string() + ".saved";
 }
 
-Result<void> finish_salvage(const fs::path& file) {
-  if (is_there(file) || !is_there(saved_ledger(file))) return {};
-  // A log without its database is of the damaged one; it would be taken for the saved one's.
+Result<void> remove_log(const fs::path& file) {
   for (const char* part : {"-wal", "-shm"}) {
     if (auto removed = os::remove_file(file.string() + part); !removed) return removed;
   }
-  return os::move_durably(saved_ledger(file), file);
+  return {};
+}
+
+Result<void> finish_salvage(const fs::path& file) {
+  if (is_there(file)) return {};
+  // A log without its database is of the one that was put away, and kept beside that.
+  if (auto removed = remove_log(file); !removed) return removed;
+  if (!is_there(saved_ledger(file))) return {};
+  return commit_at(commit_point::kSavedLedgerTaken,
+                   [&] { return os::move_durably(saved_ledger(file), file); });
 }
 
 Result<storage::Database> open_ledger_file(const fs::path& file, std::optional<std::int64_t> max_page_count) {
@@ -65,6 +73,10 @@ Result<storage::Database> open_ledger_file(const fs::path& file, std::optional<s
   if (!database && database.error().code == ErrorCode::unavailable) {
     return Error{ErrorCode::unavailable, "cannot open the agent's ledger " + file.string() +
                                              ": another program holds it; is the agent running already?"};
+  }
+  // This one goes on from here: what was saved of it once must never take its place.
+  if (database && is_there(saved_ledger(file))) {
+    if (auto removed = os::remove_file(saved_ledger(file)); !removed) return removed.error();
   }
   return database;
 }

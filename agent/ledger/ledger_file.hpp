@@ -15,14 +15,18 @@ namespace agenttask::agent {
 [[nodiscard]] Result<os::FileLock> hold_ledger(const std::filesystem::path& file);
 
 /// Opens or creates the ledger for this process alone. Call it with the lock held. Where a salvage was cut
-/// off after it had put the damaged file away, this puts the saved one in its place first.
+/// off after it had put the damaged file away, this puts the saved one in its place first; one that was cut
+/// off before, and left its saved ledger beside one that can be opened, comes to nothing.
 [[nodiscard]] Result<storage::Database> open_ledger_file(const std::filesystem::path& file,
                                                          std::optional<std::int64_t> max_page_count = {});
 
 /// Where salvage leaves what it saved until that takes the ledger's place: whole, or not there.
 [[nodiscard]] std::filesystem::path saved_ledger(const std::filesystem::path& file);
-/// Puts the saved ledger in place, where there is one and no ledger.
+/// Where there is no ledger: puts the saved one in place if there is one, and removes the log of one that was
+/// put away.
 Result<void> finish_salvage(const std::filesystem::path& file);
+/// Removes the log that lies beside the place of a ledger that is not there.
+Result<void> remove_log(const std::filesystem::path& file);
 
 /// What the server, `status` and `doctor` are told: what is wrong, and which command mends it.
 [[nodiscard]] LedgerProblem describe_ledger_problem(const Error& error);

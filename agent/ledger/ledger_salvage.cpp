@@ -1,10 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <map>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <utility>
 
 #include "agent/ledger/clocks.hpp"
+#include "agent/ledger/commit_points.hpp"
 #include "agent/ledger/ledger_care.hpp"
 #include "agent/ledger/ledger_file.hpp"
 #include "agent/ledger/ledger_write.hpp"
@@ -19,8 +22,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kFindings = 5;
-constexpr std::string_view kWhy =
+constexpr std::string_view kMayHaveStarted =
     "the device's ledger was damaged: what is left of it does not tell whether this was started";
+constexpr std::string_view kWithoutData =
+    "the device's ledger was damaged: the data of this task could not be read, so it can't be run";
+constexpr std::string_view kWithoutItsRun =
+    "the device's ledger was damaged: this ran, and how far it came could not be read";
 /// In an order in which rows come after those that they name. The outbox is not among them: the server gets a
 /// snapshot.
 constexpr std::array<std::string_view, 13> kTables{
@@ -50,18 +57,20 @@ void remove_database(const fs::path& file) {
   for (const char* part : {"", "-wal", "-shm", "-journal"}) fs::remove(with_suffix(file, part), ignored);
 }
 
-/// Both files under another name, the database first: a log alone is nothing.
-Result<void> move_database(const fs::path& from, const fs::path& to) {
-  if (is_there(from)) {
-    if (auto moved = os::move_durably(from, to); !moved) return moved;
+/// Gives the database another name, with its log. The log has both names before: so whatever happens, where
+/// the database is, all of it is.
+Result<void> put_away(const fs::path& file, const fs::path& kept) {
+  const fs::path log = with_suffix(file, "-wal");
+  if (is_there(log)) {
+    std::error_code failed;
+    fs::create_hard_link(log, with_suffix(kept, "-wal"), failed);
+    if (failed) fs::copy_file(log, with_suffix(kept, "-wal"), failed);
+    if (failed) return io_error("cannot keep " + log.string(), failed.value());
+    if (auto synced = os::sync_file(with_suffix(kept, "-wal")); !synced) return synced;
   }
-  if (is_there(with_suffix(from, "-wal"))) {
-    if (auto moved = os::move_durably(with_suffix(from, "-wal"), with_suffix(to, "-wal")); !moved)
-      return moved;
-  }
-  std::error_code ignored;
-  fs::remove(with_suffix(from, "-shm"), ignored);
-  return {};
+  const auto moved = commit_at(commit_point::kLedgerPutAway, [&] { return os::move_durably(file, kept); });
+  if (!moved) return moved;
+  return remove_log(file);
 }
 
 /// A copy to look at, as looking may change it.
@@ -84,19 +93,38 @@ std::set<std::string> started_in(const fs::path& spool) {
   std::error_code failed;
   for (fs::directory_iterator entry(spool, failed), end; !failed && entry != end; entry.increment(failed)) {
     if (entry->path().extension() == ".processes") ids.insert(entry->path().stem().string());
+    // Of a run outside the agent's service: TASK.RUN.outliving.
+    const std::string name = entry->path().filename().string();
+    if (entry->path().extension() == ".outliving") ids.insert(name.substr(0, name.find('.')));
   }
   return ids;
 }
 
+/// What tells of starts beside the rows of tasks: numbers of runs by the number of their task.
+struct Starts {
+  std::set<std::string> spooled;                          ///< ids of tasks that have files of a run
+  std::map<std::int64_t, std::int64_t> last_run;          ///< in the index of runs, and in kept output
+  std::optional<storage::IndexedNumbers::Range> unknown;  ///< neither the runs nor their index tell of these
+
+  [[nodiscard]] bool tell_of(const TaskRow& row) const {
+    const auto last = last_run.find(row.sequence);
+    return spooled.contains(row.task.spec.id) ||
+           (last != last_run.end() && last->second > row.task.state.run_count);
+  }
+  [[nodiscard]] bool are_known_of(const TaskRow& row) const {
+    return !unknown || row.sequence < unknown->from || row.sequence > unknown->to;
+  }
+};
+
 class LedgerSalvage {
  public:
-  LedgerSalvage(storage::Database& database, const Clock& clock, SalvageReport& report)
-      : database_(database), clock_(clock), report_(report) {}
+  LedgerSalvage(storage::Database& database, const Clock& clock, SalvageReport& report, Starts& starts)
+      : database_(database), clock_(clock), report_(report), starts_(starts) {}
 
-  /// All rows, with the tables as they were; and the ids that only an index still has.
+  /// All rows, with the tables as they were; the ids that only an index still has; what tells of starts.
   Result<void> copy(const fs::path& damaged);
   /// What holds in every ledger holds again, and nothing that may have started waits to start.
-  Result<void> put_right(const std::set<std::string>& spooled, std::string_view boot_id);
+  Result<void> put_right(std::string_view boot_id);
 
  private:
   void drop_strays();
@@ -105,15 +133,16 @@ class LedgerSalvage {
   void remember_lost();
   void give_inputs();
   void mend_runs();
-  void settle(LedgerWrite& write, const std::set<std::string>& spooled);
+  void settle(LedgerWrite& write);
+  [[nodiscard]] bool may_have_started(const TaskRow& row) const;
   void pass_by(LedgerWrite& write, TaskRow& row);
   [[nodiscard]] bool is_whole(std::string_view table) const;
   [[nodiscard]] bool has_table(std::string_view name);
-  [[nodiscard]] std::vector<std::string> ids_of(std::string_view query);
 
   storage::Database& database_;
   const Clock& clock_;
   SalvageReport& report_;
+  Starts& starts_;
 };
 
 Result<void> LedgerSalvage::copy(const fs::path& damaged) {
@@ -134,6 +163,17 @@ Result<void> LedgerSalvage::copy(const fs::path& damaged) {
     storage::Statement row = database_.query("SELECT 1 FROM tasks WHERE id = ?1", {id});
     if (!row.step()) report_.lost.push_back(std::move(id));
   }
+  auto runs = salvage->indexed_numbers("runs", "task", "number");
+  starts_.last_run = std::move(runs.greatest);
+  if (!is_whole("runs")) starts_.unknown = runs.unknown;
+  for (const char* query : {"SELECT task, max(number) FROM runs GROUP BY task",
+                            "SELECT task, max(run) FROM output GROUP BY task"}) {
+    storage::Statement row = database_.query(query);
+    while (row.step()) {
+      auto& last = starts_.last_run[row.integer(0)];
+      last = std::max(last, row.integer(1));
+    }
+  }
   return transaction.commit();
 }
 
@@ -147,13 +187,6 @@ bool LedgerSalvage::is_whole(std::string_view table) const {
   const auto found = std::find_if(report_.tables.begin(), report_.tables.end(),
                                   [&](const auto& one) { return one.table == table; });
   return found != report_.tables.end() && found->problem.empty();
-}
-
-std::vector<std::string> LedgerSalvage::ids_of(std::string_view query) {
-  std::vector<std::string> ids;
-  storage::Statement row = database_.query(query);
-  while (row.step()) ids.push_back(row.text(0));
-  return ids;
 }
 
 /// Rows that name a task or run that is gone say nothing any more.
@@ -243,9 +276,16 @@ void LedgerSalvage::pass_by(LedgerWrite& write, TaskRow& row) {
   report_.passed.push_back(row.task.spec.id);
 }
 
-void LedgerSalvage::settle(LedgerWrite& write, const std::set<std::string>& spooled) {
-  const auto end = [&](TaskRow& row) {
-    write.end_without_run(row, TaskStatus::failed, reason::kInterrupted, kWhy);
+/// A start changes the row of its task and makes one of its run, in one transaction. So a row that says that
+/// its task waits is right, unless the damage brought an older state of it to light; where that may be, as
+/// rows of other tasks are gone, the runs have to say the same.
+bool LedgerSalvage::may_have_started(const TaskRow& row) const {
+  return starts_.tell_of(row) || (!is_whole("tasks") && !starts_.are_known_of(row));
+}
+
+void LedgerSalvage::settle(LedgerWrite& write) {
+  const auto end = [&](TaskRow& row, std::string_view why) {
+    write.end_without_run(row, TaskStatus::failed, reason::kInterrupted, why);
     report_.ended.push_back(row.task.spec.id);
   };
   // Without its run, nothing would ever end it.
@@ -254,24 +294,21 @@ void LedgerSalvage::settle(LedgerWrite& write, const std::set<std::string>& spoo
                   "WHERE status = 'running' AND sequence NOT IN (SELECT task FROM runs WHERE status = "
                   "'running') ORDER BY sequence",
                   {}))
-    end(row);
-  const bool is_sure = is_whole("tasks") && is_whole("runs") && report_.lost.empty();
+    end(row, kWithoutItsRun);
   for (auto& row : load_tasks(database_, "WHERE queue IS NOT NULL ORDER BY sequence", {})) {
-    const std::string& id = row.task.spec.id;
-    const bool lacks_input = load_digest(database_, row.sequence).empty();
-    const bool was_cut_off = !ids_of("SELECT 'x' FROM runs WHERE task = " + std::to_string(row.sequence) +
-                                     " AND number > " + std::to_string(row.task.state.run_count))
-                                  .empty();
-    if (is_sure && !lacks_input && !was_cut_off && !spooled.contains(id)) continue;
-    if (row.recurs() && !lacks_input) {
+    if (load_digest(database_, row.sequence).empty()) {
+      end(row, kWithoutData);
+    } else if (!may_have_started(row)) {
+      continue;
+    } else if (row.recurs()) {
       pass_by(write, row);
     } else {
-      end(row);
+      end(row, kMayHaveStarted);
     }
   }
 }
 
-Result<void> LedgerSalvage::put_right(const std::set<std::string>& spooled, std::string_view boot_id) {
+Result<void> LedgerSalvage::put_right(std::string_view boot_id) {
   storage::Transaction transaction(database_);
   drop_strays();
   mend_stream();
@@ -281,15 +318,15 @@ Result<void> LedgerSalvage::put_right(const std::set<std::string>& spooled, std:
   LedgerWrite write(database_, clock_, clock_.since_boot(), 0);
   // Grids and waits are measured since a boot: in this one, if there was another since, by the wall clock.
   resume_grids(write, resume_delays(write, boot_id));
-  settle(write, spooled);
+  settle(write);
   mend_runs();
   write.finish();
   return transaction.commit();
 }
 
 /// The saved ledger as `part`, complete and closed.
-Result<void> save(const fs::path& scratch, const fs::path& part, const std::set<std::string>& spooled,
-                  const Clock& clock, std::string_view boot_id, SalvageReport& report) {
+Result<void> save(const fs::path& scratch, const fs::path& part, Starts& starts, const Clock& clock,
+                  std::string_view boot_id, SalvageReport& report) {
   const auto header = storage::read_header(scratch);
   if (!header) {
     return Error{ErrorCode::corrupt, "nothing can be read of it: " + header.error().message +
@@ -310,12 +347,12 @@ Result<void> save(const fs::path& scratch, const fs::path& part, const std::set<
   {
     auto database = storage::Database::open(part, former);
     if (!database) return database.error();
-    if (auto copied = LedgerSalvage(*database, clock, report).copy(scratch); !copied) return copied;
+    if (auto copied = LedgerSalvage(*database, clock, report, starts).copy(scratch); !copied) return copied;
   }
   {
     auto database = storage::Database::open(part, present);
     if (!database) return database.error();
-    if (auto done = LedgerSalvage(*database, clock, report).put_right(spooled, boot_id); !done) return done;
+    if (auto done = LedgerSalvage(*database, clock, report, starts).put_right(boot_id); !done) return done;
     // It is moved: a log that stayed behind would be the end of what is in it.
     if (auto closed = storage::close_as_one_file(*std::move(database)); !closed) return closed;
   }
@@ -334,29 +371,40 @@ Result<SalvageReport> salvage_ledger(const fs::path& file, const fs::path& spool
   const fs::path scratch = with_suffix(file, ".scratch");
   const fs::path part = with_suffix(file, ".part");
   SalvageReport report;
+  Starts starts{started_in(spool), {}, {}};
   auto saved = copy_to_read(file, scratch);
-  if (saved) saved = save(scratch, part, started_in(spool), clock, boot_id, report);
+  if (saved) saved = save(scratch, part, starts, clock, boot_id, report);
   remove_database(scratch);
   if (!saved) {
     remove_database(part);
     return with_context(saved.error(), "the ledger " + file.string() + " was left as it is");
   }
   report.kept = free_name(file, "damaged", clock.wall());
-  if (auto moved = os::move_durably(part, saved_ledger(file)); !moved) return moved.error();
-  if (auto moved = move_database(file, report.kept); !moved) return moved.error();
+  const auto moved =
+      commit_at(commit_point::kLedgerSaved, [&] { return os::move_durably(part, saved_ledger(file)); });
+  if (!moved) return moved.error();
+  if (auto away = put_away(file, report.kept); !away) return away.error();
   if (auto finished = finish_salvage(file); !finished) return finished.error();
   return report;
+}
+
+Result<bool> finish_cut_off_salvage(const fs::path& file) {
+  if (is_there(file) || !is_there(saved_ledger(file))) return false;
+  const auto lock = hold_ledger(file);
+  if (!lock) return lock.error();
+  if (auto finished = finish_salvage(file); !finished) return finished.error();
+  return is_there(file);
 }
 
 Result<fs::path> put_ledger_away(const fs::path& file, const Clock& clock) {
   const auto lock = hold_ledger(file);
   if (!lock) return lock.error();
+  // A saved one of a salvage that was cut off is the ledger, or is none: it must not take this one's place.
+  if (auto finished = finish_salvage(file); !finished) return finished.error();
   if (!is_there(file)) return Error{ErrorCode::not_found, "there is no ledger at " + file.string()};
-  // A saved one that never took its place must not do so now.
-  std::error_code ignored;
-  fs::remove(saved_ledger(file), ignored);
+  if (auto removed = os::remove_file(saved_ledger(file)); !removed) return removed.error();
   const fs::path kept = free_name(file, "reset", clock.wall());
-  if (auto moved = move_database(file, kept); !moved) return moved.error();
+  if (auto away = put_away(file, kept); !away) return away.error();
   return kept;
 }
 

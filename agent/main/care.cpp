@@ -141,8 +141,17 @@ std::string text_of(const SalvageReport& report, const fs::path& file) {
 
 CareAnswer salvage(const CommandLine& line, const fs::path& file, const os::Folders& folders,
                    const Clock& clock) {
+  const auto finished = finish_cut_off_salvage(file);
+  if (!finished) return refused(line, finished.error());
   const auto report = check_ledger(file);
   if (!report && report.error().code != ErrorCode::not_found) return refused(line, report.error());
+  if (*finished && report && report->findings.empty()) {
+    return done(
+        line, {{"finished", file.string()}},
+        "finished       " + file.string() +
+            ", saved by a salvage that was cut off before it said so\n"
+            "next           an agent that runs goes on by itself within seconds; otherwise start it\n");
+  }
   if (report && report->findings.empty()) {
     return failed(line,
                   {ErrorCode::invalid, "the ledger " + file.string() + " is sound: nothing was changed"},
@@ -171,6 +180,17 @@ CareAnswer reset(const CommandLine& line, const fs::path& file, const Clock& clo
           "quarantine; once an operator has\n               released it, what it gave this device ends as "
           "interrupted and does not run again\nnext           an agent that runs goes on by itself within "
           "seconds; otherwise start it;\n               then: agenttask fleet node release NODE\n");
+}
+
+/// Whether a run outside the agent's service goes on.
+bool runs_outside(const fs::path& spool) {
+  std::error_code failed;
+  for (fs::directory_iterator entry(spool, failed), end; !failed && entry != end; entry.increment(failed)) {
+    if (entry->path().extension() != OutlivingFolder::kSuffix) continue;
+    const auto stage = OutlivingFolder(entry->path()).stage();
+    if (stage && *stage == OutlivingStage::live) return true;
+  }
+  return false;
 }
 
 /// What makes this machine this node, and what belongs to it alone.
@@ -210,6 +230,14 @@ CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
                    "meant"},
                   kUsage);
   }
+  if (runs_outside(folders.state / "spool")) {
+    return failed(
+        line,
+        {ErrorCode::conflict,
+         "a task runs outside the agent and goes on (options.outlivesAgent): start the agent, let the "
+         "task end or cancel it, and stop the agent again. Nothing was changed"},
+        kInUse);
+  }
   std::string former;
   if (const auto identity = IdentityFolder(folders.state).identity(); identity && *identity) {
     former = (*identity)->name + " (" + (*identity)->node_id + ") at " + (*identity)->server_url;
@@ -241,26 +269,6 @@ CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
               std::move(text));
 }
 
-}  // namespace
-
-CareAnswer take_care(const CommandLine& line, const Clock& clock) {
-  const os::Folders folders = folders_of(line.options);
-  const fs::path file = ledger_file(folders);
-  switch (line.verb) {
-    case AgentVerb::ledger_check:
-      return check(line, file);
-    case AgentVerb::ledger_salvage:
-      return salvage(line, file, folders, clock);
-    case AgentVerb::ledger_reset:
-      return reset(line, file, clock);
-    case AgentVerb::prepare_image:
-      return prepare_image(line, folders);
-    default:
-      return {kUsage, {}};
-  }
-}
-
-}  // namespace agenttask::agent
 CareAnswer prepare_enrollment(const CommandLine& line, const os::Folders& folders) {
   const AgentOptions& options = line.options;
   if (options.server.empty() || options.enrollment_token.empty()) {
@@ -283,5 +291,25 @@ CareAnswer prepare_enrollment(const CommandLine& line, const os::Folders& folder
                   "\nnext           the agent's next start asks that server, for as long as it takes\n");
 }
 
+}  // namespace
+
+CareAnswer take_care(const CommandLine& line, const Clock& clock) {
+  const os::Folders folders = folders_of(line.options);
+  const fs::path file = ledger_file(folders);
+  switch (line.verb) {
+    case AgentVerb::ledger_check:
+      return check(line, file);
+    case AgentVerb::ledger_salvage:
+      return salvage(line, file, folders, clock);
+    case AgentVerb::ledger_reset:
+      return reset(line, file, clock);
+    case AgentVerb::prepare_image:
+      return prepare_image(line, folders);
     case AgentVerb::prepare_enrollment:
       return prepare_enrollment(line, folders);
+    default:
+      return {kUsage, {}};
+  }
+}
+
+}  // namespace agenttask::agent

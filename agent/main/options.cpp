@@ -142,7 +142,9 @@ std::vector<Row> work_rows() {
       {{.name = "workers",
         .value = "NAMES",
         .standard = "echo,command,service",
-        .help = "Built-in workers that this device offers; other tasks wait",
+        .help =
+            "Built-in workers that this device offers; one that is left out is not, nor with `service` any "
+            "service: its tasks wait",
         .list = true},
        set_workers,
        [](const Options& o) { return settings::list_text(o.workers); }},
@@ -268,8 +270,6 @@ struct CareVerbs {
         "holds\none), policy and workers. Each machine from the image enrols as a node of its own.\n\n"
         "Examples:\n  systemctl stop agenttask && agenttaskd prepare-image --yes && poweroff\n"
         "Exit codes: 0 done; 1 it could not be; 2 without --yes; 3 the agent runs.");
-  }
-
     enrollment->footer(
         "For installers: the server is not asked, so it may be away. The token lies in the state folder, "
         "readable by "
@@ -278,10 +278,12 @@ struct CareVerbs {
         "https://tasks.example:8443\n"
         "Exit codes: 0 kept, or the device is enrolled; 1 it could not be kept; 2 no server or token was "
         "given.");
+  }
+
   [[nodiscard]] std::optional<AgentVerb> chosen() const {
+    if (enrollment->parsed()) return AgentVerb::prepare_enrollment;
     if (check->parsed()) return AgentVerb::ledger_check;
     if (salvage->parsed()) return AgentVerb::ledger_salvage;
-    if (enrollment->parsed()) return AgentVerb::prepare_enrollment;
     if (reset->parsed()) return AgentVerb::ledger_reset;
     if (image->parsed()) return AgentVerb::prepare_image;
     return std::nullopt;
@@ -292,9 +294,9 @@ struct CareVerbs {
   CLI::App* salvage;
   CLI::App* reset;
   CLI::App* image;
+  CLI::App* enrollment;
 };
 
-  CLI::App* enrollment;
 Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
   Flags flags;
   CLI::App app(

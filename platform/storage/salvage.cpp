@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <set>
 #include <utility>
@@ -237,6 +238,33 @@ std::vector<std::string> Salvage::indexed_texts(std::string_view table, std::str
     if (take_problem(*damaged_).empty()) break;
   }
   return {found.begin(), found.end()};
+}
+
+IndexedNumbers Salvage::indexed_numbers(std::string_view table, std::string_view first,
+                                        std::string_view second) {
+  IndexedNumbers found;
+  IndexedNumbers::Range unknown{std::numeric_limits<std::int64_t>::min(),
+                                std::numeric_limits<std::int64_t>::max()};
+  for (const bool forwards : {true, false}) {
+    const std::string order = forwards ? "" : " DESC";
+    {
+      Rows row(*damaged_, "SELECT " + in_quotes(first) + ", " + in_quotes(second) + " FROM " +
+                              in_quotes(table) + " ORDER BY " + in_quotes(first) + order + ", " +
+                              in_quotes(second) + order);
+      while (row.step()) {
+        const std::int64_t number = sqlite3_column_int64(row.get(), 0);
+        // Seen from the other end: everything in between is known.
+        if (!forwards && number < unknown.from) break;
+        (forwards ? unknown.from : unknown.to) = number;
+        const std::int64_t other = sqlite3_column_int64(row.get(), 1);
+        auto& greatest = found.greatest.try_emplace(number, other).first->second;
+        greatest = std::max(greatest, other);
+      }
+    }
+    if (take_problem(*damaged_).empty()) return found;
+  }
+  found.unknown = unknown;
+  return found;
 }
 
 std::vector<std::string> Salvage::findings(std::size_t most) {

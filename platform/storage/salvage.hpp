@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,16 @@ struct SavedTable {
   [[nodiscard]] bool whole() const { return problem.empty(); }
 };
 
+/// What a unique index over two numbers says, which lies apart from the rows.
+struct IndexedNumbers {
+  struct Range {
+    std::int64_t from = 0;
+    std::int64_t to = 0;
+  };
+  std::map<std::int64_t, std::int64_t> greatest;  ///< for each first number the greatest second
+  std::optional<Range> unknown;  ///< of these first numbers it can't be read, or not to the end
+};
+
 /// Copies tables from a damaged database into a sound one of the same tables. Threads: as the Database.
 class Salvage {
  public:
@@ -49,6 +60,9 @@ class Salvage {
   /// The texts of a unique column by its index, which lies apart from the rows: from both ends up to the
   /// first damage.
   [[nodiscard]] std::vector<std::string> indexed_texts(std::string_view table, std::string_view column);
+  /// The same for a unique index over two numbers.
+  [[nodiscard]] IndexedNumbers indexed_numbers(std::string_view table, std::string_view first,
+                                               std::string_view second);
   /// The first few findings about the damaged file.
   [[nodiscard]] std::vector<std::string> findings(std::size_t most);
 

@@ -5,12 +5,14 @@ Before its commit nothing has happened; after it, it has happened once, whoever 
 import contextlib
 import json
 import shutil
+import signal
 import sqlite3
+import subprocess
 
 import pytest
 
 from commit_points import AGENT, GONE, MOMENTS, SERVER, AgentUnderTest, World, points_of, scenarios, soon, wait_for
-from programs import Server, until
+from programs import BIN, Server, environment, until
 
 SCENARIOS, scenario = scenarios()
 
@@ -413,6 +415,84 @@ def works_alone(world, other):
     id = other.say("createTask", task=body)["id"]
     wait_for(lambda: other.task(id)["status"] == "complete", "it runs without a server")
     assert world.ran(key) == (1, 1)
+
+
+def care(other, line, *words):
+    """What an administrator does with its ledger; ended there where `line` says so."""
+    program = BIN / "agenttaskd"
+    if line:
+        other.points.arm(line)
+        program = AGENT
+    done = subprocess.run([*other.points.words(program), "ledger", *words, "--state-dir", other.state], capture_output=True, text=True, env=environment(), timeout=60)
+    if line:
+        assert done.returncode == -signal.SIGKILL and other.points.kills[-1] == line and not done.stdout, done
+    return done
+
+
+def damaged(other):
+    """It waits with one task, and the page of an index is gone; the ledger as it is. Beside it lies a log."""
+    other.start()
+    id = other.say("createTask", task={"type": "echo", "data": {"message": "x"}, "schedule": {"scheduledFor": soon(3600)}})["id"]
+    other.kill()
+    ledger = other.state / "ledger.db"
+    with contextlib.closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = database.execute("PRAGMA page_size").fetchone()[0]
+        page = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'messages_by_room'").fetchone()[0]
+    with open(ledger, "r+b") as stream:
+        stream.seek((page - 1) * size)
+        stream.write(b"\xee" * size)
+    (other.state / "ledger.db-wal").write_bytes(b"a log that says nothing")
+    return id, ledger.read_bytes()
+
+
+def kept(other, what):
+    return [file for file in other.state.glob(f"ledger.db.{what}-*") if not file.name.endswith("-wal")]
+
+
+@scenario("ledger-saved", "ledger-put-away", "saved-ledger-taken")
+def salvage(world, agent, point, moment):
+    """There is the damaged ledger or the saved one, and the next that looks finishes it, or does it again."""
+    line = f"{moment} {point}"
+    away = line in ("after ledger-put-away", "before saved-ledger-taken", "after saved-ledger-taken")
+    for by_the_agent in (True, False):
+        with stranger(world) as other:
+            id, broken = damaged(other)
+            care(other, line, "salvage")
+            assert (other.state / "ledger.db").exists() == (line not in ("after ledger-put-away", "before saved-ledger-taken"))
+            if by_the_agent:
+                if line == "before saved-ledger-taken":
+                    other.start_to_die(line)
+                other.start()
+                assert bool(other.say("status").get("ledgerProblem")) == (not away)
+            if not by_the_agent or not away:
+                done = care(other, None, "salvage")
+                sound = line == "after saved-ledger-taken"
+                assert (done.returncode == 1 and "is sound" in done.stderr) if sound else done.returncode == 0, done
+            if not by_the_agent:
+                other.start()
+            wait_for(lambda: other.task(id), "its task is there")
+            assert other.task(id)["status"] == "sent"
+            assert [file.read_bytes() == broken for file in kept(other, "damaged")] == [True]
+            assert kept(other, "damaged")[0].with_name(kept(other, "damaged")[0].name + "-wal").read_bytes() == b"a log that says nothing"
+            assert not (other.state / "ledger.db.saved").exists()
+            other.kill()
+            assert care(other, None, "check").returncode == 0
+            if point == "ledger-put-away":
+                reset(other, id, line)
+
+
+def reset(other, id, line):
+    """There is the ledger as it was, or none and what it was beside."""
+    ledger = other.state / "ledger.db"
+    before = ledger.read_bytes()
+    care(other, line, "reset", "--yes")
+    away = line.startswith("after")
+    assert ledger.exists() != away and [file.read_bytes() == before for file in kept(other, "reset")] == [True] * away
+    again = care(other, None, "reset", "--yes")
+    assert again.returncode == away and len(kept(other, "reset")) == 1, again
+    other.start()
+    assert other.task(id) is None
 
 
 @scenario("schema-migrated")

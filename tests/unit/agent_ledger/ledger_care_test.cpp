@@ -32,6 +32,30 @@ class LedgerCareTest : public LedgerFixture {
     EXPECT_TRUE(saved) << saved.error().message;
     return saved ? *std::move(saved) : SalvageReport{};
   }
+  /// The leaf pages of a table or an index: a damage there hits rows, and not what leads to them.
+  std::vector<std::int64_t> pages_of(const std::string& name) {
+    std::vector<std::int64_t> pages;
+    auto database = storage::Database::open(file(), ledger_schema());
+    EXPECT_TRUE(database);
+    auto row = database->query(
+        "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY pageno", {name});
+    while (row.step()) pages.push_back(row.integer(0));
+    return pages;
+  }
+  void damage(std::int64_t page) {
+    constexpr std::int64_t kPage = 4096;
+    std::fstream stream(file(), std::ios::binary | std::ios::in | std::ios::out);
+    stream.seekp((page - 1) * kPage);
+    stream << std::string(kPage, '\xee');
+    ASSERT_TRUE(stream.good());
+  }
+  /// Tasks that wait, with words enough for several pages.
+  void deliver_many(int count) {
+    TaskSpec large = spec();
+    large.description = std::string(900, 'd');
+    meet_server();
+    for (int number = 1; number <= count; ++number) deliver(task(id(number), large));
+  }
   std::vector<std::string> findings() {
     const auto report = check_ledger(file());
     EXPECT_TRUE(report) << report.error().message;
@@ -194,6 +218,70 @@ TEST_F(LedgerCareTest, WhatMayHaveStartedEndsAndWhatRunsIsLeftToTheAgent) {
   EXPECT_GT(*rests.next_run_at, clock_.wall());
 }
 
+TEST_F(LedgerCareTest, WhatIsKnownToWaitGoesOnWaitingWhenOthersAreLost) {
+  deliver_many(20);
+  start(id(1));
+  end(id(1), 1, success());
+  close();
+  const auto pages = pages_of("tasks");
+  ASSERT_GT(pages.size(), 3U);
+  damage(pages[pages.size() / 2]);
+  const SalvageReport report = salvage();
+  ASSERT_FALSE(report.lost.empty());
+  ASSERT_LT(report.lost.size(), 18U);
+  EXPECT_TRUE(report.ended.empty()) << "the runs say that none of the others was started";
+  reopen();
+  EXPECT_EQ(19 - report.lost.size(), ready_ids().size());
+  for (const auto& lost : report.lost) EXPECT_FALSE(ledger_->get(lost));
+}
+
+TEST_F(LedgerCareTest, WhoseRunIsOnlyInTheIndexHasStarted) {
+  deliver_many(4);
+  for (const int number : {1, 2}) start(id(number));
+  close();
+  // What the rows say is older than the start; the row of the run is gone, and its index and output tell.
+  tamper(
+      "UPDATE tasks SET status = 'sent', queue = 1, run_count = 0 WHERE status = 'running'; "
+      "INSERT INTO output VALUES ((SELECT task FROM runs ORDER BY task LIMIT 1), 1, 0, 0, x'41'); "
+      "UPDATE stream SET output_bytes = 1");
+  const auto pages = pages_of("runs");
+  ASSERT_EQ(1U, pages.size());
+  damage(pages.front());
+  EXPECT_EQ((std::vector{id(1), id(2)}), salvage().ended);
+  reopen();
+  EXPECT_EQ(2U, ready_ids().size());
+}
+
+TEST_F(LedgerCareTest, WhereNeitherTasksNorRunsAreWholeOnlyWhatTheRunsTellOfIsKnown) {
+  deliver_many(20);
+  for (const int number : {1, 2}) {
+    start(id(number));
+    end(id(number), 1, success());
+  }
+  close();
+  const auto tasks = pages_of("tasks");
+  const auto runs = pages_of("runs");
+  const auto index = pages_of("sqlite_autoindex_runs_1");
+  ASSERT_EQ(1U, runs.size());
+  ASSERT_EQ(1U, index.size());
+  for (const auto page : {tasks[tasks.size() / 2], runs.front(), index.front()}) damage(page);
+  const SalvageReport report = salvage();
+  EXPECT_EQ(18 - report.lost.size(), report.ended.size()) << "all that waited";
+  reopen();
+  EXPECT_TRUE(ready_ids().empty());
+}
+
+TEST_F(LedgerCareTest, WithoutItsDataATaskCanNotRun) {
+  meet_server();
+  deliver(task(id(1)), task(id(2)));
+  close();
+  tamper("DELETE FROM inputs WHERE task = (SELECT sequence FROM tasks WHERE id = '" + id(1) + "')");
+  EXPECT_EQ(std::vector{id(1)}, salvage().ended);
+  reopen();
+  EXPECT_NE(std::string::npos, get(id(1)).state.detail.find("data of this task")) << get(id(1)).state.detail;
+  EXPECT_EQ(std::vector{id(2)}, ready_ids());
+}
+
 TEST_F(LedgerCareTest, WhereNobodyKnowsOfAHoldNothingStarts) {
   meet_server();
   deliver(task(id(1)));
@@ -264,29 +352,59 @@ TEST_F(LedgerCareTest, ASalvageThatWasCutOffIsFinishedOrDoneAgain) {
   close();
   // The saved one is there, the damaged one as well: whatever the saved one is, it is not believed yet.
   std::ofstream(saved_ledger(file())) << "half";
+  EXPECT_FALSE(*finish_cut_off_salvage(file()));
   reopen();
   EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+  EXPECT_FALSE(fs::exists(saved_ledger(file()))) << "from here on it would be an old state";
   close();
-  fs::remove(saved_ledger(file()));
   // The damaged one is put away, its log is not yet: the saved one takes its place, without that log.
+  for (const bool by_the_agent : {true, false}) {
+    fs::copy_file(file(), saved_ledger(file()));
+    fs::rename(file(), folder_.path() / (by_the_agent ? "away-1" : "away-2"));
+    std::ofstream(file().string() + "-wal") << "a log of another";
+    if (!by_the_agent) {
+      EXPECT_TRUE(*finish_cut_off_salvage(file()));
+    }
+    reopen();
+    EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
+    EXPECT_FALSE(fs::exists(saved_ledger(file())));
+    close();
+  }
+}
+
+TEST_F(LedgerCareTest, ASavedLedgerStaysWhileTheLedgerCanNotBeOpened) {
+  create();
+  close();
   fs::copy_file(file(), saved_ledger(file()));
-  fs::rename(file(), folder_.path() / "away");
-  std::ofstream(file().string() + "-wal") << "a log of another";
-  reopen();
-  EXPECT_EQ(TaskStatus::sent, get(id(1)).state.status);
-  EXPECT_FALSE(fs::exists(saved_ledger(file())));
+  std::ofstream(file(), std::ios::trunc) << std::string(9000, 'q');
+  EXPECT_FALSE(Ledger::open(file(), clock_, options_));
+  EXPECT_TRUE(fs::exists(saved_ledger(file())));
 }
 
 TEST_F(LedgerCareTest, AResetKeepsWhatWasThereBeside) {
   create();
   close();
   std::ofstream(saved_ledger(file())) << "of a salvage that was cut off";
+  std::ofstream(file().string() + "-wal") << "its log";
   const auto kept = put_ledger_away(file(), clock_);
   ASSERT_TRUE(kept) << kept.error().message;
   EXPECT_TRUE(fs::exists(*kept));
+  EXPECT_EQ("its log",
+            std::string(std::istreambuf_iterator<char>(std::ifstream(kept->string() + "-wal").rdbuf()), {}));
   EXPECT_FALSE(fs::exists(file()));
+  EXPECT_FALSE(fs::exists(file().string() + "-wal"));
   EXPECT_EQ(ErrorCode::not_found, put_ledger_away(file(), clock_).error().code);
   EXPECT_EQ(ErrorCode::not_found, salvage_ledger(file(), spool(), clock_, "boot-1").error().code);
+  reopen();
+  EXPECT_TRUE(ready_ids().empty());
+}
+
+TEST_F(LedgerCareTest, AResetOfALedgerWhoseSalvageWasCutOffKeepsTheSavedOneAway) {
+  create();
+  close();
+  fs::rename(file(), saved_ledger(file()));
+  const auto kept = put_ledger_away(file(), clock_);
+  ASSERT_TRUE(kept) << kept.error().message;
   reopen();
   EXPECT_TRUE(ready_ids().empty());
 }

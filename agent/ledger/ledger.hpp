@@ -177,8 +177,8 @@ class Ledger {
   /// general.
   [[nodiscard]] Result<std::int64_t> report_waits(std::string_view reason, UnixMilliseconds now,
                                                   std::size_t most, std::string_view detail = {});
-  /// Gives those that were told `reason` with another detail this one, as what is lacking has changed: at most
-  /// `most`; returns how many. Looks through all of them: not for each pass.
+  /// Gives those that were told `reason` with another detail this one, as what is lacking has changed: at
+  /// most `most`; returns how many. Looks through all of them: not for each pass.
   [[nodiscard]] Result<std::int64_t> retell_waits(std::string_view reason, std::size_t most,
                                                   std::string_view detail = {});
   /// When to look again. `reason` is why ready tasks wait now.

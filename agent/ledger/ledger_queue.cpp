@@ -225,6 +225,16 @@ Result<std::int64_t> Ledger::report_waits(std::string_view reason, UnixMilliseco
   return told;
 }
 
+Result<std::int64_t> Ledger::retell_waits(std::string_view reason, std::size_t most,
+                                          std::string_view detail) {
+  if (detail.empty()) detail = detail_of(reason);
+  return body_->write(commit_point::kWaitsReported, [&](LedgerWrite& write) -> Result<std::int64_t> {
+    return tell(write, reason, detail,
+                "WHERE queue = 1 AND reason = ?1 AND detail <> ?2 ORDER BY ready_at LIMIT ?3",
+                {reason, to_detail(detail), static_cast<std::int64_t>(most)});
+  });
+}
+
 Result<LedgerTimes> Ledger::times(std::string_view reason) {
   return body_->read([&](storage::Database& database) -> Result<LedgerTimes> {
     LedgerTimes times;

@@ -56,6 +56,15 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
   return known_now.empty() ? Result<void>() : ledger_.workers_changed(known_now);
 }
 
+Result<bool> Scheduler::retell(std::string_view reason, const std::string& lacking) {
+  if (reason != reason::kNoSlot || told_lack_ == !lacking.empty()) return false;
+  const auto told = ledger_.retell_waits(reason, kToldAtOnce, lacking);
+  if (!told) return told.error();
+  const bool more = *told == static_cast<std::int64_t>(kToldAtOnce);
+  if (!more) told_lack_ = !lacking.empty();
+  return more;
+}
+
 Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
   const UnixMilliseconds now = clock_.wall();
   for (bool more = true; more;) {
@@ -76,12 +85,15 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
   };
   if (worth_telling(*times)) {
     // Slots may be free while the system lacks something else: then that is told.
-    const bool blocked = !occupancy.blocked.empty() && reason == occupancy.blocked;
-    const std::string_view detail = blocked ? occupancy.blocked_detail : std::string_view();
+    const bool lacking =
+        reason == reason::kNoSlot || (!occupancy.blocked.empty() && reason == occupancy.blocked);
+    const std::string_view detail = lacking ? occupancy.blocked_detail : std::string_view();
     if (auto told = ledger_.report_waits(reason, now, kToldAtOnce, detail); !told) return told.error();
     times = ledger_.times(reason);
     if (!times) return times.error();
   }
+  const auto left_over = retell(reason, occupancy.blocked_detail);
+  if (!left_over) return left_over.error();
   for (const auto& time : {times->due, times->expires}) {
     if (time) plan.look_again = std::min(*time, plan.look_again.value_or(*time));
   }
@@ -94,6 +106,7 @@ Result<Plan> Scheduler::plan(const Occupancy& occupancy) {
     const DurationMilliseconds left = *times->waiting_since + kWorthTelling - now;
     after(left > 0 ? std::min(left, kWorthTelling) : kWorthTelling);  // those left over: a second later
   }
+  if (*left_over) after(kWorthTelling);
   return plan;
 }
 

@@ -21,7 +21,9 @@ struct Occupancy {
   std::function<bool(std::string_view type)> has_worker;
   /// Why nothing may start although there are slots (outbox-full, ledger-unwritable); empty: it may.
   std::string_view blocked;
-  std::string blocked_detail;  ///< the same for people; empty: the reason says it all
+  /// The same for people; empty: the reason says it all. Of what the system lacks (no-slot) it is there until
+  /// that is known to be over, also while an attempt may be made.
+  std::string blocked_detail;
 };
 
 /// What to do now, and when to look again.
@@ -34,8 +36,8 @@ struct Plan {
   std::optional<DurationMilliseconds> look_again_since_boot;
 };
 
-/// Decides what runs when. Holds nothing of its own: the ledger has the tasks, in queues with an index each,
-/// so that one plan costs the same with ten waiting tasks and with ten thousand.
+/// Decides what runs when. Holds nothing of the tasks: the ledger has them, in queues with an index each, so
+/// that one plan costs the same with ten waiting tasks and with ten thousand.
 ///
 /// Order: higher priority first, then order of arrival; a task whose key is held or whose type no worker
 /// knows steps aside and delays nobody. Times are the wall clock's, read anew for each plan: one that
@@ -51,9 +53,13 @@ class Scheduler {
 
  private:
   [[nodiscard]] Result<void> pick(const Occupancy& occupancy, Plan& plan);
+  /// What was told of a lack that is over, or of slots where something else is lacking, is told anew. True:
+  /// some are left for a later look.
+  [[nodiscard]] Result<bool> retell(std::string_view reason, const std::string& lacking);
 
   Ledger& ledger_;
   const Clock& clock_;
+  std::optional<bool> told_lack_;  ///< whether those without a slot were told that the system lacks something
 };
 
 }  // namespace agenttask::agent

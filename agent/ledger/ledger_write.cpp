@@ -1,6 +1,7 @@
 #include "agent/ledger/ledger_write.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -73,11 +74,18 @@ StreamRow load_stream(storage::Database& database) {
 std::string with_dropped(const std::string& result, std::int64_t dropped) {
   auto value = parse_json(result, limits::kJsonDepth + 8);
   if (!value || !value->is_object()) return result;
-  // `data` may be the worker's own: then what is known of the output is beside it.
-  auto& facts = (*value)[value->contains("output") ? "output" : "data"];
-  const auto before = facts.is_object() ? facts.find("outputDropped") : facts.end();
-  const bool more = before != facts.end() && before->is_number_integer();
-  facts["outputDropped"] = dropped + (more ? before->get<std::int64_t>() : 0);
+  // `data` may be the worker's own, whatever JSON that is: then what is known of the output is beside it.
+  const bool beside =
+      value->contains("output") || (value->contains("data") && !value->at("data").is_object());
+  auto& facts = (*value)[beside ? "output" : "data"];
+  if (!facts.is_object() && !facts.is_null()) facts = nlohmann::json::object();
+  const auto before = facts.find("outputDropped");
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  const bool counts = before != facts.end() && before->is_number_integer() &&
+                      (!before->is_number_unsigned() || before->get<std::uint64_t>() <= kMost) &&
+                      before->get<std::int64_t>() > 0;
+  const std::int64_t more = counts ? before->get<std::int64_t>() : 0;
+  facts["outputDropped"] = more > kMost - dropped ? kMost : more + dropped;
   facts["truncated"] = true;
   return encode_json(*value);
 }

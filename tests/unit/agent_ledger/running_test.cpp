@@ -391,6 +391,23 @@ TEST_F(LedgerRunning, AFullOutboxDropsOutputThenRefusesStartsAndKeepsEnds) {
   EXPECT_EQ(R"({"mine":1})", encode_json(last["data"])) << "data of a worker's own stays as it is";
   EXPECT_EQ(40 * 1024, last["output"]["outputDropped"].get<int>());
   EXPECT_TRUE(last["output"]["truncated"].get<bool>());
+  // Whatever JSON it is; and what it says of dropped output itself is no number to count on from.
+  for (const char* data : {R"("text")", "[1]", "7", "null"}) {
+    const std::string other = create();
+    own.result = std::string(R"({"success":true,"data":)") + data + "}";
+    const auto kept = *parse_json(
+        end(other, start(other).number, own, chunks({{OutputStream::standard_output, 0, big}})).state.result);
+    const bool beside = kept.contains("output");
+    EXPECT_EQ(data, beside ? encode_json(kept["data"]) : "null");
+    EXPECT_EQ(40 * 1024, kept[beside ? "output" : "data"]["outputDropped"].get<int>()) << data;
+  }
+  for (const char* before : {"18446744073709551615", "-5", "9223372036854775807", "true"}) {
+    const std::string other = create();
+    own.result = std::string(R"({"success":true,"data":{"outputDropped":)") + before + "}}";
+    const auto kept = *parse_json(
+        end(other, start(other).number, own, chunks({{OutputStream::standard_output, 0, big}})).state.result);
+    EXPECT_GE(kept["data"]["outputDropped"].get<std::int64_t>(), 40 * 1024) << before;
+  }
   while (ledger_->status()->outbox_bytes < options_.outbox_budget) create();
   const std::string refused = create();
   const auto answer = *ledger_->start(refused);
@@ -422,7 +439,7 @@ TEST_F(LedgerRunning, OldOutputMakesRoomOnceTheServerHasIt) {
   EXPECT_EQ(TaskStatus::complete, get(ids[0]).state.status) << "the task itself stays";
 }
 
-TEST_F(LedgerRunning, AFullDiskRefusesStartsAndIsOverWhenThereIsRoom) {
+TEST_F(LedgerRunning, AFullDiskEndsNothingHalfAndIsOverWhenThereIsRoom) {
   // Seven pages more than now: room for a few tasks, not for their output.
   options_.max_page_count = ledger_->status()->file_bytes / 4096 + 7;
   reopen();

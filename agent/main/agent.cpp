@@ -86,8 +86,9 @@ RunnerOptions runner_options(const AgentOptions& options, const os::Folders& fol
 
 /// What holds the processes of a run together.
 nlohmann::json describe(const os::ContainmentStatus& containment) {
-  const bool groups = containment.in_force == os::Containment::groups;
-  return {{"by", groups ? "control-groups" : "marks"}, {groups ? "folder" : "why", containment.detail}};
+  if (containment.in_force == os::Containment::marks) return {{"by", "marks"}, {"why", containment.detail}};
+  if (os::platform_name().starts_with("windows-")) return {{"by", "job-objects"}};
+  return {{"by", "control-groups"}, {"folder", containment.detail}};
 }
 
 /// Where runs are that outlive the agent.
@@ -139,8 +140,7 @@ class Agent::Body {
             [this](std::string_view task, std::int64_t after) {
               return runner_.follow(task, Pace::of_the_run, after);
             },
-            clock, log,
-            sync_options(options_)) {}
+            clock, log, sync_options(options_)) {}
   ~Body() { stop(); }
   Body(const Body&) = delete;
   Body& operator=(const Body&) = delete;

@@ -19,7 +19,7 @@ constexpr milliseconds kAnswerTime{10'000};
 
 }  // namespace
 
-LiveSender::LiveSender(Sync::Follow follow, ServerLink& link, const Clock& clock)
+LiveSender::LiveSender(Follow follow, ServerLink& link, const Clock& clock)
     : follow_(std::move(follow)), link_(link), clock_(clock) {}
 
 void LiveSender::use(std::optional<ServerPeer> peer) {

@@ -4,11 +4,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/runner/follower.hpp"
 #include "agent/sync/server_link.hpp"
-#include "agent/sync/sync.hpp"
 #include "platform/base/clock.hpp"
 
 namespace agenttask::agent {
@@ -17,7 +17,10 @@ namespace agenttask::agent {
 /// with the run's end. Costs nothing while nobody watches. Threads: one owner.
 class LiveSender {
  public:
-  LiveSender(Sync::Follow follow, ServerLink& link, const Clock& clock);
+  /// Follows a task from its present run on: what came before is in the streams.
+  using Follow = std::function<Result<std::unique_ptr<Follower>>(std::string_view task_id)>;
+
+  LiveSender(Follow follow, ServerLink& link, const Clock& clock);
 
   void use(std::optional<ServerPeer> peer);
   void watch(const std::vector<std::string>& tasks);
@@ -28,7 +31,7 @@ class LiveSender {
   bool send_from(const std::string& task_id, Follower& follower);
   void sent(const std::string& task_id, const net::HttpResult& result);
 
-  Sync::Follow follow_;
+  Follow follow_;
   ServerLink& link_;
   const Clock& clock_;
   std::optional<ServerPeer> peer_;

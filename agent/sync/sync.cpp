@@ -16,6 +16,14 @@ using std::chrono::milliseconds;
 
 namespace {
 
+/// The number of the last run that came before the present one, or before the next where none is under way.
+std::int64_t runs_before(Ledger& ledger, std::string_view task_id) {
+  const auto task = ledger.get(task_id);
+  if (!task) return 0;
+  const TaskState& state = task->state;
+  return state.run_count - (state.status == TaskStatus::running ? 1 : 0);
+}
+
 constexpr milliseconds kLongestWait = std::chrono::hours(1);
 
 SyncOptions with_defaults(SyncOptions options) {
@@ -39,7 +47,9 @@ class Sync::Body {
         log_(log),
         options_(with_defaults(std::move(options))),
         board_(clock, log),
-        live_(std::move(follow), link, clock),
+        live_([&ledger, follow = std::move(follow)](
+                  std::string_view task) { return follow(task, runs_before(ledger, task)); },
+              link, clock),
         streams_(ledger, link, clock, log, board_, options_,
                  {.certificate_expired = [this] { membership_.expired(); },
                   .watch = [this](const std::vector<std::string>& tasks) { live_.watch(tasks); },

@@ -43,7 +43,9 @@ struct SyncOptions {
 /// outlive it.
 class Sync {
  public:
-  using Follow = std::function<Result<std::unique_ptr<Follower>>(std::string_view task_id)>;
+  /// Follows the runs of a task that come after the run `after`.
+  using Follow =
+      std::function<Result<std::unique_ptr<Follower>>(std::string_view task_id, std::int64_t after)>;
 
   Sync(Ledger& ledger, ServerLink& link, IdentityFolder folder, Follow follow, const Clock& clock,
        Logger& log, SyncOptions options);

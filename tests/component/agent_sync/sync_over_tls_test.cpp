@@ -134,7 +134,7 @@ struct SyncOverTlsTest : testing::Test {
     options.host_name = "host";
     sync = std::make_unique<Sync>(
         *ledger, *link, IdentityFolder(folder.path()),
-        [](std::string_view) -> Result<std::unique_ptr<Follower>> {
+        [](std::string_view, std::int64_t) -> Result<std::unique_ptr<Follower>> {
           return Error{ErrorCode::not_found, "none"};
         },
         clock, log, options);

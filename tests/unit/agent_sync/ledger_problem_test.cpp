@@ -26,7 +26,8 @@ class LedgerProblemTest : public SyncFixture {
     link.abandon(ServerCall::poll);
     sync = std::make_unique<Sync>(
         *ledger, link, IdentityFolder(folder.path()),
-        [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock, log, options);
+        [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock,
+        log, options);
     step();
   }
   void mend() {
@@ -89,7 +90,8 @@ TEST_F(LedgerProblemTest, AnAnswerThatCanNotBeStoredIsNotAcknowledged) {
   link.abandon(ServerCall::poll);
   sync = std::make_unique<Sync>(
       *ledger, link, IdentityFolder(folder.path()),
-      [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock, log, options);
+      [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock,
+      log, options);
   step();
   answer_poll();
   TaskDirective large;

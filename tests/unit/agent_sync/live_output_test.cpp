@@ -113,6 +113,34 @@ TEST_F(LiveOutputTest, OneThatNeverStopsDoesNotHideTheOthers) {
   EXPECT_EQ(sent, (std::vector<std::string>{"a", "b", "a"}));
 }
 
+TEST_F(LiveOutputTest, BeginsAtThePresentRun) {
+  be_connected();
+  TaskSpec spec;
+  spec.type = "echo";
+  spec.schedule.update_interval = 1000;
+  const std::string id = ledger->create(spec)->task.spec.id;
+  scripts[id].output = {text("one")};
+  const auto watched_after = [&] {
+    answer_poll({}, {id});
+    link.answer(ServerCall::output, 200, R"({"watched":true})");
+    answer_poll({}, {});
+    scripts[id].output = {text("more")};
+    return followed_after[id];
+  };
+  EXPECT_EQ(0, watched_after());
+  for (std::int64_t run = 1; run <= 3; ++run) {
+    ASSERT_TRUE(ledger->start(id)->run);
+    EXPECT_EQ(run - 1, watched_after()) << "it runs";
+    RunOutcome outcome;
+    outcome.status = RunStatus::complete;
+    outcome.result = R"({"success":true,"data":{}})";
+    ASSERT_TRUE(ledger->end(id, run, outcome, {}));
+    EXPECT_EQ(run, watched_after()) << "between two runs";
+    clock.advance(milliseconds(1000));
+    ASSERT_TRUE(ledger->advance_time(clock.wall()));
+  }
+}
+
 TEST_F(LiveOutputTest, AFailureIsNotRetriedInATightCircle) {
   scripts["a"].output = {text("one"), text("two")};
   be_connected();

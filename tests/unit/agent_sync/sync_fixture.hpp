@@ -44,7 +44,8 @@ class SyncFixture : public testing::Test {
     }
     sync = std::make_unique<Sync>(
         *ledger, link, IdentityFolder(folder.path()),
-        [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock, log, options);
+        [this](std::string_view task, std::int64_t after) { return follow(std::string(task), after); }, clock,
+        log, options);
   }
   virtual Result<std::unique_ptr<Follower>> follow(const std::string&, std::int64_t) {
     return Error{ErrorCode::not_found, "no such task"};

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <map>
+#include <optional>
 #include <regex>
 #include <set>
 #include <string>
@@ -23,6 +25,7 @@ using Visitor = valijson::ValidationVisitor<valijson::adapters::NlohmannJsonAdap
 
 constexpr std::size_t kMostPatternText = 64 * 1024;
 constexpr std::size_t kMostUniqueItems = 5000;
+constexpr double kBeyondSigned = 9223372036854775808.0;  // 2^63
 
 /// In time that grows with the text alone: the library's usual way takes exponential time and a deep stack.
 std::regex bounded_regex(const std::string& pattern) {
@@ -70,6 +73,21 @@ bool Visitor::visit(const constraints::MultipleOfIntConstraint& constraint) {
   return false;
 }
 
+// What is greater than any signed number of 64 bits comes as a double (see within_range), and is whole.
+template <>
+bool Visitor::visit(const constraints::TypeConstraint& constraint) {
+  bool fits = false;
+  constraint.applyToNamedTypes(ValidateNamedTypes(m_target, false, true, m_strictTypes, &fits));
+  if (!fits && m_target.isDouble() && m_target.getDouble() >= kBeyondSigned) {
+    constraint.applyToNamedTypes([&fits](TypeConstraint::JsonType type) {
+      fits = type == TypeConstraint::kInteger;
+      return !fits;
+    });
+  }
+  if (!fits && m_results != nullptr) m_results->pushError(m_context, "has a type that is not allowed here");
+  return fits;
+}
+
 template <>
 bool Visitor::visit(const constraints::UniqueItemsConstraint&) {
   if (!m_target.isArray()) return true;
@@ -103,6 +121,29 @@ constexpr double kMostFactor = 4611686018427387904;  // 2^62: any other is a who
 
 Error fault(std::string message) {
   return Error{ErrorCode::invalid, std::move(message), "dataSchema"};
+}
+
+bool is_beyond_signed(const json& value) {
+  return value.is_number_unsigned() &&
+         value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+}
+
+bool has_beyond_signed(const json& value) {
+  if (!value.is_structured()) return is_beyond_signed(value);
+  return std::any_of(value.begin(), value.end(), [](const json& inner) { return has_beyond_signed(inner); });
+}
+
+/// The library reads whole numbers as signed ones of 64 bits, the greatest of ours as negative. As doubles
+/// they have their place among the others.
+void bring_within_range(json& value) {
+  if (is_beyond_signed(value)) value = value.get<double>();
+  if (!value.is_structured()) return;
+  for (json& inner : value) bring_within_range(inner);
+}
+
+json within_range(json value) {
+  bring_within_range(value);
+  return value;
 }
 
 /// Follows all subschemas of one document, and those of the same value through `$ref`.
@@ -264,14 +305,18 @@ Result<std::shared_ptr<const DataSchema>> DataSchema::parse(const json& schema) 
   auto compiled = std::make_unique<Compiled>();
   try {
     valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
-    parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(schema), compiled->schema);
+    const json known = within_range(schema);
+    parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(known), compiled->schema);
   } catch (const std::exception& error) {
     return fault(std::string("is not a JSON schema: ") + error.what());
   }
   return std::shared_ptr<const DataSchema>(new DataSchema(std::move(compiled)));
 }
 
-Result<void> DataSchema::check(const json& data) const {
+Result<void> DataSchema::check(const json& given) const {
+  std::optional<json> changed;
+  if (has_beyond_signed(given)) changed = within_range(given);
+  const json& data = changed ? *changed : given;
   try {
     valijson::Validator validator;
     valijson::ValidationResults faults;

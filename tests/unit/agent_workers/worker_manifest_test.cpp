@@ -131,6 +131,25 @@ TEST_F(DataSchemaTest, MultiplesAreOfWhatCanDivide) {
 }
 
 // Following references must not take a stack without end.
+TEST_F(DataSchemaTest, TheGreatestNumbersAreNotTakenForNegativeOnes) {
+  const auto fits = [](const char* of, const char* data) {
+    return schema(of)->check(*parse_json(data)).has_value();
+  };
+  for (const char* number : {"9223372036854775808", "18446744073709551615"}) {
+    EXPECT_TRUE(fits(R"({"minimum":0,"type":"integer"})", number)) << number;
+    EXPECT_FALSE(fits(R"({"maximum":100})", number)) << number;
+    EXPECT_FALSE(fits(R"({"exclusiveMaximum":9223372036854775807})", number)) << number;
+    EXPECT_TRUE(fits(R"({"maximum":18446744073709551615,"type":["string","integer"]})", number)) << number;
+    EXPECT_FALSE(fits(R"({"type":"string"})", number)) << number;
+  }
+  EXPECT_TRUE(fits(R"({"maximum":18446744073709551615})", "5")) << "it is not -1";
+  EXPECT_FALSE(fits(R"({"minimum":9223372036854775808})", "9223372036854774000"));
+  EXPECT_TRUE(fits(R"({"enum":[18446744073709551615]})", "18446744073709551615"));
+  EXPECT_FALSE(fits(R"({"enum":[18446744073709551615]})", "-1"));
+  EXPECT_FALSE(fits(R"({"properties":{"n":{"items":{"maximum":1}}}})", R"({"n":[0,18446744073709551615]})"));
+  EXPECT_FALSE(fits(R"({"type":"integer"})", "1.5"));
+}
+
 TEST_F(DataSchemaTest, LongChainsOfReferencesAreRefused) {
   const auto chain = [](int links, const std::string& begin, const std::string& end) {
     std::string text = R"({"definitions":{)";

@@ -284,10 +284,13 @@ def test_updates_are_checked_like_creates(site):
 def test_random_bytes_kill_nothing(site):
     import random
     random.seed(20261122)
+    made, room = 0, uuid.uuid4().hex
     for _ in range(200):
         noise = random.randbytes(random.randrange(1, 400))
-        body = json.dumps({"type": "echo", "data": {"message": uuid.uuid4().hex}}).encode()
+        body = json.dumps({"type": "echo", "roomId": room, "data": {"message": uuid.uuid4().hex}}).encode()
         at = random.randrange(len(body))
         answer = site.api.post(tasks_path(site), body[:at] + noise + body[at:])
         assert answer.status in (201, 400, 413, 422), (answer.status, answer.body)
+        made += answer.status == 201
+    assert len(site.api.get(f"/v1/tasks?roomId={room}&limit=1000").ok()["tasks"]) <= made, "what was refused changed nothing"
     assert site.api.ended(site.api.add(site.node)["id"])["status"] == "complete"

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "agent/sync/identity.hpp"
+#include "platform/net/enrollment_token.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -80,6 +82,44 @@ TEST_F(CareTest, ARunningAgentIsLeftAlone) {
   const auto answer = run({"prepare-image", "--yes"});
   EXPECT_EQ(3, answer.code) << answer.text;
   EXPECT_TRUE(is_there("identity.json"));
+}
+
+TEST_F(CareTest, AnEnrolmentIsKeptForTheNextStart) {
+  const std::string token = net::encode(net::make_enrollment_token(std::string(32, '\x01')));
+  const std::vector<std::string> words{"prepare-enrollment",
+                                       "--server",
+                                       "https://tasks.example:8443",
+                                       "--enrollment-token",
+                                       token,
+                                       "--name",
+                                       "desk-1"};
+  EXPECT_EQ(0, run(words).code);
+  const IdentityFolder identities(folder.path());
+  const auto first = identities.pending().value();
+  ASSERT_TRUE(first);
+  EXPECT_EQ("https://tasks.example:8443", first->server_url);
+  EXPECT_EQ("desk-1", first->name);
+  EXPECT_EQ(token, first->token);
+  // Said again it is the same request, with the same key.
+  const auto again = run(words);
+  EXPECT_EQ(0, again.code);
+  EXPECT_EQ(std::string::npos, again.text.find(token));
+  EXPECT_EQ(first->key_pem, identities.pending().value()->key_pem);
+}
+
+TEST_F(CareTest, AnEnrolmentNeedsServerAndToken) {
+  EXPECT_EQ(2, run({"prepare-enrollment"}).code);
+  EXPECT_EQ(2, run({"prepare-enrollment", "--server", "https://tasks.example:8443"}).code);
+  EXPECT_FALSE(is_there("enrollment.json"));
+}
+
+TEST_F(CareTest, ADeviceThatCantTellWhetherItIsEnrolledKeepsNoWish) {
+  put("identity.json", "damaged");
+  const std::string token = net::encode(net::make_enrollment_token(std::string(32, '\x01')));
+  EXPECT_EQ(1,
+            run({"prepare-enrollment", "--server", "https://tasks.example:8443", "--enrollment-token", token})
+                .code);
+  EXPECT_FALSE(is_there("enrollment.json"));
 }
 
 }  // namespace

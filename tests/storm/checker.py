@@ -189,6 +189,9 @@ class Checker:
             began = self.last_start(order)
             troubled = self.world.troubled_between(self.world.devices[order.node], began, began + 60)
             self.check("ends truly", troubled, "its worker was refused something, and the disk was well", key)
+        elif end == ("failed", "worker-error") and "cannot start in the folder" in server.get("detail", ""):
+            replaced = any(e["fault"] == "new worker" and e["time"] > order.asked for e in self.story.of("fault", at=self.world.devices[order.node].name))
+            self.check("ends truly", replaced, "its worker was gone, and nobody had replaced it", key)
         elif end == ("failed", "worker-error") and "No space left" in server.get("detail", ""):
             full = self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk")
             self.check("ends truly", full, "failed for want of room, and there was room", key)
@@ -249,12 +252,19 @@ class Checker:
             self.check("changes are true", option in [*order.choices, order.body.get("defaultChoice")], lambda: f"{option} was chosen, and nobody said so", key)
             self.check("changes are true", all(run.get("option") == option for run in server["runs"]), lambda: f"it ran with another choice than {option}", key)
 
+    def only_start_on_a_full_disk(self, order, run):
+        """Which run it was of which nothing printed could be kept; none where that is not what happened, or not certain."""
+        starts = {mark.run for mark in self.truth.starts[order.key]}
+        dropped = run.get("result", {}).get("data", {}).get("truncated")
+        full = dropped and self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk")
+        return starts.pop() if full and len(starts) == 1 else None
+
     def check_runs(self, order, server):
         """Each run against the marks that it left."""
         for run in server["runs"]:
             printed = output_of_run(self.client, server, run["run"])
             began = re.match(rf"begin {re.escape(order.key)} (\S+)\n", printed)
-            mark = began.group(1) if began else None
+            mark = began.group(1) if began else self.only_start_on_a_full_disk(order, run)
             if order.kind.name in ("workflow", "step", "cautious"):
                 continue
             ends = [m for m in self.truth.ends[order.key] if m.run == mark]

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kPipeBytes = 64 * 1024;
 constexpr std::size_t kLongestLine = 16 * 1024;
-constexpr int kStandardError = 2;
 // Of the message file that the installer names, whose messages are the text alone.
 constexpr DWORD kWarningId = 2;
 constexpr DWORD kErrorId = 1;
@@ -47,8 +46,8 @@ EventLog::EventLog() : source_(::RegisterEventSourceW(nullptr, L"AgentTask")) {
   int ends[2] = {-1, -1};
   if (source_ == nullptr || ::_pipe(ends, kPipeBytes, _O_BINARY | _O_NOINHERIT) != 0) return;
   std::fflush(stderr);
-  before_ = ::_dup(kStandardError);
-  const bool bound = ::_dup2(ends[1], kStandardError) == 0;
+  before_ = ::_dup(::_fileno(stderr));
+  const bool bound = ::_dup2(ends[1], ::_fileno(stderr)) == 0;
   ::_close(ends[1]);
   if (!bound) {
     ::_close(ends[0]);
@@ -64,9 +63,9 @@ EventLog::~EventLog() {
     std::fflush(stderr);
     // The last end that writes: the reader comes to an end behind what waits.
     if (before_ >= 0) {
-      ::_dup2(before_, kStandardError);
+      ::_dup2(before_, ::_fileno(stderr));
     } else {
-      ::_close(kStandardError);
+      ::_close(::_fileno(stderr));
     }
     reader_.join();
     ::_close(lines_);

@@ -55,8 +55,8 @@ Result<void> check(const ProcessSpec& spec) {
 
 Result<std::wstring> make_line(const Program& program, const std::vector<std::string>& argv) {
   if (program.is_batch) return make_batch_command_line(system_folder() + L"\\cmd.exe", program.file, argv);
-  const bool is_cmd =
-      std::filesystem::path(program.file) == std::filesystem::path(system_folder() + L"\\cmd.exe");
+  const std::wstring file = std::filesystem::path(program.file).filename().wstring();
+  const bool is_cmd = ::CompareStringOrdinal(file.c_str(), -1, L"cmd.exe", -1, TRUE) == CSTR_EQUAL;
   return is_cmd && is_shell_line(argv) ? make_shell_command_line(argv) : make_command_line(argv);
 }
 
@@ -213,6 +213,9 @@ Result<ProcessOutcome> ProcessSupervisor::run(const ProcessSpec& spec, const std
 StopReport ProcessSupervisor::stop_marked(std::span<const std::string> run_ids, milliseconds grace,
                                           std::span<const std::filesystem::path> records) {
   StopReport report;
+  const bool names_nobody =
+      std::all_of(run_ids.begin(), run_ids.end(), [](const auto& id) { return id.empty(); });
+  if (names_nobody && records.empty()) return report;
   Remains remains(run_ids, records);
   const auto living = remains.living();
   if (living.empty()) return report;

@@ -381,7 +381,12 @@ void Agent::Body::look_alive() const {
 
 std::string Agent::Body::summary() const {
   const SyncStatus status = sync_.status();
-  if (status.state == LinkState::not_enrolled) return "no server; tasks of this device run";
+  if (status.state == LinkState::not_enrolled) {
+    // At the start nobody has looked yet.
+    const auto identity = IdentityFolder(folders_.state).identity();
+    if (identity && *identity) return "connecting " + (*identity)->server_url;
+    return "no server; tasks of this device run";
+  }
   return std::string(to_string(status.state)) + (status.url.empty() ? "" : " " + status.url);
 }
 

@@ -85,7 +85,8 @@ Result<WorkerManifest> parse_worker_manifest(std::string_view text) {
     reader.refuse("command", "must begin with the program to run");
   if (!manifest.command.empty()) {
     const std::string& program = manifest.command.front();
-    if (program.find('/') != std::string::npos && !program.starts_with('/') && !program.starts_with(kHere))
+    const std::filesystem::path file(program);
+    if (file.has_parent_path() && !file.is_absolute() && !program.starts_with(kHere))
       reader.refuse("command",
                     "must begin with a name from PATH, ./NAME in the worker's folder, or a whole path");
   }
@@ -126,7 +127,7 @@ namespace {
 
 void check_program(FoundWorker& found) {
   const std::string& program = found.manifest.command.front();
-  if (program.find('/') != std::string::npos) found.program = found.manifest.folder / program;
+  if (std::filesystem::path(program).has_parent_path()) found.program = found.manifest.folder / program;
   auto located = locate_worker_program(found.manifest);
   if (located) {
     found.program = *std::move(located);

@@ -1,6 +1,5 @@
 #pragma once
 #include <atomic>
-#include <csignal>
 #include <functional>
 #include <map>
 #include <memory>
@@ -8,7 +7,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <sys/socket.h>
 #include <thread>
 #include <vector>
 
@@ -18,6 +16,7 @@
 #include <openssl/ssl.h>
 
 #include "tests/support/certificates.hpp"
+#include "tests/support/system.hpp"
 
 namespace agenttask::test {
 
@@ -44,7 +43,7 @@ class TlsServer {
 
   TlsServer(const Settings& settings, Handler handler)
       : handler_(std::move(handler)), context_(make_context(settings)) {
-    std::signal(SIGPIPE, SIG_IGN);  // as the programs do: a peer that is gone is an error, not an end
+    ignore_broken_pipes();
     acceptor_.reset(BIO_new_accept("127.0.0.1:0"));
     if (acceptor_ == nullptr || BIO_do_accept(acceptor_.get()) <= 0)
       throw std::runtime_error("the test server can't listen");
@@ -55,11 +54,11 @@ class TlsServer {
     stopping_ = true;
     int fd = -1;
     BIO_get_fd(acceptor_.get(), &fd);
-    ::shutdown(fd, SHUT_RDWR);
+    end_socket(fd);
     thread_.join();
     {
       const std::scoped_lock lock(mutex_);
-      for (const auto& connection : connections_) ::shutdown(connection->fd, SHUT_RDWR);
+      for (const auto& connection : connections_) end_socket(connection->fd);
     }
     for (const auto& connection : connections_) connection->thread.join();
   }
@@ -165,10 +164,7 @@ class TlsServer {
     int fd = -1;
     BIO_get_fd(SSL_get_rbio(stream.get()), &fd);
     // Reading to the end lets an alert reach the peer: closing with unread bytes would reset the connection.
-    ::shutdown(fd, SHUT_WR);
-    char rest[4096];
-    while (::recv(fd, rest, sizeof rest, 0) > 0) {
-    }
+    finish_socket(fd);
     const std::scoped_lock lock(mutex_);
     for (const auto& connection : connections_) {
       if (connection->fd == fd)

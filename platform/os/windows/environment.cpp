@@ -1,8 +1,10 @@
+#include <filesystem>
 #include <windows.h>
 
 #include "platform/base/encoding.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/windows/accounts.hpp"
+#include "platform/os/windows/program.hpp"
 #include "platform/os/windows/wide.hpp"
 
 namespace agenttask::os {
@@ -28,12 +30,6 @@ std::string fault_of(const std::string& name, const std::string& value) {
   return {};
 }
 
-std::string system_folder() {
-  std::wstring folder(MAX_PATH, L'\0');
-  folder.resize(::GetSystemWindowsDirectoryW(folder.data(), static_cast<UINT>(folder.size())));
-  return folder.empty() || folder.size() > MAX_PATH ? "C:\\Windows" : to_utf8(folder);
-}
-
 /// A variable of our own that says how this machine is arranged; empty when it is not set.
 std::string own_variable(const wchar_t* name) {
   std::wstring value(32767, L'\0');  // the longest that there can be
@@ -43,29 +39,31 @@ std::string own_variable(const wchar_t* name) {
 
 }  // namespace
 
+Result<void> check_run_as(std::string_view run_as) {
+  if (run_as.empty()) return {};
+  const auto wanted = find_account(std::string(run_as));
+  if (!wanted) return Error{wanted.error().code, wanted.error().message, "runAs"};
+  if (*wanted == user_of_this_process()) return {};
+  return Error{
+      ErrorCode::unsupported,
+      "on Windows a command can't run as another user than the agent's: that would take the password "
+      "of \"" +
+          std::string(run_as) + "\"",
+      "runAs"};
+}
+
 Result<Environment> clean_environment(std::string_view run_as) {
-  const Sid own = user_of_this_process();
-  if (!run_as.empty()) {
-    const auto wanted = find_account(std::string(run_as));
-    if (!wanted) return Error{wanted.error().code, wanted.error().message, "runAs"};
-    if (!(*wanted == own)) {
-      return Error{ErrorCode::unsupported,
-                   "on Windows a command can't run as another user than the agent's: that would take the "
-                   "password of \"" +
-                       std::string(run_as) + "\"",
-                   "runAs"};
-    }
-  }
-  const std::string windows = system_folder();
-  const std::string user = account_name(own);
+  if (auto user = check_run_as(run_as); !user) return user.error();
+  const std::string system = to_utf8(system_folder());
+  const std::string windows = std::filesystem::path(system_folder()).parent_path().string();
+  const std::string user = account_name(user_of_this_process());
   Environment environment{
-      {"PATH", windows + "\\System32;" + windows + ";" + windows + "\\System32\\Wbem;" + windows +
-                   "\\System32\\WindowsPowerShell\\v1.0"},
+      {"PATH", system + ";" + windows + ";" + system + "\\Wbem;" + system + "\\WindowsPowerShell\\v1.0"},
       {"PATHEXT", ".COM;.EXE;.BAT;.CMD"},
       {"SystemRoot", windows},
       {"windir", windows},
       {"SystemDrive", windows.substr(0, 2)},
-      {"ComSpec", windows + "\\System32\\cmd.exe"},
+      {"ComSpec", system + "\\cmd.exe"},
       {"USERNAME", user.substr(user.find('\\') == std::string::npos ? 0 : user.find('\\') + 1)},
       {"OS", "Windows_NT"},
   };
@@ -91,13 +89,39 @@ Result<void> check_environment(const Environment& variables) {
   return {};
 }
 
+void add_variables(Environment& environment, const Environment& added) {
+  for (const auto& [name, value] : added) {
+    const std::wstring wanted = to_wide(name);
+    std::erase_if(environment, [&wanted](const auto& entry) {
+      return ::CompareStringOrdinal(to_wide(entry.first).c_str(), -1, wanted.c_str(), -1, TRUE) == CSTR_EQUAL;
+    });
+    environment[name] = value;
+  }
+}
+
+int exit_code_to_pass_on(int code) {
+  return code;  // all 32 bits arrive
+}
+
 Result<std::vector<std::string>> shell_command(std::string_view line, std::string_view shell) {
   if (line.find('\0') != std::string_view::npos) {
     return Error{ErrorCode::invalid, "the shell line contains a NUL byte", "cmd"};
   }
-  const std::string programs = system_folder() + "\\System32\\";
-  if (shell.empty() || shell == "cmd")
+  const std::string programs = to_utf8(system_folder()) + "\\";
+  if (shell.empty() || shell == "cmd") {
+    constexpr std::size_t kLongestLine = 8000;  // of 8191 characters, with what stands before it
+    if (line.find_first_of("\r\n") != std::string_view::npos) {
+      return Error{ErrorCode::invalid, "cmd.exe takes one line, and this has several: join them with & or &&",
+                   "cmd"};
+    }
+    if (to_wide(line).size() > kLongestLine) {
+      return Error{
+          ErrorCode::limit,
+          "cmd.exe takes a line of " + std::to_string(kLongestLine) + " characters: put it into a file",
+          "cmd"};
+    }
     return std::vector<std::string>{programs + "cmd.exe", "/d", "/s", "/c", std::string(line)};
+  }
   if (shell == "powershell") {
     return std::vector<std::string>{programs + "WindowsPowerShell\\v1.0\\powershell.exe",
                                     "-NoLogo",

@@ -343,7 +343,7 @@ class PlainServer {
   ~PlainServer() {
     int fd = -1;
     BIO_get_fd(acceptor_, &fd);
-    ::shutdown(fd, SHUT_RDWR);
+    test::end_socket(fd);
     thread_.join();
     BIO_free_all(acceptor_);
   }
@@ -393,7 +393,7 @@ class TunnelProxy {
   ~TunnelProxy() {
     int fd = -1;
     BIO_get_fd(acceptor_, &fd);
-    ::shutdown(fd, SHUT_RDWR);
+    test::end_socket(fd);
     thread_.join();
     BIO_free_all(acceptor_);
   }
@@ -429,7 +429,7 @@ class TunnelProxy {
     }
     int fd = -1;
     BIO_get_fd(to, &fd);
-    ::shutdown(fd, SHUT_WR);
+    test::stop_sending(fd);
   }
 
   BIO* acceptor_ = nullptr;
@@ -455,10 +455,10 @@ TEST_F(HttpClientTest, GoesThroughAProxyAndStillTrustsOnlyTheServer) {
 }
 
 TEST_F(HttpClientTest, TheEnvironmentsProxyIsNotUsed) {
-  ::setenv("https_proxy", "http://127.0.0.1:1", 1);
+  test::set_variable("https_proxy", "http://127.0.0.1:1");
   TlsServer server(settings(), says(200, "x"));
   EXPECT_TRUE(HttpClient(trusting()).fetch({.url = server.url()}));
-  ::unsetenv("https_proxy");
+  test::unset_variable("https_proxy");
 }
 
 TEST(HttpResponseTest, ReadsRetryAfterInBothForms) {

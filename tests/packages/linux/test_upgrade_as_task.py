@@ -1,11 +1,48 @@
 """Tasks that outlive the agent, under systemd: one upgrades the agent that runs it, others see it killed, stopped, and the machine rebooted."""
 import json
 import time
+from pathlib import Path
 
+import pytest
+
+import machine as machines
 from machine import until
 from story import install, main_pid, until_restarted
 
 AGENT = "agenttask.service"
+
+
+class RebootingMachine(machines.Machine):
+    """One that boots again when it is told to: nspawn ends with 133 then, and leaves the rest to who started it."""
+
+    def _find_leader(self):
+        assert self.process.poll() is None, self.log.read_text()
+        for nspawn in self._children(self.process.pid):
+            for pid in self._children(nspawn):
+                self.leader = pid
+        return self.leader
+
+    @staticmethod
+    def _children(pid):
+        try:
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            return []
+
+
+@pytest.fixture(scope="module")
+def machine(debs):
+    problem = machines.why_not()
+    if problem:
+        pytest.skip(problem)
+    once, again = machines.BOOT, machines.BOOT.replace("exec systemd-nspawn", "while :; do code=0; systemd-nspawn").rstrip() + " || code=$?; [ $code = 133 ] || exit $code; done\n"
+    machines.BOOT = again
+    try:
+        one = RebootingMachine("upgrade-as-task", debs.folder)
+    finally:
+        machines.BOOT = once
+    yield one
+    one.stop()
 
 
 def add(machine, line, *words):

@@ -23,10 +23,10 @@ std::optional<std::tm> wall_clock_at(std::int64_t seconds) {
   utc.wMinute = static_cast<WORD>(clock.minutes().count());
   utc.wSecond = static_cast<WORD>(clock.seconds().count());
   // The rules of that year, not of this one: they are in the zone's entry in the registry.
-  DYNAMIC_TIME_ZONE_INFORMATION zone{};
+  TIME_ZONE_INFORMATION zone{};
   SYSTEMTIME local{};
-  if (::GetDynamicTimeZoneInformation(&zone) == TIME_ZONE_ID_INVALID ||
-      ::SystemTimeToTzSpecificLocalTimeEx(&zone, &utc, &local) == 0) {
+  if (::GetTimeZoneInformationForYear(utc.wYear, nullptr, &zone) == 0 ||
+      ::SystemTimeToTzSpecificLocalTime(&zone, &utc, &local) == 0) {
     return std::nullopt;
   }
   std::tm shown{};

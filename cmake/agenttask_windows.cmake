@@ -7,6 +7,8 @@ if(NOT MSVC)
   target_link_options(agenttask_options INTERFACE $<$<CONFIG:Release>:-s>)
 endif()
 
+set(OPENSSL_USE_STATIC_LIBS ON)  # tells find_package which libraries of the system OpenSSL needs besides
+
 enable_language(RC)
 
 # agenttask_windows_resources(target description): names it in its properties, and has Windows take its texts as

@@ -189,7 +189,8 @@ class Checker:
             began = self.last_start(order)
             troubled = self.world.troubled_between(self.world.devices[order.node], began, began + 60)
             self.check("ends truly", troubled, "its worker was refused something, and the disk was well", key)
-        elif end == ("failed", "worker-error") and "cannot start in the folder" in server.get("detail", ""):
+        elif end == ("failed", "worker-error") and ("cannot start in the folder" in server.get("detail", "") or server.get("detail") == "exit code 2"):
+            # The shell itself ends with 2 where its script goes under its hands.
             replaced = any(e["fault"] == "new worker" and e["time"] > order.asked for e in self.story.of("fault", at=self.world.devices[order.node].name))
             self.check("ends truly", replaced, "its worker was gone, and nobody had replaced it", key)
         elif end == ("failed", "worker-error") and "No space left" in server.get("detail", ""):
@@ -243,7 +244,7 @@ class Checker:
     def check_changes(self, order, server):
         """What was answered as done was done, and nothing else was."""
         key, n = order.key, server["metadata"].get("n")
-        forgotten = any(self.past.server_forgot(time) for time in (order.updated, order.deleted))
+        forgotten = self.past.forgot(order, order.updated) or self.past.forgot(order, order.deleted)
         self.check("changes are true", n in order.updates or n is None and (not order.updated or forgotten),
                    lambda: f"metadata.n is {n}; asked for {order.updates}, one of them was answered as done: {bool(order.updated)}", key)
         self.check("changes are true", not order.deleted or server.get("deletedAt") or forgotten, "its delete was accepted, and it is not deleted", key)

@@ -68,9 +68,9 @@ class Actor(threading.Thread):
         task = answer.document if answer.status < 300 else answer.document.get("task")
         order.taken = order.taken or (what in ("cancel", "delete") and answer.status < 300)
         if what == "delete" and answer.status < 300:
-            order.deleted = self.world.now()
+            order.deleted = (self.world.now(), self.where)
         if what == "update" and answer.status == 200:
-            order.updated = self.world.now()
+            order.updated = (self.world.now(), self.where)
         shown = {name: task[name] for name in ("status", "reason") if task.get(name)} if isinstance(task, dict) else {}
         self.story.tell(what, key=order.key, by=self.name, answer=answer.status, **({"code": answer.code} if answer.code else {}), **shown, **more)
         if isinstance(task, dict) and task.get("id") == order.id:

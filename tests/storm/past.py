@@ -19,6 +19,14 @@ class Past:
         """What the server alone decided then may be undone."""
         return any(event["since"] - 1 <= time <= event["time"] for event in self.databases)
 
+    def forgot(self, order, change):
+        """A change was answered as done in a time that was lost later: that of the database, or of the ledger where the device alone answered."""
+        if not change:
+            return False
+        time, where = change
+        return self.server_forgot(time) or where != "server" and any(event["since"] - 1 <= time <= event["released"] for event in self.ledgers
+                                                                     if event["at"] == f"agent {order.node}")
+
     def loose(self, order):
         """It had not ended for sure when its device's ledger was copied, and was asked for before that was found out."""
         return any(order.asked <= event["released"] and not self.ended_before(order, event["since"]) for event in self.ledgers

@@ -44,8 +44,8 @@ class Order:
     attempts: int = 0
     cancels: list = field(default_factory=list)     # when a cancel or delete was asked for
     taken: bool = False                             # one of them was answered with yes
-    deleted: float = 0.0                            # when a delete was answered with yes
-    updated: float = 0.0                            # when an update was answered as done
+    deleted: tuple = ()                             # when a delete was answered with yes, and by whom
+    updated: tuple = ()                             # when an update was answered as done, and by whom
     choices: list = field(default_factory=list)
     updates: list = field(default_factory=list)     # values of metadata.n that were asked for
     seen: list = field(default_factory=list)        # (time, who said it, task)

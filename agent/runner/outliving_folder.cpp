@@ -21,7 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kPrepared = ".outliving-new";
 constexpr std::int64_t kReserve = 64 * 1024;  ///< more than an end takes
 constexpr std::size_t kMostClaim = 64;
 constexpr std::size_t kMostEnd = limits::kDataBytes + 256 * 1024;
@@ -71,7 +70,7 @@ OutlivingFolder OutlivingFolder::of(const fs::path& spool, std::string_view task
 
 Result<OutlivingFolder> OutlivingFolder::prepare(const fs::path& spool, std::string_view task_id,
                                                  std::int64_t keep) {
-  OutlivingFolder folder(spool / (std::string(task_id) + kPrepared));
+  OutlivingFolder folder(spool / (std::string(task_id) + std::string(kPrepared)));
   folder.remove();
   if (auto made = os::create_folder(folder.path(), os::Readable::by_owner); !made) return made.error();
   for (const auto stream : {OutputStream::standard_output, OutputStream::standard_error}) {

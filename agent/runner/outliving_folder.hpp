@@ -53,6 +53,7 @@ class OutlivingFolder {
   explicit OutlivingFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   static constexpr std::string_view kSuffix = ".outliving";
+  static constexpr std::string_view kPrepared = ".outliving-new";  ///< nobody's yet
   /// Where that of a run is.
   [[nodiscard]] static OutlivingFolder of(const std::filesystem::path& spool, std::string_view task_id,
                                           std::string_view run_id);

@@ -223,8 +223,9 @@ void Runner::Body::remove_strays() {
   std::error_code failed;
   for (std::filesystem::directory_iterator entry(options_.spool_folder, failed), last;
        !failed && entry != last; entry.increment(failed)) {
-    std::error_code unknown;
-    if (entry->is_directory(unknown)) found.push_back(entry->path());
+    const auto kind = entry->path().extension();
+    if (kind == OutlivingFolder::kSuffix || kind == OutlivingFolder::kPrepared)
+      found.push_back(entry->path());
   }
   for (const auto& path : found) {
     const OutlivingFolder folder(path);

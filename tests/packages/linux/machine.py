@@ -165,3 +165,4 @@ class Machine:
                 except OSError:
                     pass
         shutil.rmtree(self.place, ignore_errors=True)
+        self.log.unlink(missing_ok=True)

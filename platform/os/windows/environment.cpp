@@ -110,6 +110,7 @@ Result<std::vector<std::string>> shell_command(std::string_view line, std::strin
   const std::string programs = to_utf8(system_folder()) + "\\";
   if (shell.empty() || shell == "cmd") {
     constexpr std::size_t kLongestLine = 8000;  // of 8191 characters, with what stands before it
+    while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
     if (line.find_first_of("\r\n") != std::string_view::npos) {
       return Error{ErrorCode::invalid, "cmd.exe takes one line, and this has several: join them with & or &&",
                    "cmd"};

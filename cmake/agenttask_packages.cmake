@@ -51,7 +51,7 @@ if(DEFINED ENV{SOURCE_DATE_EPOCH})
   set(dated "SOURCE_DATE_EPOCH=$ENV{SOURCE_DATE_EPOCH}")
 endif()
 if(AGENTTASK_PACKAGE_TEXTS)
-  foreach(text agenttask.1.gz agenttaskd.8.gz agent.conf completion.bash completion.zsh)
+  foreach(text agenttask.1.gz agenttaskd.8.gz agent.conf.example completion.bash completion.zsh)
     add_custom_command(OUTPUT ${work}/${text} DEPENDS ${AGENTTASK_PACKAGE_TEXTS}/${text}
       COMMAND ${CMAKE_COMMAND} -E copy ${AGENTTASK_PACKAGE_TEXTS}/${text} ${work}/${text} VERBATIM)
     list(APPEND made ${work}/${text})
@@ -63,8 +63,8 @@ foreach(page agenttask.1 agenttaskd.8 agenttask-server.8)
     COMMAND sh -c "${dated} ${SCDOC_PROGRAM} <${page}.scd >${page} && gzip -9nf ${page}" WORKING_DIRECTORY ${work} VERBATIM)
   list(APPEND made ${work}/${page}.gz)
 endforeach()
-agenttask_text(agent.conf ${Python3_EXECUTABLE} ${pages} settings ${work}/bin agenttaskd ${work}/agent.conf console-group=agenttask)
-agenttask_text(server.conf ${Python3_EXECUTABLE} ${pages} settings ${work}/bin agenttask-server ${work}/server.conf)
+agenttask_text(agent.conf.example ${Python3_EXECUTABLE} ${pages} settings ${work}/bin agenttaskd ${work}/agent.conf.example)
+agenttask_text(server.conf.example ${Python3_EXECUTABLE} ${pages} settings ${work}/bin agenttask-server ${work}/server.conf.example)
 agenttask_text(completion.bash sh -c "${work}/bin/agenttask completion bash >${work}/completion.bash")
 agenttask_text(completion.zsh sh -c "${work}/bin/agenttask completion zsh >${work}/completion.zsh")
 endif()
@@ -99,7 +99,8 @@ endfunction()
 set(of_owner PERMISSIONS OWNER_READ OWNER_WRITE)  # may hold a token, or a proxy's password
 
 install(PROGRAMS ${work}/bin/agenttaskd ${work}/bin/agenttask DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT agent)
-install(FILES ${work}/agent.conf DESTINATION /etc/agenttask ${of_owner} COMPONENT agent)
+# Settings files say the same in each version, so that an upgrade has nothing to ask where they were edited.
+install(FILES ${installer}/linux/agent.conf DESTINATION /etc/agenttask ${of_owner} COMPONENT agent)
 install(DIRECTORY DESTINATION /etc/agenttask/workers COMPONENT agent)
 install(FILES ${installer}/linux/agenttask.default DESTINATION /etc/default RENAME agenttask ${of_owner} COMPONENT agent)
 install(FILES ${installer}/linux/agenttask.service DESTINATION lib/systemd/system COMPONENT agent)
@@ -109,15 +110,16 @@ install(FILES ${work}/completion.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/ve
 install(FILES ${work}/agenttask.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT agent)
 install(FILES ${work}/agenttaskd.8.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT agent)
 agenttask_documents(agent agenttask-agent ${agenttask_root}/CHANGELOG.md ${agenttask_root}/docs/install.md ${agenttask_root}/docs/policy.md
-  ${agenttask_root}/docs/recovery.md ${agenttask_root}/docs/tasks.md)
+  ${agenttask_root}/docs/recovery.md ${agenttask_root}/docs/tasks.md ${work}/agent.conf.example)
 
 install(PROGRAMS ${work}/bin/agenttask-server DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT server)
-install(FILES ${work}/server.conf DESTINATION /etc/agenttask COMPONENT server)
+install(FILES ${installer}/linux/server.conf DESTINATION /etc/agenttask COMPONENT server)
 install(FILES ${installer}/linux/agenttask-server.default DESTINATION /etc/default RENAME agenttask-server COMPONENT server)
 install(FILES ${installer}/linux/agenttask-server.service DESTINATION lib/systemd/system COMPONENT server)
 install(FILES ${installer}/linux/agenttask-server.sysusers DESTINATION lib/sysusers.d RENAME agenttask-server.conf COMPONENT server)
 install(FILES ${work}/agenttask-server.8.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT server)
-agenttask_documents(server agenttask-server ${agenttask_root}/CHANGELOG.md ${agenttask_root}/docs/install.md ${agenttask_root}/docs/recovery.md)
+agenttask_documents(server agenttask-server ${agenttask_root}/CHANGELOG.md ${agenttask_root}/docs/install.md ${agenttask_root}/docs/recovery.md
+  ${work}/server.conf.example)
 
 # The worker library has its own rules, in worker/CMakeLists.txt; here it sheds what only a debugger reads.
 install(CODE "execute_process(COMMAND \"${CMAKE_STRIP}\" --strip-debug --enable-deterministic-archives
@@ -208,6 +210,7 @@ set(CPACK_RPM_agent_PACKAGE_SUMMARY "Agent of AgentTask: runs tasks on this devi
 set(CPACK_RPM_agent_PACKAGE_REQUIRES "systemd")
 set(CPACK_RPM_agent_USER_FILELIST "%config(noreplace) %attr(0600,root,root) /etc/agenttask/agent.conf"
   "%config(noreplace) %attr(0600,root,root) /etc/default/agenttask")
+set(CPACK_RPM_agent_PRE_INSTALL_SCRIPT_FILE ${installer}/rpm/agent.pre)
 set(CPACK_RPM_server_PACKAGE_NAME agenttask-server)
 set(CPACK_RPM_server_PACKAGE_SUMMARY "Task server of AgentTask: queues tasks for devices")
 set(CPACK_RPM_server_PACKAGE_REQUIRES "systemd, shadow-utils")

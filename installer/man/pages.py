@@ -103,7 +103,7 @@ def make_page(programs, source, target):
 NOT_IN_A_FILE = ("config", "state-dir", "ready-file")
 KINDS = {
     "agenttaskd": ([], "agenttaskd check-config", "agenttask",
-                   "# slots, poll-wait, poll-interval and log-level change at a reload (systemctl reload agenttask), the rest at a restart."),
+                   "# A reload (systemctl reload agenttask) takes what may change at once, a restart takes all."),
     "agenttask-server": (["run"], "agenttask-server check-config", "agenttask-server",
                          "# A reload (systemctl reload agenttask-server) takes what may change at once, and logs what needs a restart."),
 }
@@ -112,7 +112,7 @@ KINDS = {
 def settings_file(programs, name, target, given):
     verbs, check, unit, when = KINDS[name]
     file = {"agenttaskd": "agent.conf", "agenttask-server": "server.conf"}[name]
-    lines = [f"# /etc/agenttask/{file}: settings of {name}. Lines of NAME = VALUE; what is commented out is the default.",
+    lines = [f"# What there is to set for {name}, in /etc/agenttask/{file}: lines of NAME = VALUE, here with the defaults.",
              f"# `{check}` says whether they are good, and what holds. Manual: man {name}", when]
     found = set()
     for option, text in Help(programs / name, verbs).sections["Options"]:

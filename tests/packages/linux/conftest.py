@@ -22,7 +22,7 @@ def newest(pattern):
 
 
 class Debs:
-    """The packages as they were made, and as a later version of them: the same programs, another default, a new text."""
+    """The packages as they were made, and as a later version of them: the same programs, a new text."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -38,8 +38,8 @@ class Debs:
         subprocess.run(["dpkg-deb", "-R", now, tree], check=True)
         control = tree / "DEBIAN/control"
         control.write_text(re.sub(r"^Version: .*$", f"Version: {self.next_version}", control.read_text(), flags=re.M))
-        settings = tree / "etc/agenttask" / {"agenttask-agent": "agent.conf", "agenttask-server": "server.conf"}[name]
-        settings.write_text(settings.read_text() + "\n# A setting that is new in this version would stand here.\n")
+        example = tree / "usr/share/doc" / name / {"agenttask-agent": "agent.conf.example", "agenttask-server": "server.conf.example"}[name]
+        example.write_text(example.read_text() + "\n# A setting that is new in this version would stand here.\n")
         (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", tree, self.folder / f"{name}-next.deb"], check=True, capture_output=True)
 

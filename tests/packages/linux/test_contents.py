@@ -40,11 +40,11 @@ def test_programs_are_stripped_and_hardened(unpacked):
         assert str(ROOT) not in said("strings", "-n", "6", unpacked / "usr/bin" / program), f"{program} knows where it was built"
 
 
-def test_every_setting_is_in_the_manual_and_in_the_configuration_file(unpacked):
-    for program, verbs, page, settings in (("agenttaskd", [], "man8/agenttaskd.8.gz", "agent.conf"),
-                                           ("agenttask-server", ["run"], "man8/agenttask-server.8.gz", "server.conf")):
+def test_every_setting_is_in_the_manual_and_in_the_example(unpacked):
+    for program, verbs, page, settings in (("agenttaskd", [], "man8/agenttaskd.8.gz", "agenttask-agent/agent.conf.example"),
+                                           ("agenttask-server", ["run"], "man8/agenttask-server.8.gz", "agenttask-server/server.conf.example")):
         manual = gzip.decompress((unpacked / "usr/share/man" / page).read_bytes()).decode().replace("\\&", "").replace("\\-", "-")
-        file = (unpacked / "etc/agenttask" / settings).read_text()
+        file = (unpacked / "usr/share/doc" / settings).read_text()
         options = re.findall(r"^  (?:-\w,)?--([\w-]+)", said(unpacked / "usr/bin" / program, *verbs, "--help"), re.M)
         assert len(options) > 15
         for option in options:
@@ -88,6 +88,20 @@ def test_the_agents_unit_says_why_each_restriction_is_left_out(unpacked):
               "SupplementaryGroups", "RemoveIPC", "KeyringMode"}
     for name in set(re.findall(r"^✗ (\w+)", shown, re.M)) - others:
         assert name in text, f"nothing is said of {name}"
+
+
+def test_no_document_has_a_gap(unpacked):
+    documents = [path for path in (unpacked / "usr/share/doc").rglob("*.md")]
+    assert documents
+    for path in documents:
+        assert not re.findall(r"(?<![\w.])@\w+@", path.read_text()), path
+
+
+def test_the_licences_of_what_is_compiled_in_are_there(unpacked):
+    for name in ("agenttask-agent", "agenttask-server"):
+        text = (unpacked / "usr/share/doc" / name / "copyright").read_text()
+        for licence in ("License: Expat\n", "License: BSD-3-clause\n", "License: BSD-2-clause\n"):
+            assert licence in text, (name, licence)
 
 
 def test_lintian_has_nothing_to_say():

@@ -20,9 +20,31 @@ def test_a_token_that_is_none_does_not_break_the_installation(machine):
     preseed(machine, server="https://localhost:8443", enrollment_token="not-a-token")
     told = install(machine, "agenttask-agent.deb")
     assert "This device does not join the task server" in told.stdout + told.stderr, told
+    assert "not an enrolment token" in " ".join((told.stdout + told.stderr).split()), told
     assert machine.says("dpkg-query -W -f '${db:Status-Status}' agenttask-agent") == "installed"
     assert status(machine)["server"]["state"] == "not-enrolled"
-    assert "not-a-token" not in machine.says("cat /var/cache/debconf/passwords.dat")
+    assert "not-a-token" not in machine.says("cat /var/cache/debconf/passwords.dat /var/cache/debconf/passwords.dat-old")
+    purge(machine)
+
+
+def test_one_answer_of_two_is_told(machine):
+    preseed(machine, server="", enrollment_token="half-of-it")
+    told = install(machine, "agenttask-agent.deb")
+    assert "no task server" in " ".join((told.stdout + told.stderr).split()), told
+    assert "half-of-it" not in machine.says("cat /var/cache/debconf/*.dat*")
+    purge(machine)
+    preseed(machine, server="https://localhost:8443", enrollment_token="")
+    told = install(machine, "agenttask-agent.deb")
+    assert "agenttask enroll https://localhost:8443 TOKEN" in told.stdout + told.stderr, told
+    assert status(machine)["server"]["state"] == "not-enrolled"
+    purge(machine)
+
+
+def test_an_installation_that_was_cut_off_is_finished(machine):
+    machine.run("dpkg --unpack /packages/agenttask-agent.deb && mv /etc/passwd /etc/passwd.aside && mkdir /etc/passwd")
+    assert not machine.succeeds("dpkg --configure agenttask-agent")
+    machine.run("rmdir /etc/passwd && mv /etc/passwd.aside /etc/passwd && dpkg --configure agenttask-agent")
+    assert machine.unit(AGENT, "ActiveState")["ActiveState"] == "active"
     purge(machine)
 
 
@@ -65,7 +87,7 @@ def test_a_machine_is_made_ready_for_an_image_and_joins_anew(machine):
 
 def test_an_agent_that_somebody_switched_off_stays_off(machine):
     machine.run("systemctl disable --now agenttask")
-    install(machine, "agenttask-agent-next.deb", options="--force-confold")
+    install(machine, "agenttask-agent-next.deb")
     assert machine.unit(AGENT, "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "disabled"}
 
 

@@ -132,17 +132,17 @@ def test_systemctl_says_how_it_is(machine):
 # ---- upgrades
 
 def test_an_upgrade_keeps_identity_state_and_edited_settings(machine, debs):
-    machine.run("sed -i 's/^#slots = .*/slots = 3/; s/^#shutdown-drain = .*/shutdown-drain = 1s/' /etc/agenttask/agent.conf && "
+    machine.run("printf 'slots = 3\\nshutdown-drain = 1s\\n' >>/etc/agenttask/agent.conf && "
                 "systemctl restart agenttask")
     until_connected(machine)
     task = add_command(machine, facts["node"], "echo during the upgrade; sleep 4712")
     until(lambda: machine.succeeds("pgrep -f 'sleep 4712'"), "it runs")
     old = main_pid(machine, AGENT)
-    install(machine, "agenttask-agent-next.deb", options="--force-confold")
+    install(machine, "agenttask-agent-next.deb")
     new = until_restarted(machine, AGENT, old)
     assert machine.says("dpkg-query -W -f '${Version} ${db:Status-Status}' agenttask-agent") == f"{debs.next_version} installed"
     assert machine.says(f"readlink /proc/{new}/exe") == "/usr/bin/agenttaskd", "the new program runs, not the one that was removed"
-    assert "slots = 3" in machine.says("agenttaskd check-config") and machine.succeeds("test -e /etc/agenttask/agent.conf.dpkg-dist")
+    assert "slots = 3" in machine.says("agenttaskd check-config") and not machine.succeeds("test -e /etc/agenttask/agent.conf.dpkg-dist")
     until_connected(machine)
     assert status(machine)["server"]["nodeId"] == facts["node"]
     ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
@@ -158,7 +158,7 @@ def test_running_tasks_may_end_before_an_upgrade_goes_on(machine):
     until_connected(machine)
     task = add_command(machine, facts["node"], "sleep 5; echo ended by itself")
     until(lambda: machine.succeeds("pgrep -fx 'sleep 5'"), "it runs")
-    install(machine, "agenttask-agent-next.deb", options="--force-confold")
+    install(machine, "agenttask-agent-next.deb")
     until_connected(machine)
     ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
     assert (ended["status"], ended["runCount"]) == ("complete", 1), ended
@@ -169,14 +169,27 @@ def test_running_tasks_may_end_before_an_upgrade_goes_on(machine):
 
 def test_a_task_upgrades_the_agent_that_runs_it(machine):
     """With options.outlivesAgent: nothing cuts the package manager off, and its end is known."""
-    line = "dpkg -i --force-confold /packages/agenttask-agent.deb 2>&1; echo it ended with $?"   # as good as any other version
+    line = "dpkg -i /packages/agenttask-agent.deb 2>&1; echo it ended with $?"   # as good as any other version
     old = main_pid(machine, AGENT)
     task = json.loads(machine.says(f"agenttask fleet add {facts['node']} command --outlives-agent --data '{json.dumps({'cmd': line})}' --json"))["id"]
     until_restarted(machine, AGENT, old)
     ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
     assert (ended["status"], ended["runCount"]) == ("complete", 1), ended
     assert "it ended with 0" in machine.says(f"agenttask fleet output {task}")
-    assert machine.says("dpkg-query -W -f '${db:Status-Status}' agenttask-agent") == "installed"
+    facts["version"] = machine.says("dpkg-query -W -f '${db:Status-Status} ${Version}' agenttask-agent")
+    assert facts["version"].startswith("installed ")
+
+
+def test_a_task_that_would_be_cut_off_does_not_touch_the_package(machine):
+    """Nothing is unpacked by an ordinary task: the restart would end dpkg half way."""
+    old = main_pid(machine, AGENT)
+    for line in "dpkg -i /packages/agenttask-agent-next.deb", "dpkg -r agenttask-agent":
+        task = add_command(machine, facts["node"], line + " 2>&1")
+        ended = until(lambda: (lambda now: now["status"] in ("failed", "complete") and now)(task_of(machine, task)), "the server knows the end")
+        assert ended["status"] == "failed" and ended["reason"] != "interrupted", ended
+        assert "--outlives-agent" in machine.says(f"agenttask fleet output {task}")
+        assert machine.says("dpkg-query -W -f '${db:Status-Status} ${Version}' agenttask-agent") == facts["version"]
+    assert main_pid(machine, AGENT) == old, "the agent was left alone"
 
 
 # ---- the server through the same
@@ -211,7 +224,7 @@ def test_settings_of_the_server_are_the_administrators(machine, debs):
     until(lambda: "the settings are bad; those from before stay" in journal(machine, SERVER), "the log says so")
     assert machine.unit(SERVER, "ActiveState")["ActiveState"] == "active"
     machine.run("cp -p /root/good.conf /etc/agenttask/server.conf && rm /root/good.conf && systemctl reload agenttask-server")
-    install(machine, "agenttask-server-next.deb", options="--force-confold")
+    install(machine, "agenttask-server-next.deb")
     assert machine.says("dpkg-query -W -f '${Version}' agenttask-server") == debs.next_version
     assert "host = tasks.example.org,localhost" in machine.says("cat /etc/agenttask/server.conf")
     until_connected(machine)
@@ -244,10 +257,14 @@ def test_a_port_below_1024(machine):
 # ---- leaving
 
 def test_a_removed_agent_leaves_its_state_and_comes_back_as_the_same_node(machine):
+    add = "agenttask add command --outlives-agent --timeout 0 --data '{\"cmd\":\"echo $$ >/tmp/outliving; sleep 4713\"}'"
+    machine.run(add)
+    until(lambda: machine.succeeds("test -s /tmp/outliving"), "it runs")
     machine.run("dpkg -r agenttask-agent")
+    assert not machine.succeeds("pgrep -f 'sleep 4713'") and machine.says("systemctl list-units --plain --no-legend 'agenttask-run-*'") == "", "nobody would know"
     assert not machine.succeeds("pgrep agenttaskd") and not machine.succeeds("test -e /run/agenttask")
     assert machine.succeeds("test -s /var/lib/agenttask/identity.json && test -s /var/lib/agenttask/ledger.db && grep -q 'slots = 3' /etc/agenttask/agent.conf")
-    install(machine, "agenttask-agent.deb", options="--force-confold")
+    install(machine, "agenttask-agent.deb")
     until_connected(machine)
     assert status(machine)["server"]["nodeId"] == facts["node"]
     assert "slots = 3" in machine.says("agenttaskd check-config")
@@ -255,14 +272,17 @@ def test_a_removed_agent_leaves_its_state_and_comes_back_as_the_same_node(machin
 
 def test_an_agent_that_is_purged_leaves_nothing(machine):
     machine.run("mkdir -p /etc/agenttask/workers/own && echo '{}' >/etc/agenttask/policy.json")
+    machine.run("dpkg -r agenttask-agent && mount --bind /var/lib/agenttask /var/lib/agenttask")
     machine.run("dpkg --purge agenttask-agent")
+    facts["mounted"] = machine.says("ls -A /var/lib/agenttask; umount /var/lib/agenttask; rmdir /var/lib/agenttask")
     assert connected_server(machine), "the server on the same machine is not touched"
     others = ("agenttask-server", "/etc/agenttask", "/var/backups/agenttask", "/root/.config/agenttask")
     assert [path for path in traces(machine) if not any(other in path for other in others)] == []
-    assert machine.says("ls /etc/agenttask") == "server.conf\nserver.conf.dpkg-dist"
+    assert machine.says("ls /etc/agenttask") == "server.conf"
     assert not machine.succeeds("getent group agenttask") and not machine.succeeds("systemctl cat agenttask.service")
     assert machine.says("debconf-show agenttask-agent") == ""
     assert "agenttask-agent" not in machine.says("cat /var/cache/debconf/*.dat")
+    assert facts["mounted"] == "", "what was in a mounted state folder is gone"
 
 
 def connected_server(machine):

@@ -81,7 +81,7 @@ def test_a_task_upgrades_the_agent_that_runs_it(machine, debs):
     stays = add(machine, "echo begun >/tmp/stays; sleep 600", "--timeout", "0")
     until_there(machine, "/tmp/ends")
     until_there(machine, "/tmp/stays")
-    upgrade = add(machine, "echo $$ >>/tmp/upgrades; apt-get install -y -o Dpkg::Options::=--force-confold /packages/agenttask-agent-next.deb 2>&1; echo apt $?",
+    upgrade = add(machine, "echo $$ >>/tmp/upgrades; apt-get install -y /packages/agenttask-agent-next.deb 2>&1; echo apt $?",
                   "--outlives-agent", "--timeout", "5m")
     until_there(machine, "/tmp/upgrades")
     assert len(units(machine)) == 1

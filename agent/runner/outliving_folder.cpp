@@ -21,7 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::int64_t kReserve = 64 * 1024;  ///< more than an end takes
+constexpr const char* kRemoved = ".outliving-gone";
+constexpr const char* kRequest = "request.json";
+constexpr const char* kClaim = "claim";
+constexpr const char* kEnd = "end.json";
 constexpr std::size_t kMostClaim = 64;
 constexpr std::size_t kMostEnd = limits::kDataBytes + 256 * 1024;
 constexpr std::size_t kMostRequest = 2 * limits::kDataBytes + 64 * 1024;
@@ -33,19 +36,36 @@ constexpr std::string_view kBegun = "begun\n";
 constexpr std::string_view kWithdrawn = "withdrawn\n";
 constexpr std::array kCauses{StopCause::timeout, StopCause::cancel, StopCause::replaced, StopCause::shutdown};
 
-os::ReservedRoom room_in(const fs::path& folder) {
-  return {folder / "reserve", kReserve};
+/// Room for one file of the folder on the day when the disk has no other.
+os::ReservedRoom room_for(const fs::path& file) {
+  constexpr std::int64_t kForWord = 8 * 1024;
+  constexpr std::int64_t kForEnd = 64 * 1024;  // more than an end takes
+  fs::path room = file;
+  room += ".room";
+  return {std::move(room), file.filename() == kEnd ? kForEnd : kForWord};
 }
 
-/// Who has taken the run; empty: nobody yet.
-std::string claim_in(const fs::path& folder) {
-  const auto text = os::read_file(folder / "claim", kMostClaim);
-  return text ? *text : std::string();
+/// Writes a file that has room of its own, and takes that where there is no other.
+Result<void> write_in_room(const fs::path& file, std::string_view text) {
+  auto written = os::write_file(file, text, os::Readable::by_owner);
+  if (!written && room_for(file).give_up()) written = os::write_file(file, text, os::Readable::by_owner);
+  return written;
 }
 
-bool is_there(const fs::path& file) {
-  std::error_code unknown;
-  return fs::exists(fs::symlink_status(file, unknown));
+/// Who has taken the run; empty: nobody yet. What can't be read at this moment is not nobody.
+Result<std::string> claim_in(const fs::path& folder) {
+  auto text = os::read_file(folder / kClaim, kMostClaim);
+  if (!text && text.error().code == ErrorCode::not_found) return std::string();
+  return text;
+}
+
+/// An error where it can't be found out.
+Result<bool> look_for(const fs::path& file) {
+  std::error_code problem;
+  const auto status = fs::symlink_status(file, problem);
+  if (status.type() == fs::file_type::none)
+    return io_error("cannot look for " + file.string(), problem.value());
+  return fs::exists(status);
 }
 
 Result<json> read_object(const fs::path& file, std::size_t most) {
@@ -77,7 +97,10 @@ Result<OutlivingFolder> OutlivingFolder::prepare(const fs::path& spool, std::str
     if (const auto spool_file = Spool::create(folder.stream(stream), keep); !spool_file)
       return spool_file.error();
   }
-  if (auto taken = room_in(folder.path()).take(); !taken) return taken.error();
+  // Whatever happens to the disk meanwhile: it can be begun or withdrawn, stopped, and told how it ended.
+  for (const fs::path& file : {folder.path() / kClaim, folder.stop_file(), folder.path() / kEnd}) {
+    if (auto taken = room_for(file).take(); !taken) return taken.error();
+  }
   // A block of its own, as the run's processes must be noted down before their first instruction.
   if (auto written = os::write_file(folder.processes(), "\n", os::Readable::by_owner); !written)
     return written.error();
@@ -91,8 +114,23 @@ Result<void> OutlivingFolder::move_to(const OutlivingFolder& place) {
 }
 
 void OutlivingFolder::remove() const {
+  // In one step nothing has the name any more that a recorder was given: one that comes late must not find
+  // the claim gone and the request still there.
   std::error_code ignored;  // what can't be removed now is at the next start
-  fs::remove_all(folder_, ignored);
+  fs::path removed = folder_;
+  if (!is_removed()) {
+    removed += kRemoved;
+    fs::remove_all(removed, ignored);
+    std::error_code failed;
+    fs::rename(folder_, removed, failed);
+    if (failed) removed = folder_;
+  }
+  fs::remove(removed / kRequest, ignored);
+  fs::remove_all(removed, ignored);
+}
+
+bool OutlivingFolder::is_removed() const {
+  return folder_.extension() == kRemoved;
 }
 
 fs::path OutlivingFolder::stream(OutputStream stream) const {
@@ -104,12 +142,12 @@ Result<void> OutlivingFolder::write(const OutlivingRequest& request) const {
                       {"run", request.run},         {"data", request.data},      {"option", request.option},
                       {"timeout", request.timeout}, {"keep", request.keep}};
   return commit_at(commit_point::kOutlivingRequested, [&] {
-    return os::write_file(folder_ / "request.json", encode_json(value), os::Readable::by_owner);
+    return os::write_file(folder_ / kRequest, encode_json(value), os::Readable::by_owner);
   });
 }
 
 Result<OutlivingRequest> OutlivingFolder::request() const {
-  const fs::path file = folder_ / "request.json";
+  const fs::path file = folder_ / kRequest;
   const auto value = read_object(file, kMostRequest);
   if (!value) return value.error();
   ObjectReader reader(*value, ObjectReader::Unknown::ignore);
@@ -130,44 +168,50 @@ Result<std::optional<os::FileLock>> OutlivingFolder::claim() const {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   while (true) {
     auto lock = os::FileLock::acquire(folder_ / "lock");
+    const auto claimed = claim_in(folder_);
     if (lock) {
-      if (!claim_in(folder_).empty()) return std::optional<os::FileLock>();
-      auto written = commit_at(commit_point::kOutlivingClaimed, [&] {
-        return os::write_file(folder_ / "claim", kBegun, os::Readable::by_owner);
-      });
+      if (!claimed) return claimed.error();
+      if (!claimed->empty()) return std::optional<os::FileLock>();
+      auto written =
+          commit_at(commit_point::kOutlivingClaimed, [&] { return write_in_room(folder_ / kClaim, kBegun); });
       if (!written) return written.error();
       return std::optional<os::FileLock>(*std::move(lock));
     }
+    if (lock.error().code == ErrorCode::not_found) return std::optional<os::FileLock>();  // it was removed
     if (lock.error().code != ErrorCode::conflict) return lock.error();
     // Another recorder, or the agent that looks for a moment whether there is one.
-    if (!claim_in(folder_).empty() || std::chrono::steady_clock::now() >= until)
+    if ((claimed && !claimed->empty()) || std::chrono::steady_clock::now() >= until)
       return std::optional<os::FileLock>();
     std::this_thread::sleep_for(kLookAgain);
   }
 }
 
 Result<OutlivingStage> OutlivingFolder::stage(bool withdraw) const {
-  if (!is_there(folder_)) return OutlivingStage::missing;
+  const auto there = look_for(folder_);
+  if (!there) return there.error();
+  if (!*there) return OutlivingStage::missing;
   const auto lock = os::FileLock::acquire(folder_ / "lock");
   // Looked at while the lock is ours: what the recorder wrote before it went is all there is.
-  if (has_end()) return OutlivingStage::ended;
+  const auto ended = look_for(folder_ / kEnd);
+  if (!ended) return ended.error();
+  if (*ended) return OutlivingStage::ended;
   if (!lock && lock.error().code == ErrorCode::conflict) return OutlivingStage::live;
   if (!lock) return lock.error();
-  const std::string claimed = claim_in(folder_);
-  if (claimed == kWithdrawn) return OutlivingStage::withdrawn;
-  if (!claimed.empty()) return OutlivingStage::lost;
+  const auto claimed = claim_in(folder_);
+  if (!claimed) return claimed.error();
+  if (*claimed == kWithdrawn) return OutlivingStage::withdrawn;
+  if (!claimed->empty()) return OutlivingStage::lost;
   if (!withdraw) return OutlivingStage::waiting;
-  auto written = commit_at(commit_point::kOutlivingWithdrawn, [&] {
-    return os::write_file(folder_ / "claim", kWithdrawn, os::Readable::by_owner);
-  });
+  auto written = commit_at(commit_point::kOutlivingWithdrawn,
+                           [&] { return write_in_room(folder_ / kClaim, kWithdrawn); });
   if (!written) return written.error();
   return OutlivingStage::withdrawn;
 }
 
 Result<void> OutlivingFolder::ask_to_stop(StopCause cause) const {
-  if (is_there(stop_file())) return {};
+  if (asked_to_stop()) return {};
   return commit_at(commit_point::kOutlivingStopAsked,
-                   [&] { return os::write_file(stop_file(), to_string(cause), os::Readable::by_owner); });
+                   [&] { return write_in_room(stop_file(), to_string(cause)); });
 }
 
 std::optional<StopCause> OutlivingFolder::asked_to_stop() const {
@@ -191,25 +235,20 @@ Result<void> OutlivingFolder::write(const OutlivingEnd& end) const {
                       {"endedAt", end.ended_at}};
   // What it says of the output has to be there when it is.
   for (const auto stream : {OutputStream::standard_output, OutputStream::standard_error}) {
-    if (!is_there(this->stream(stream))) continue;
-    if (auto synced = os::sync_file(this->stream(stream)); !synced) return synced;
+    auto synced = os::sync_file(this->stream(stream));
+    if (!synced && synced.error().code != ErrorCode::not_found) return synced;
   }
-  const auto write = [&] {
-    return os::write_file(folder_ / "end.json", encode_json(value), os::Readable::by_owner);
-  };
-  return commit_at(commit_point::kOutlivingEnded, [&] {
-    auto written = write();
-    if (!written && room_in(folder_).give_up()) written = write();
-    return written;
-  });
+  return commit_at(commit_point::kOutlivingEnded,
+                   [&] { return write_in_room(folder_ / kEnd, encode_json(value)); });
 }
 
 bool OutlivingFolder::has_end() const {
-  return is_there(folder_ / "end.json");
+  const auto there = look_for(folder_ / kEnd);
+  return there && *there;
 }
 
 Result<OutlivingEnd> OutlivingFolder::end() const {
-  const fs::path file = folder_ / "end.json";
+  const fs::path file = folder_ / kEnd;
   const auto value = read_object(file, kMostEnd);
   if (!value) return value.error();
   ObjectReader reader(*value, ObjectReader::Unknown::ignore);

@@ -57,21 +57,23 @@ class OutlivingFolder {
   /// Where that of a run is.
   [[nodiscard]] static OutlivingFolder of(const std::filesystem::path& spool, std::string_view task_id,
                                           std::string_view run_id);
-  /// Makes one for a task whose start is not on disk yet, with room for the streams' beginning and for the
-  /// end: `limit` where the disk has none. It is nobody's until it was moved.
+  /// Makes one for a task whose start is not on disk yet, with room for the streams' beginning, for who takes
+  /// it, for a stop and for the end: `limit` where the disk has none. It is nobody's until it was moved.
   [[nodiscard]] static Result<OutlivingFolder> prepare(const std::filesystem::path& spool,
                                                        std::string_view task_id, std::int64_t keep);
   /// It becomes that of this run.
   [[nodiscard]] Result<void> move_to(const OutlivingFolder& place);
-  /// Removes it with all that is in it.
+  /// Removes it with all that is in it, for recorders in one step: they find all of it or nothing.
   void remove() const;
+  /// This is what a remove() that was cut off has left; nobody looks into it any more.
+  [[nodiscard]] bool is_removed() const;
 
   [[nodiscard]] Result<void> write(const OutlivingRequest& request) const;
   [[nodiscard]] Result<OutlivingRequest> request() const;
 
   /// For the recorder: the run is its own from now on, once. Nothing: it was begun or withdrawn before.
   [[nodiscard]] Result<std::optional<os::FileLock>> claim() const;
-  /// Where it stands. `withdraw`: a run that nobody has begun is withdrawn.
+  /// Where it stands. `withdraw`: a run that nobody has begun is withdrawn. An error: it can't be told now.
   [[nodiscard]] Result<OutlivingStage> stage(bool withdraw = false) const;
 
   /// Asks its recorder to stop it, for the first cause that is told.
@@ -81,7 +83,7 @@ class OutlivingFolder {
   /// Says how it ended, durably, with all of its output. Takes the room that was kept for it.
   [[nodiscard]] Result<void> write(const OutlivingEnd& end) const;
   [[nodiscard]] bool has_end() const;
-  /// `corrupt` where it can't be understood.
+  /// `corrupt`, `limit` and `invalid` where it will never be understood; anything else may pass.
   [[nodiscard]] Result<OutlivingEnd> end() const;
 
   [[nodiscard]] std::filesystem::path stream(OutputStream stream) const;

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
+#include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -144,25 +147,32 @@ WorkResult work(const OutlivingFolder& folder, os::ProcessSupervisor& supervisor
                 const Clock& clock) {
   const auto request = folder.request();
   if (!request) return worker_error("the run could not begin outside the agent: " + request.error().message);
-  auto standard_output = Spool::create(folder.stream(OutputStream::standard_output), request->keep);
-  auto standard_error = Spool::create(folder.stream(OutputStream::standard_error), request->keep);
+  auto standard_output = Spool::begin(folder.stream(OutputStream::standard_output));
+  auto standard_error = Spool::begin(folder.stream(OutputStream::standard_error));
   if (!standard_output || !standard_error) {
     return worker_error("the run could not begin outside the agent: " +
                         (standard_output ? standard_error.error() : standard_output.error()).message);
   }
   const Task task = task_of(*request);
   RecordedRun run(folder, *request, task, *std::move(standard_output), *std::move(standard_error), clock);
+  // What was asked for before it began is not begun.
+  if (const auto cause = folder.asked_to_stop()) run.ask_to_stop(*cause);
   const StopWatch watch(run, folder, request->timeout, events, clock);
-  WorkResult result;
-  try {
-    result = make_command_worker(supervisor)->execute(run, task);
-  } catch (const std::exception& failure) {
-    result = worker_error(std::string("the worker threw: ") + failure.what());
-  }
+  WorkResult result = make_command_worker(supervisor)->execute(run, task);
   // It has stayed while agents came and went: what ended it is the system.
   if (result.reason == reason::kInterrupted)
     result.detail = "stopped because the system was shut down, or told to stop what ran outside the agent";
   return result;
+}
+
+/// A run that was claimed has an end, whatever goes wrong: memory and threads are what lacks first.
+WorkResult try_to_work(const OutlivingFolder& folder, os::ProcessSupervisor& supervisor,
+                       os::ServiceEvents& events, const Clock& clock) {
+  try {
+    return work(folder, supervisor, events, clock);
+  } catch (const std::exception& failure) {
+    return worker_error(std::string("the run outside the agent failed: ") + failure.what());
+  }
 }
 
 }  // namespace
@@ -173,13 +183,18 @@ Result<void> record_outliving_run(const std::filesystem::path& path, os::Process
   const auto claimed = folder.claim();
   if (!claimed) return claimed.error();
   if (!*claimed) return {};
-  const OutlivingEnd end{work(folder, supervisor, events, clock), clock.wall()};
+  const OutlivingEnd end{try_to_work(folder, supervisor, events, clock), clock.wall()};
   if (folder.write(end)) return {};
   // It waits for room, but not for ever when the system shuts down.
   std::atomic<bool> shut_down = false;
-  const std::jthread listener([&](const std::stop_token& stop) {
-    while (const auto event = events.wait(stop)) shut_down = shut_down || *event != os::ServiceEvent::reload;
-  });
+  std::optional<std::jthread> listener;
+  try {
+    listener.emplace([&](const std::stop_token& stop) {
+      while (const auto event = events.wait(stop))
+        shut_down = shut_down || *event != os::ServiceEvent::reload;
+    });
+  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): the end is what counts
+  }
   for (int left = kEndAttemptsAtShutdown;;) {
     std::this_thread::sleep_for(kBetweenEndAttempts);
     const auto written = folder.write(end);

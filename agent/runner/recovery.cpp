@@ -10,14 +10,9 @@ namespace agenttask::agent {
 Result<void> Runner::Body::recover() {
   auto runs = ledger_.open_runs();
   if (!runs) return runs.error();
-  // What was begun outside our service may go on, or have ended by itself.
-  for (auto run = runs->begin(); run != runs->end();) {
-    const Result<bool> adopted = run->outside ? adopt(*run) : Result<bool>(false);
-    if (!adopted) {
-      note_problem(adopted.error());
-      return {};
-    }
-    run = *adopted ? runs->erase(run) : std::next(run);
+  if (const auto adopted = adopt_all(*runs); !adopted) {
+    note_problem(adopted.error());
+    return {};
   }
   const std::string boot = os::boot_id();
   std::vector<std::string> ids;
@@ -61,6 +56,26 @@ Result<void> Runner::Body::recover() {
     if (file->is_regular_file(kept)) std::filesystem::remove(file->path(), kept);
   }
   recovered_ = true;
+  return {};
+}
+
+/// What was begun outside our service may go on, or have ended by itself; `runs` keeps the others.
+Result<void> Runner::Body::adopt_all(std::vector<OpenRun>& runs) {
+  bool any = false;
+  for (auto run = runs.begin(); run != runs.end();) {
+    const Result<bool> adopted = run->outside ? adopt(*run) : Result<bool>(false);
+    if (!adopted) return adopted.error();
+    any = any || *adopted;
+    run = *adopted ? runs.erase(run) : std::next(run);
+  }
+  if (!any) return {};
+  // What was asked between the look and the following was told to nobody who knew the run.
+  const auto again = ledger_.open_runs();
+  if (!again) return again.error();
+  for (const OpenRun& run : *again) {
+    if (run.outside && run.cancelled) (void)stop_run(run.task_id, StopCause::cancel);
+    if (run.outside && run.replaced) (void)stop_run(run.task_id, StopCause::replaced);
+  }
   return {};
 }
 

@@ -36,6 +36,7 @@ Runner::~Runner() {
   body_->stop();
 }
 Result<void> Runner::recover() {
+  body_->listen();
   return body_->recover();
 }
 Result<void> Runner::start() {
@@ -88,9 +89,14 @@ Runner::Body::~Body() {
 
 Result<void> Runner::Body::start() {
   if (auto made = make_spool_folder(); !made) note_problem(made.error());
-  subscription_ = ledger_.subscribe([this](const LedgerChange& change) { on_change(change); });
+  listen();
   loop_ = std::jthread([this] { loop(); });
   return {};
+}
+
+void Runner::Body::listen() {
+  if (!subscription_)
+    subscription_ = ledger_.subscribe([this](const LedgerChange& change) { on_change(change); });
 }
 
 Result<void> Runner::Body::make_spool_folder() {
@@ -151,6 +157,7 @@ bool Runner::Body::stop_run(std::string_view task_id, StopCause cause) {
 }
 
 void Runner::Body::stop() {
+  leaving_.request_stop();
   {
     std::unique_lock lock(mutex_);
     stopping_ = true;

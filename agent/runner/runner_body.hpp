@@ -51,6 +51,8 @@ class Runner::Body {
   Body(const Body&) = delete;
   Body& operator=(const Body&) = delete;
 
+  /// From now on it hears of cancels. Threads: one, before start().
+  void listen();
   Result<void> recover();
   Result<void> start();
   void wake();
@@ -106,19 +108,34 @@ class Runner::Body {
   // outliving_runs.cpp: runs outside the agent's service
   void attempt_outside(ActiveRun& active, const Task& task, const TaskWorker& worker);
   [[nodiscard]] Result<void> launch_outside(OutlivingFolder prepared, const OutlivingFolder& place,
-                                            const StartedRun& started, DurationMilliseconds timeout);
+                                            const StartedRun& started, DurationMilliseconds timeout,
+                                            const std::stop_token& leave);
   void follow_outside(ActiveRun& active, const StartedRun& started, const Result<void>& launched);
   /// How it ended; nothing where it goes on and we stop.
   [[nodiscard]] std::optional<RunOutcome> await_outside(ActiveRun& active, const StartedRun& started,
                                                         const Result<void>& launched);
-  [[nodiscard]] RunOutcome outcome_outside(const ActiveRun& active, const StartedRun& started,
-                                           OutlivingStage stage, const Result<void>& launched);
+  /// Nothing: it can't be told at this moment.
+  [[nodiscard]] std::optional<RunOutcome> outcome_outside(const ActiveRun& active, const StartedRun& started,
+                                                          OutlivingStage stage, const Result<void>& launched);
+  /// Shows its output as soon as that can be opened. False: there is some, and it can't be opened now.
+  bool show_outside(ActiveRun& active, std::int64_t number);
+  /// How far its recorder was asked to stop it.
+  struct OutsideStop {
+    std::optional<std::chrono::steady_clock::time_point> since = {};  ///< of the first try
+    bool told = false;
+    bool forced = false;
+  };
+  void stop_outside(ActiveRun& active, const StartedRun& started, OutsideStop& stop);
   [[nodiscard]] static std::string describe_outside(const std::string& run_id);
   /// Follows a run on that was begun by an earlier start of the agent. False: it is over and has no end.
   [[nodiscard]] Result<bool> adopt(const OpenRun& run);
   void remove_strays();
+  [[nodiscard]] std::vector<std::filesystem::path> folders_of_nobody() const;
+  void stop_stray(const OutlivingFolder& folder);
+  void await_strays(std::vector<OutlivingFolder> live);
 
   // recovery.cpp
+  Result<void> adopt_all(std::vector<OpenRun>& runs);
   Result<void> stop_checks();
   void stop_unknown();
   Result<void> end_interrupted(const OpenRun& run, const std::vector<os::ProcessInfo>& survivors);
@@ -167,6 +184,7 @@ class Runner::Body {
   bool look_ = true;
   bool timers_changed_ = false;
   bool stopping_ = false;
+  std::stop_source leaving_;  ///< asked when `stopping_` begins
   bool ended_ = false;
   bool recovered_ = false;
   std::atomic<bool> spool_made_ = false;

@@ -46,6 +46,15 @@ Result<std::unique_ptr<Spool>> Spool::create(const std::filesystem::path& file, 
   return spool;
 }
 
+Result<std::unique_ptr<Spool>> Spool::begin(const std::filesystem::path& file) {
+  File handle(os::open_file_stream(file, "r+b"));
+  if (!handle) return io_error("cannot open " + file.string() + " for a run's output", errno);
+  std::unique_ptr<Spool> spool(new Spool(std::move(handle), 0));
+  if (!spool->read_header() || spool->overwritten_ != 0)
+    return Error{ErrorCode::corrupt, file.string() + " is not the beginning of a run's output"};
+  return spool;
+}
+
 Result<std::unique_ptr<Spool>> Spool::reopen(const std::filesystem::path& file) {
   File handle(os::open_file_stream(file, "rb"));
   if (!handle) {

@@ -24,6 +24,8 @@ class Spool {
   /// Makes the file anew; `keep` bytes are kept, the first half as head, the second as tail.
   [[nodiscard]] static Result<std::unique_ptr<Spool>> create(const std::filesystem::path& file,
                                                              std::int64_t keep);
+  /// Opens one that was made and has taken nothing yet, for writing: who reopened it reads what comes now.
+  [[nodiscard]] static Result<std::unique_ptr<Spool>> begin(const std::filesystem::path& file);
   /// Opens what a crash left, for reading.
   [[nodiscard]] static Result<std::unique_ptr<Spool>> reopen(const std::filesystem::path& file);
 

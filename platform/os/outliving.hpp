@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ class ProcessSupervisor;
 enum class OutlivingMeans : std::uint8_t {
   service_manager,  ///< a unit of its own, which the service manager knows apart from ours (systemd)
   own_session,      ///< a process that belongs to nothing of ours: session, control group, job
+  none,             ///< nothing that we start outlives our service here
 };
 
 struct OutlivingStatus {
@@ -39,9 +41,11 @@ struct OutlivingProgram {
 /// manager it is that one's child.
 ///
 /// An error says that it was not started, or that nobody knows: whoever must not begin twice has to make sure
-/// by itself. `supervisor` lets it begin beside runs, and runs the tool that asks the service manager. Blocks
-/// until it has begun, at most a minute. Threads: any.
-[[nodiscard]] Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program);
+/// by itself; `unsupported` where nothing outlives our service. `supervisor` lets it begin beside runs, and
+/// runs the tool that asks the service manager. Blocks until it has begun, at most a minute; once `stop`
+/// asks, nobody waits for the service manager any more, and it may begin all the same. Threads: any.
+[[nodiscard]] Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program,
+                                            const std::stop_token& stop = {});
 
 /// The file of the program that we are. When it was replaced meanwhile, the one that has its place now.
 [[nodiscard]] Result<std::filesystem::path> own_program();

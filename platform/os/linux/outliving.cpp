@@ -3,6 +3,7 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "platform/os/linux/group_place.hpp"
 #include "platform/os/posix/program.hpp"
 #include "platform/os/process.hpp"
 
@@ -58,9 +59,9 @@ std::vector<std::string> words_for(const Manager& manager, const OutlivingProgra
   if (!manager.runtime.empty()) words.emplace_back("--user");
   words.push_back("--unit=" + program.name);
   words.push_back("--description=" + program.description);
-  // Stopped with the system, its main process is asked alone, and sees to what it started. A process that is
-  // killed for its memory is no reason to stop the others.
-  for (const char* property : {"Type=exec", "KillMode=mixed", "TimeoutStopSec=30s", "Delegate=yes",
+  // Whenever it stops, its main process is asked alone, and sees to what it started: what a command leaves
+  // behind on purpose stays. A process that is killed for its memory is no reason to stop the others.
+  for (const char* property : {"Type=exec", "KillMode=process", "TimeoutStopSec=30s", "Delegate=yes",
                                "OOMPolicy=continue", "StandardInput=null"}) {
     words.push_back(std::string("--property=") + property);
   }
@@ -69,7 +70,8 @@ std::vector<std::string> words_for(const Manager& manager, const OutlivingProgra
   return words;
 }
 
-Result<void> ask(ProcessSupervisor& supervisor, const Manager& manager, const OutlivingProgram& program) {
+Result<void> ask(ProcessSupervisor& supervisor, const Manager& manager, const OutlivingProgram& program,
+                 const std::stop_token& stop) {
   ProcessSpec tool;
   tool.argv = words_for(manager, program);
   auto environment = clean_environment();
@@ -78,7 +80,7 @@ Result<void> ask(ProcessSupervisor& supervisor, const Manager& manager, const Ou
   if (!manager.runtime.empty()) tool.environment["XDG_RUNTIME_DIR"] = manager.runtime;
   tool.timeout = kPatience;
   Words words;
-  const auto ended = supervisor.run(tool, {}, words);
+  const auto ended = supervisor.run(tool, stop, words);
   if (!ended) return with_context(ended.error(), "cannot ask systemd for a unit of its own");
   if (ended->exit_code == 0) return {};
   while (!words.text.empty() && words.text.back() == '\n') words.text.pop_back();
@@ -86,6 +88,7 @@ Result<void> ask(ProcessSupervisor& supervisor, const Manager& manager, const Ou
       ErrorCode::unavailable,
       "systemd did not start it in a unit of its own: " +
           (ended->timed_out     ? "no answer within a minute"
+           : ended->stopped     ? "nobody waited for its answer any more"
            : words.text.empty() ? "systemd-run ended with " + std::to_string(ended->exit_code.value_or(-1))
                                 : words.text)};
 }
@@ -94,15 +97,24 @@ Result<void> ask(ProcessSupervisor& supervisor, const Manager& manager, const Ou
 
 OutlivingStatus outliving_status() {
   const auto manager = find_manager();
-  if (!manager) return {OutlivingMeans::own_session, manager.error().message};
-  return {OutlivingMeans::service_manager, manager->runtime.empty()
-                                               ? "agenttask-run-….service"
-                                               : "agenttask-run-….service of the agent's user"};
+  if (manager) {
+    return {OutlivingMeans::service_manager, manager->runtime.empty()
+                                                 ? "agenttask-run-….service"
+                                                 : "agenttask-run-….service of the agent's user"};
+  }
+  return {is_held_by_service() ? OutlivingMeans::none : OutlivingMeans::own_session, manager.error().message};
 }
 
-Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program) {
+Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program,
+                              const std::stop_token& stop) {
   const auto manager = find_manager();
-  return manager ? ask(supervisor, *manager, program) : supervisor.launch_apart(program.argv);
+  if (manager) return ask(supervisor, *manager, program, stop);
+  if (is_held_by_service()) {
+    return Error{ErrorCode::unsupported,
+                 "nothing outlives the agent's service here: " + manager.error().message +
+                     ", and what the service starts ends with it; loginctl enable-linger for that user"};
+  }
+  return supervisor.launch_apart(program.argv);
 }
 
 Result<fs::path> own_program() {

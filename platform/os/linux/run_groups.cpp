@@ -270,10 +270,8 @@ std::vector<RunGroup> RunGroups::find(std::span<const std::string> run_ids) {
   visit_groups(top_, 0, left, [&](const path& group) {
     const auto last = group.filename().string();
     if (!last.starts_with(kPrefix)) return;
-    const auto number = last.rfind('.');
-    const bool wanted = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-      return last == name || (number != std::string::npos && last.compare(0, number, name) == 0);
-    });
+    const bool wanted = std::any_of(names.begin(), names.end(),
+                                    [&](const std::string& name) { return is_group_called(last, name); });
     if (!wanted || !is_ours(group)) return;
     // A task may have started us: then its group is ours, too.
     if (place && is_within(place->folder, group)) return;
@@ -307,6 +305,19 @@ Descriptor open_group_beside_ours() {
   const auto beside = above / "agenttask-outliving";
   if (::mkdir(beside.c_str(), 0755) != 0 && (errno != EEXIST || !is_ours(beside))) return {};
   return Descriptor(::open((beside / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+}
+
+bool is_held_by_service() {
+  std::error_code unknown;
+  if (!std::filesystem::is_directory("/run/systemd/system", unknown)) return false;
+  const auto place = find_group_place(read_facts("/proc/self/cgroup"), read_facts("/proc/self/mountinfo"));
+  if (!place || place->folder == place->top) return false;
+  const bool serves = std::any_of(place->folder.begin(), place->folder.end(),
+                                  [](const path& part) { return part.string().ends_with(".service"); });
+  if (!serves) return false;
+  // Who leaves a group needs to write the one above both.
+  const auto above = place->folder.parent_path();
+  return ::access(above.c_str(), W_OK) != 0 || ::access((above / "cgroup.procs").c_str(), W_OK) != 0;
 }
 
 Result<GroupPlace> find_group_place(std::string_view self_cgroup, std::string_view mountinfo) {
@@ -354,6 +365,14 @@ path group_name(std::string_view run_id) {
   if (slash == std::string_view::npos) return name;
   const auto part = run_id.substr(slash + 1);
   return is_name(part) ? name / std::string(part) : path();
+}
+
+bool is_group_called(std::string_view folder, std::string_view group) {
+  if (!folder.starts_with(group)) return false;
+  folder.remove_prefix(group.size());
+  if (folder.empty()) return true;
+  return folder.size() > 1 && folder.front() == '.' &&
+         folder.find_first_not_of("0123456789", 1) == std::string_view::npos;
 }
 
 }  // namespace agenttask::os

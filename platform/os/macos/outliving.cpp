@@ -15,7 +15,8 @@ OutlivingStatus outliving_status() {
           "launchd ends the process group of a service with it, and what has a session of its own goes on"};
 }
 
-Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program) {
+Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program,
+                              const std::stop_token& /*stop*/) {
   return supervisor.launch_apart(program.argv);
 }
 

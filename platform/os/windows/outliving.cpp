@@ -32,7 +32,8 @@ OutlivingStatus outliving_status() {
           "a service of this system is stopped without what it started elsewhere"};
 }
 
-Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program) {
+Result<void> launch_outliving(ProcessSupervisor& supervisor, const OutlivingProgram& program,
+                              const std::stop_token& /*stop*/) {
   auto words = program.argv;
   if (!program.folder.empty()) {
     auto copy = copy_of(fs::path(to_wide(words.front())), program.folder);

@@ -1,5 +1,6 @@
 #include "agent/runner/outliving_folder.hpp"
 
+#include <atomic>
 #include <fstream>
 #include <thread>
 
@@ -126,6 +127,76 @@ TEST_F(OutlivingFolderTest, TheFirstCauseOfAStopCounts) {
   EXPECT_EQ(StopCause::replaced, folder_.asked_to_stop());
   write(folder_.stop_file(), "whatever");
   EXPECT_FALSE(folder_.asked_to_stop());
+}
+
+/// What can't be read at this moment: opening it fails, whoever we are.
+void make_unreadable(const std::filesystem::path& file) {
+  std::filesystem::remove(file);
+  std::filesystem::create_symlink(file.filename(), file);
+}
+
+TEST_F(OutlivingFolderTest, AClaimThatCannotBeReadIsNotNobodys) {
+  {
+    const auto claimed = folder_.claim();
+    ASSERT_TRUE(claimed && *claimed);
+  }
+  const auto claim = folder_.path() / "claim";
+  make_unreadable(claim);
+  EXPECT_FALSE(folder_.stage(true)) << "it is not withdrawn, as it has begun";
+  EXPECT_FALSE(folder_.claim()) << "nor does it begin again";
+  std::filesystem::remove(claim);
+  write(claim, "begun\n");
+  EXPECT_EQ(OutlivingStage::lost, stage(true));
+}
+
+TEST_F(OutlivingFolderTest, AnEndThatCannotBeReadNowIsNotCorrupt) {
+  make_unreadable(folder_.path() / "end.json");
+  EXPECT_EQ(OutlivingStage::ended, stage());
+  EXPECT_EQ(ErrorCode::io, folder_.end().error().code);
+}
+
+TEST_F(OutlivingFolderTest, HasRoomForWhatHasToBeWrittenWhateverTheDisk) {
+  for (const char* file : {"claim", "stop", "end.json"}) {
+    std::error_code none;
+    const auto room = folder_.path() / (std::string(file) + ".room");
+    EXPECT_GE(std::filesystem::file_size(room, none), 4096U) << file;
+  }
+}
+
+TEST_F(OutlivingFolderTest, WhatIsBeingRemovedDoesNotBegin) {
+  for (int round = 0; round < 20; ++round) {
+    folder_.remove();
+    ASSERT_TRUE(OutlivingFolder::prepare(spool_, kTask, 100)->move_to(folder_));
+    ASSERT_TRUE(folder_.write(OutlivingRequest{kTask, kRun, 1, "{}", "", 0, 100}));
+    // So that a removal takes a while, and removes the claim somewhere on its way.
+    for (int i = 0; i < 300; ++i) std::ofstream(folder_.path() / std::to_string(i)) << i;
+    ASSERT_EQ(OutlivingStage::withdrawn, stage(true));
+    std::atomic<bool> removed = false;
+    std::atomic<int> begun = 0;
+    std::jthread late([&] {
+      while (!removed) {
+        const auto claimed = folder_.claim();
+        if (claimed && *claimed && folder_.request()) ++begun;
+      }
+    });
+    folder_.remove();
+    removed = true;
+    late.join();
+    ASSERT_EQ(0, begun) << round;
+  }
+}
+
+TEST_F(OutlivingFolderTest, ARemovalThatWasCutOffIsMadeGood) {
+  const OutlivingFolder left(folder_.path().string() + ".outliving-gone");
+  std::filesystem::create_directory(left.path());
+  write(left.path() / "stdout", "");
+  EXPECT_TRUE(left.is_removed());
+  EXPECT_FALSE(folder_.is_removed());
+  folder_.remove();
+  EXPECT_TRUE(std::filesystem::is_empty(spool_));
+  std::filesystem::create_directory(left.path());
+  left.remove();
+  EXPECT_TRUE(std::filesystem::is_empty(spool_));
 }
 
 }  // namespace

@@ -34,6 +34,20 @@ class SpoolTest : public testing::Test {
   const std::filesystem::path file_ = folder_.path() / "run.stdout";
 };
 
+TEST_F(SpoolTest, WhoeverReopenedItBeforeItsWriterBeganReadsWhatComes) {
+  create(10).reset();
+  const auto reader = Spool::reopen(file_);
+  ASSERT_TRUE(reader);
+  const auto writer = Spool::begin(file_);
+  ASSERT_TRUE(writer) << writer.error().message;
+  EXPECT_FALSE((*reader)->refresh());
+  (*writer)->append("0123456789ab");
+  EXPECT_TRUE((*reader)->refresh());
+  EXPECT_EQ("01234[2]789ab", kept(**reader)) << "with the limit that it was made with";
+  EXPECT_EQ(ErrorCode::corrupt, Spool::begin(file_).error().code) << "it has taken something";
+  EXPECT_FALSE(Spool::begin(folder_.path() / "none"));
+}
+
 TEST_F(SpoolTest, KeepsAllUpToTheLimitAndHeadAndTailPastIt) {
   auto spool = create(10);
   EXPECT_EQ("", kept(*spool));

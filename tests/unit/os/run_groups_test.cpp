@@ -48,6 +48,15 @@ TEST(GroupPlace, ANameWithABlankIsUnderstood) {
             "/mnt/my groups");
 }
 
+TEST(GroupName, AUnitThatIsCalledLikeARunIsNoneOfItsGroups) {
+  for (const auto* folder : {"agenttask-run-a", "agenttask-run-a.2", "agenttask-run-a.17"})
+    EXPECT_TRUE(is_group_called(folder, "agenttask-run-a")) << folder;
+  // In the unit is the recorder, which ends its run by itself.
+  for (const auto* folder : {"agenttask-run-a.service", "agenttask-run-a.", "agenttask-run-a.2x",
+                             "agenttask-run-ab", "agenttask-run-", "agenttask-run-a.2.service"})
+    EXPECT_FALSE(is_group_called(folder, "agenttask-run-a")) << folder;
+}
+
 TEST(GroupPlace, IsNotToBeHadEverywhere) {
   for (const auto* own : {"", "1:name=systemd:/a\n", "0::/../outside\n", "0::/gone (deleted)\n", "0::\n"}) {
     const auto place = find_group_place(own, kMounts);

@@ -125,6 +125,11 @@ Check check_outliving(const json& outliving) {
     return {"outliving runs", Verdict::good,
             "each has a unit of systemd of its own, " + text_of(outliving, "units")};
   }
+  if (text_of(outliving, "by") == "nothing") {
+    return {"outliving runs", Verdict::warning,
+            "commands that shall outlive the agent fail: " + text_of(outliving, "why"),
+            "let the agent run as root, or give its user a manager: loginctl enable-linger"};
+  }
   return {"outliving runs", Verdict::good,
           "each has a session of its own, beside the agent's: " + text_of(outliving, "why")};
 }

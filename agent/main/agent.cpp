@@ -93,6 +93,7 @@ nlohmann::json describe(const os::ContainmentStatus& containment) {
 
 /// Where runs are that outlive the agent.
 nlohmann::json describe(const os::OutlivingStatus& outliving) {
+  if (outliving.means == os::OutlivingMeans::none) return {{"by", "nothing"}, {"why", outliving.detail}};
   const bool units = outliving.means == os::OutlivingMeans::service_manager;
   return {{"by", units ? "systemd" : "session"}, {units ? "units" : "why", outliving.detail}};
 }

@@ -163,23 +163,23 @@ def test_an_end_that_changes_is_noticed(checker):
 
 def test_a_change_that_never_came_is_noticed(checker):
     order = checker.book.orders[of_kind(checker, "quick", "echo")]
-    order.updated, updates = 1.0, order.updates
+    order.updated, updates = (1.0, "server"), order.updates
     order.updates = [7]
     for task in both(checker, order.key):
         task["metadata"] = {}
     try:
         assert broken(checker) == {"changes are true"}
     finally:
-        order.updated, order.updates = 0.0, updates
+        order.updated, order.updates = (), updates
 
 
 def test_a_delete_that_never_came_is_noticed(checker):
     order = checker.book.orders[of_kind(checker, "quick")]
-    order.deleted = 1.0
+    order.deleted = (1.0, "server")
     try:
         assert broken(checker) == {"changes are true"}
     finally:
-        order.deleted = 0.0
+        order.deleted = ()
 
 
 def test_a_choice_that_nobody_made_is_noticed(checker):

@@ -327,6 +327,24 @@ def test_the_recorder_is_killed(under_test, tmp_path, line, away):
     assert marks(tmp_path) == (["start", "end"] if ends else [])
 
 
+def test_a_stop_leaves_what_it_can_neither_see_nor_withdraw(under_test, tmp_path):
+    agent = under_test()
+    agent.points.arm("before outliving-claimed")
+    ask(agent, WAITS.format(f=tmp_path))
+    await_kill(agent, "before outliving-claimed")
+    [folder] = folders(agent)
+    (folder / "lock").unlink()
+    (folder / "lock").symlink_to("lock")
+    begin = time.monotonic()
+    agent.stop()
+    assert time.monotonic() - begin < 20, "it does not wait until that can be told"
+    (folder / "lock").unlink()
+    agent.start()
+    task = await_end(agent, agent.say("getTasks", limit=1)["tasks"][0]["id"])
+    assert task["reason"] == "interrupted" and marks(tmp_path) == [], task
+    nothing_left(agent)
+
+
 @pytest.mark.parametrize("line", ["before run-ended", "after run-ended"])
 def test_the_agent_is_killed_while_it_records_the_end(under_test, tmp_path, line):
     agent = under_test()

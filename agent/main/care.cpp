@@ -252,14 +252,21 @@ CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
     removed.push_back(path.string());
   }
   if (removed.empty()) text += "        nothing: there was nothing of this machine's own\n";
-  const bool enrolls = !line.options.server.empty() && !line.options.enrollment_token.empty();
+  // What was given at an installation waits there for the service.
+  std::error_code unknown;
+  const auto waiting = folders.config / "enrollment.env";
+  const bool waits = line.options.state_dir.empty() && fs::is_regular_file(waiting, unknown);
+  const bool configured = !line.options.server.empty() && !line.options.enrollment_token.empty();
+  const bool enrolls = configured || waits;
   text += "kept           configuration, policy and workers in " + folders.config.string() + "\n";
   text +=
-      enrolls
+      configured
           ? "enrolment      each machine enrols with " + line.options.server +
                 " at its first start: the configuration holds a token\n                (see that it has "
                 "enough "
                 "uses, and lives long enough)\n"
+      : waits
+          ? "enrolment      each machine enrols at its first start with what is in " + waiting.string() + "\n"
           : "enrolment      each machine has to be enrolled: the configuration holds no server and token\n";
   if (!former.empty()) {
     text += "former node    " + former + ": revoke it there if this machine does not come back\n";

@@ -4,6 +4,7 @@
 #include <stop_token>
 
 #include "platform/base/watchdog.hpp"
+#include "platform/os/become_owner.hpp"
 #include "platform/os/open_files.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/os/service.hpp"
@@ -118,10 +119,20 @@ int print(const Result<std::string>& text) {
   return std::cout ? 0 : kFailed;
 }
 
+/// Those that root types beside a service of another user's. A backup and a restore also work outside its
+/// folder, and stay whose they are.
+bool works_inside(Verb verb) {
+  return verb == Verb::create_token || verb == Verb::list_operators || verb == Verb::revoke_operator ||
+         verb == Verb::reset_operator;
+}
+
 int dispatch(const std::vector<std::string>& arguments) {
   const auto line = read_command_line(arguments, environment);
   if (!line) return fail(line.error(), kUsage);
   const auto state = state_folder(line->state_dir);
+  if (works_inside(line->verb)) {
+    if (const auto done = os::become_owner_of(state.folder); !done) return fail(done.error(), kFailed);
+  }
   const os::SystemClock clock;
   Logger logger(LogLevel::warning, LogFormat::text);
   switch (line->verb) {

@@ -109,6 +109,25 @@ Result<bool> put_settings(const StateFolder& state, const fs::path& staged) {
   return true;
 }
 
+/// Whether put_settings will be able to, before anything is changed.
+Result<void> can_put_settings(const BackupManifest& manifest, const fs::path& backup,
+                              const StateFolder& state) {
+  const fs::path folder = state.configuration.parent_path();
+  if (is_there(state.configuration) || folder == state.folder || !is_there(folder)) return {};
+  const bool needed = std::any_of(manifest.files.begin(), manifest.files.end(),
+                                  [](const auto& file) { return file.name == "server.conf"; });
+  if (!needed) return {};
+  const fs::path probe = folder / ".server.conf.restore";
+  const auto written = os::write_file(probe, "", os::Readable::by_owner);
+  std::error_code ignored;
+  fs::remove(probe, ignored);
+  if (written) return {};
+  return with_context(written.error(), "there is no " + state.configuration.string() +
+                                           ", and this user can't write it: copy " +
+                                           (backup / "server.conf").string() +
+                                           " there as root, and try again");
+}
+
 /// Where the former state goes; empty where there was none.
 Result<fs::path> aside_of(const StateFolder& state) {
   const auto name = os::read_file(state.restore_ready() / kAsideNote, kSmallFile);
@@ -172,6 +191,12 @@ Result<Restored> put_in(const BackupManifest& manifest, const fs::path& backup, 
   return restored;
 }
 
+bool same_bytes(const fs::path& one, const fs::path& other) {
+  const auto first = os::read_file(one, kSmallFile);
+  const auto second = os::read_file(other, kSmallFile);
+  return first && second && *first == *second;
+}
+
 std::string describe(const BackupManifest& manifest, const Restored& restored, const CommandLine& line,
                      const StateFolder& state, UnixMilliseconds now) {
   const StoreContents& contents = restored.before;
@@ -185,6 +210,11 @@ std::string describe(const BackupManifest& manifest, const Restored& restored, c
       " enrolment tokens were good and are void: make new ones with `agenttask-server token create`\n";
   if (restored.done.wrote_settings)
     text += "settings       " + state.configuration.string() + ", from the backup\n";
+  else if (is_there(line.backup / "server.conf") &&
+           !same_bytes(line.backup / "server.conf", state.configuration))
+    text += "settings       " + state.configuration.string() +
+            " was there and is kept; those of the backup are in\n               " +
+            (line.backup / "server.conf").string() + ": compare host and port\n";
   if (!restored.done.aside.empty()) text += "kept aside     " + restored.done.aside.string() + "\n";
   if (restored.cut_off) {
     text += "               (that is of an earlier restore, which was cut off and never served";
@@ -236,6 +266,8 @@ Result<std::string> restore_backup(const CommandLine& line, const StateFolder& s
             " already, and nothing was changed; with --replace it is put aside there, and the backup "
             "takes its place"};
   }
+  if (auto possible = can_put_settings(*manifest, line.backup, state); !possible)
+    return with_context(possible.error(), "nothing was changed");
   auto restored = put_in(*manifest, line.backup, state, now);
   if (!restored) return with_context(restored.error(), "the backup could not be restored");
   restored->cut_off = std::move(cut_off);

@@ -52,6 +52,8 @@ def test_the_server_has_no_rights_to_speak_of(machine):
 def test_an_installation_succeeds_while_the_server_is_away(machine):
     facts["token"] = enrollment_token(machine, "--ttl 1h --label site=lab")
     machine.run("systemctl stop agenttask-server")
+    enrollment_token(machine, "--ttl 1m")
+    assert machine.says("find /var/lib/agenttask-server -user root") == "", "root's commands work there as the service's user"
     preseed(machine, server=URL, enrollment_token=facts["token"])
     install(machine, "agenttask-agent.deb")
     shown = machine.unit(AGENT, "ActiveState", "UnitFileState", "Delegate", "KillMode", "NotifyAccess")
@@ -236,7 +238,12 @@ def test_a_backup_is_taken_and_restored_as_the_services_user(machine):
     as_service = "runuser -u agenttask-server -- agenttask-server"
     machine.run(f"{as_service} backup /var/backups/agenttask/one")
     machine.run("systemctl stop agenttask-server")
-    machine.run(f"{as_service} restore --replace /var/backups/agenttask/one")
+    machine.run("mv /etc/agenttask/server.conf /root/server.conf")
+    refused = machine.run(f"{as_service} restore --replace /var/backups/agenttask/one", check=False)
+    assert refused.returncode == 1 and "nothing was changed" in refused.stderr and "/var/backups/agenttask/one/server.conf" in refused.stderr, refused
+    machine.run("mv /root/server.conf /etc/agenttask/server.conf && echo '# edited since' >>/etc/agenttask/server.conf")
+    told = machine.says(f"{as_service} restore --replace /var/backups/agenttask/one")
+    assert "/var/backups/agenttask/one/server.conf: compare host and port" in told, told
     machine.run("systemctl start agenttask-server")
     until_connected(machine)
     assert json.loads(machine.says("agenttask fleet nodes --json"))["nodes"][0]["id"] == facts["node"]

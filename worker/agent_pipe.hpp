@@ -9,8 +9,8 @@ namespace agenttask::worker {
 /// each system.
 ///
 /// While it lives, descriptor 0 is an empty input, so that children and careless code don't take the agent's
-/// lines; SIGTERM is an event (Ctrl-Break on Windows); SIGPIPE is none. Children get default signals. One at a
-/// time in a process.
+/// lines; SIGTERM is an event (Ctrl-Break on Windows); SIGPIPE is none. Children get default signals. One at
+/// a time in a process.
 class AgentPipe {
  public:
   AgentPipe();

@@ -296,7 +296,7 @@ ALTER TABLE tasks ADD COLUMN outlives_agent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN outside INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,  kVersion5, kVersion6,
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4,  kVersion5,  kVersion6,
                                  kVersion7, kVersion8, kVersion9, kVersion10, kVersion11, kVersion12};
 
 }  // namespace

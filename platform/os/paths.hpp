@@ -15,8 +15,8 @@ struct Folders {
   [[nodiscard]] std::string console_address() const;
 };
 
-/// /etc/agenttask, /var/lib/agenttask, /run/agenttask; folders of %ProgramData%\AgentTask on Windows; on macOS
-/// /etc/agenttask, /var/db/agenttask, /var/run/agenttask.
+/// /etc/agenttask, /var/lib/agenttask, /run/agenttask; folders of %ProgramData%\AgentTask on Windows; on
+/// macOS /etc/agenttask, /var/db/agenttask, /var/run/agenttask.
 [[nodiscard]] Folders default_folders();
 
 /// Everything inside one folder of one's own (`--state-dir`), made absolute. The socket has a folder for

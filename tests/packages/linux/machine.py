@@ -14,8 +14,8 @@ from pathlib import Path
 LAB = Path(os.environ.get("AGENTTASK_LAB") or Path.home() / ".cache/agenttask-lab")
 SUITE = "bookworm"
 #: What the packages depend on, since machines have no network; and what tests ask with.
-INCLUDED = ("systemd", "systemd-sysv", "dbus", "debconf", "passwd", "ca-certificates", "libssl3", "libcurl4", "libsqlite3-0", "libfmt9",
-            "libspdlog1.10", "libboost-url1.81.0", "libstdc++6", "iproute2", "procps", "openssl", "curl", "nlohmann-json3-dev", "pkg-config")
+INCLUDED = ("systemd", "systemd-sysv", "dbus", "debconf", "passwd", "ca-certificates", "libssl3", "libcurl4", "libsqlite3-0",
+            "libstdc++6", "iproute2", "procps", "openssl", "curl", "nlohmann-json3-dev", "pkg-config")
 WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
 GROUPS = Path("/sys/fs/cgroup")
 DEADLINE = 60

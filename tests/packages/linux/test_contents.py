@@ -40,6 +40,14 @@ def test_programs_are_stripped_and_hardened(unpacked):
         assert str(ROOT) not in said("strings", "-n", "6", unpacked / "usr/bin" / program), f"{program} knows where it was built"
 
 
+def test_programs_need_no_library_that_has_another_name_in_each_release_of_a_distribution():
+    for name in ("agenttask-agent", "agenttask-server"):
+        for package, words in ((f"{name}_*.deb", ("dpkg-deb", "-f")), (f"{name}-*.rpm", ("rpm", "-qp", "--requires"))):
+            needs(words[0])
+            wanted = said(*words, newest(package), *(["Depends"] if words[0] == "dpkg-deb" else []))
+            assert "libsqlite3" in wanted and not re.search("fmt|spdlog|boost", wanted), wanted
+
+
 def test_every_setting_is_in_the_manual_and_in_the_example(unpacked):
     for program, verbs, page, settings in (("agenttaskd", [], "man8/agenttaskd.8.gz", "agenttask-agent/agent.conf.example"),
                                            ("agenttask-server", ["run"], "man8/agenttask-server.8.gz", "agenttask-server/server.conf.example")):

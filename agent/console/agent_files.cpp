@@ -33,8 +33,9 @@ Result<LedgerFile> look_at_ledger(const os::Folders& folders) {
   LedgerFile ledger;
   ledger.bytes = fs::file_size(file, error);
   // What was not yet moved into the file takes room beside it.
-  const auto log = fs::file_size(file.string() + "-wal", error);
-  if (!error) ledger.bytes += log;
+  fs::path log = file;
+  const auto log_bytes = fs::file_size(log += "-wal", error);
+  if (!error) ledger.bytes += log_bytes;
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
   std::array<char, 16> head{};
   std::ifstream stream(file, std::ios::binary);

@@ -1,13 +1,14 @@
 #include "agent/console/agent_link.hpp"
 
-#include <cstdlib>
 #include <thread>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/console/exit_code.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/os/host.hpp"
+#include "platform/os/variable.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::console {
@@ -46,9 +47,9 @@ Result<agent::ConsoleClient> connect_within(const Console& console, std::chrono:
 }  // namespace
 
 os::Folders folders_of(const Console& console) {
-  if (!console.state_folder.empty()) return os::folders_inside(console.state_folder);
-  const char* folder = std::getenv("AGENTTASK_STATE_DIR");
-  if (folder != nullptr && *folder != '\0') return os::folders_inside(folder);
+  if (!console.state_folder.empty()) return os::folders_inside(to_path(console.state_folder));
+  const auto folder = os::read_variable("AGENTTASK_STATE_DIR");
+  if (folder && !folder->empty()) return os::folders_inside(to_path(*folder));
   return os::default_folders();
 }
 

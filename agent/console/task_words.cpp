@@ -13,6 +13,7 @@
 #include "agent/console/json_access.hpp"
 #include "agent/console/time_text.hpp"
 #include "platform/base/encoding.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
@@ -266,7 +267,7 @@ void add_command_options(CLI::App& verb, CommandWords& words) {
 
 Result<std::string> read_input(const std::string& file, std::size_t most) {
   if (file == "-") return read_standard_input(most);
-  return os::read_file(file, most);
+  return os::read_file(to_path(file), most);
 }
 
 Result<json> data_argument(const std::string& text) {
@@ -301,7 +302,8 @@ Result<json> command_data(const CommandWords& words, const std::optional<std::ve
     data["cmd"] = words.line;
   }
   if (!words.cwd.empty()) {
-    data["cwd"] = local ? std::filesystem::absolute(words.cwd).lexically_normal().string() : words.cwd;
+    data["cwd"] =
+        local ? std::filesystem::absolute(to_path(words.cwd)).lexically_normal().string() : words.cwd;
   }
   for (const std::string& entry : words.environment) {
     const std::size_t mark = entry.find('=');

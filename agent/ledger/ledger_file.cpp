@@ -44,12 +44,14 @@ Result<os::FileLock> hold_ledger(const fs::path& file) {
 }
 
 fs::path saved_ledger(const fs::path& file) {
-  return file.string() + ".saved";
+  fs::path name = file;
+  return name += ".saved";
 }
 
 Result<void> remove_log(const fs::path& file) {
   for (const char* part : {"-wal", "-shm"}) {
-    if (auto removed = os::remove_file(file.string() + part); !removed) return removed;
+    fs::path log = file;
+    if (auto removed = os::remove_file(log += part); !removed) return removed;
   }
   return {};
 }

@@ -35,7 +35,8 @@ constexpr std::array<std::string_view, 13> kTables{
     "local_tasks", "quarantine", "messages", "clocks", "run_requests", "lived_time"};
 
 fs::path with_suffix(const fs::path& file, std::string_view suffix) {
-  return file.string() + std::string(suffix);
+  fs::path name = file;
+  return name += suffix;
 }
 
 bool is_there(const fs::path& file) {

@@ -1,7 +1,6 @@
 // agenttaskd: options in, an agent that runs until it is told to stop, an exit code out.
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "platform/os/service.hpp"
 #include "platform/os/signals.hpp"
 #include "platform/os/system_clock.hpp"
+#include "platform/os/variable.hpp"
 
 namespace agenttask::agent {
 namespace {
@@ -27,12 +27,6 @@ constexpr std::chrono::seconds kLongestEnd{60};
 /// What comes sooner was asked once: timeout(1) tells a process, and then its group.
 constexpr std::chrono::milliseconds kSameWish{500};
 
-std::optional<std::string> environment(const std::string& name) {
-  const char* value =
-      std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): nothing of ours changes the environment
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
 int fail(const Error& error, int code) {
   std::fprintf(stderr, "agenttaskd: %s\n", error.message.c_str());
   return code;
@@ -43,7 +37,7 @@ int check_config(const AgentOptions& options) {
   Policy policy(file);
   if (const auto read = policy.reload(); !read) return fail(read.error(), kBadConfiguration);
   std::printf("%s# policy file: %s (%s)\nThe configuration is good.\n", describe(options).c_str(),
-              file.c_str(), policy.describe().c_str());
+              file.string().c_str(), policy.describe().c_str());
   return 0;
 }
 
@@ -97,7 +91,7 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
     asked = *event;
     if (asked != os::ServiceEvent::reload) break;
     notifier.reloading();
-    if (const auto line = read_options(arguments, environment)) {
+    if (const auto line = read_options(arguments, os::read_variable)) {
       (*agent)->reload(line->options);
       drain = line->options.shutdown_drain;
       log.info("configuration read again");
@@ -113,7 +107,7 @@ int serve(const std::vector<std::string>& arguments, const AgentOptions& options
 }
 
 int run(const std::vector<std::string>& arguments) {
-  const auto line = read_options(arguments, environment);
+  const auto line = read_options(arguments, os::read_variable);
   if (!line) return fail(line.error(), kBadConfiguration);
   switch (line->verb) {
     case AgentVerb::help:

@@ -9,6 +9,7 @@
 #include "agent/workers/builtin_workers.hpp"
 #include "agent/workers/process_result.hpp"
 #include "platform/base/error_text.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
@@ -85,7 +86,7 @@ Result<WorkerManifest> parse_worker_manifest(std::string_view text) {
     reader.refuse("command", "must begin with the program to run");
   if (!manifest.command.empty()) {
     const std::string& program = manifest.command.front();
-    const std::filesystem::path file(program);
+    const auto file = to_path(program);
     if (file.has_parent_path() && !file.is_absolute() && !program.starts_with(kHere))
       reader.refuse("command",
                     "must begin with a name from PATH, ./NAME in the worker's folder, or a whole path");
@@ -127,7 +128,8 @@ namespace {
 
 void check_program(FoundWorker& found) {
   const std::string& program = found.manifest.command.front();
-  if (std::filesystem::path(program).has_parent_path()) found.program = found.manifest.folder / program;
+  if (const auto file = to_path(program); file.has_parent_path())
+    found.program = found.manifest.folder / file;
   auto located = locate_worker_program(found.manifest);
   if (located) {
     found.program = *std::move(located);

@@ -92,7 +92,8 @@ Result<void> copy_database(const fs::path& source, const fs::path& target, const
   if (done) done = check_copy(target, schema);
   if (!done) {
     fs::remove(target, ignored);
-    fs::remove(target.string() + "-journal", ignored);
+    fs::path journal = target;
+    fs::remove(journal += "-journal", ignored);
   }
   return done;
 }
@@ -108,7 +109,8 @@ Result<void> close_as_one_file(Database database) {
   if (auto done = database.check(); !done) return with_context(done.error(), what);
   { const Database closed = std::move(database); }
   std::error_code failed;
-  const bool has_log = fs::exists(fs::symlink_status(file.string() + "-wal", failed));
+  fs::path log = file;
+  const bool has_log = fs::exists(fs::symlink_status(log += "-wal", failed));
   if (mode == "delete" && !has_log) return {};
   return Error{ErrorCode::io, what + ": " + (has_log ? "the log is still there" : "its mode is " + mode)};
 }

@@ -9,9 +9,11 @@
 #include "agent/console/fleet/fleet.hpp"
 #include "agent/console/task_words.hpp"
 #include "platform/base/encoding.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/net/url.hpp"
 #include "platform/os/secure_file.hpp"
+#include "platform/os/variable.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::console {
@@ -31,8 +33,7 @@ constexpr std::size_t kAuthorityBytes = 1024 * 1024;
 
 Result<std::string> read_token(const Console& console, const std::string& source) {
   if (source.empty()) {
-    const char* set = std::getenv("AGENTTASK_TOKEN");
-    if (set != nullptr && *set != '\0') return std::string(set);
+    if (auto set = os::read_variable("AGENTTASK_TOKEN"); set && !set->empty()) return *std::move(set);
     if (console.screen.errors_are_terminal()) {
       console.screen.say("paste the operator's token and press Enter (agenttask-server init printed one):");
     }
@@ -41,7 +42,7 @@ Result<std::string> read_token(const Console& console, const std::string& source
   if (source.empty() || source == "-") {
     std::getline(std::cin, token);
   } else {
-    auto text = os::read_file(source, kTokenBytes);
+    auto text = os::read_file(to_path(source), kTokenBytes);
     if (!text) return with_context(text.error(), "--token");
     token = std::move(*text);
   }
@@ -78,7 +79,7 @@ Result<std::string> find_authority(const Words& words, const net::ServerUrl& ser
   }
   if (words.system) return std::string();
   if (!words.authority.empty()) {
-    auto pem = os::read_file(words.authority, kAuthorityBytes);
+    auto pem = os::read_file(to_path(words.authority), kAuthorityBytes);
     if (!pem) return with_context(pem.error(), "--authority");
     if (const auto read = net::Certificate::list_from_pem(*pem); !read) {
       return with_context(read.error(), "--authority: " + words.authority);

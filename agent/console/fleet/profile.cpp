@@ -1,16 +1,17 @@
 #include "agent/console/fleet/profile.hpp"
 
-#include <cstdlib>
 #include <optional>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "agent/console/json_access.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/net/certificate.hpp"
 #include "platform/net/url.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/os/user_folder.hpp"
+#include "platform/os/variable.hpp"
 #include "platform/protocol/json.hpp"
 
 namespace agenttask::console {
@@ -22,8 +23,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kFileBytes = 1024 * 1024;
 
 std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
+  return os::read_variable(name).value_or("");
 }
 
 Result<json> read_file(const fs::path& file) {
@@ -55,7 +55,7 @@ Result<Profile> from_environment(const std::string& server) {
                  "(agenttask-server init made it), or be: system"};
   }
   if (authority == "system") return profile;
-  auto pem = os::read_file(authority, kFileBytes);
+  auto pem = os::read_file(to_path(authority), kFileBytes);
   if (!pem) return with_context(pem.error(), "AGENTTASK_CA");
   if (const auto read = net::Certificate::list_from_pem(*pem); !read) {
     return with_context(read.error(), "AGENTTASK_CA: " + authority);

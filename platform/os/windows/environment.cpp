@@ -124,12 +124,14 @@ Result<std::vector<std::string>> shell_command(std::string_view line, std::strin
     return std::vector<std::string>{programs + "cmd.exe", "/d", "/s", "/c", std::string(line)};
   }
   if (shell == "powershell") {
-    return std::vector<std::string>{programs + "WindowsPowerShell\\v1.0\\powershell.exe",
-                                    "-NoLogo",
-                                    "-NoProfile",
-                                    "-NonInteractive",
-                                    "-Command",
-                                    std::string(line)};
+    const std::string program = programs + "WindowsPowerShell\\v1.0\\powershell.exe";
+    if (::GetFileAttributesW(to_wide(program).c_str()) == INVALID_FILE_ATTRIBUTES) {
+      return Error{ErrorCode::unsupported,
+                   "this system has no shell \"powershell\": there is no " + program + "; use cmd", "shell"};
+    }
+    // As text: what its error stream carries would be XML otherwise, as nobody's console reads it.
+    return std::vector<std::string>{program,         "-NoLogo", "-NoProfile", "-NonInteractive",
+                                    "-OutputFormat", "Text",    "-Command",   std::string(line)};
   }
   if (shell == "sh" || shell == "bash") {
     return Error{ErrorCode::unsupported,

@@ -1,0 +1,171 @@
+// What the installer for Windows does beside copying, as a program that it carries with it and runs with the
+// system's rights:
+//   setup_actions stop      stops the service and waits until its process is gone, for as long as it says
+//   that it comes forward setup_actions recover   has the service started again when it fails setup_actions
+//   forget    removes what the agent keeps in the registry setup_actions purge     removes the agent's folder
+//   in ProgramData
+// Exit code: 0, or what Windows says is wrong (the installer's log shows it).
+#include <algorithm>
+#include <array>
+#include <cwchar>
+#include <shlobj.h>
+#include <string>
+#include <windows.h>
+
+#include "platform/os/windows/handle.hpp"
+
+namespace {
+
+using agenttask::os::Handle;
+
+constexpr const wchar_t* kService = L"AgentTask";
+constexpr DWORD kPause = 100;            // ms between two looks
+constexpr DWORD kPatience = 60'000;      // ms without a step forward
+constexpr DWORD kGonePatience = 30'000;  // ms that an ended service's process may take to go
+
+/// Owns a handle of the service manager.
+class ServiceHandle {
+ public:
+  explicit ServiceHandle(SC_HANDLE value) : value_(value) {}
+  ServiceHandle(const ServiceHandle&) = delete;
+  ServiceHandle& operator=(const ServiceHandle&) = delete;
+  ~ServiceHandle() {
+    if (value_ != nullptr) ::CloseServiceHandle(value_);
+  }
+  [[nodiscard]] SC_HANDLE get() const { return value_; }
+
+ private:
+  SC_HANDLE value_;
+};
+
+DWORD ask(const ServiceHandle& service, SERVICE_STATUS_PROCESS& status) {
+  DWORD needed = 0;
+  const BOOL done = ::QueryServiceStatusEx(service.get(), SC_STATUS_PROCESS_INFO,
+                                           reinterpret_cast<BYTE*>(&status), sizeof status, &needed);
+  return done != 0 ? ERROR_SUCCESS : ::GetLastError();
+}
+
+/// Asks it to stop, again and again where it can't hear that yet, and follows it to the end.
+DWORD stop_and_wait(const ServiceHandle& service) {
+  SERVICE_STATUS_PROCESS status{};
+  if (const DWORD failed = ask(service, status); failed != ERROR_SUCCESS) return failed;
+  // Its end is looked for, too: a service says that it stopped before its process lets go of its file.
+  const Handle process(status.dwProcessId == 0 ? nullptr
+                                               : ::OpenProcess(SYNCHRONIZE, FALSE, status.dwProcessId));
+  DWORD step = status.dwCheckPoint;
+  DWORD state = status.dwCurrentState;
+  ULONGLONG since = ::GetTickCount64();
+  while (status.dwCurrentState != SERVICE_STOPPED) {
+    if (status.dwCurrentState != SERVICE_STOP_PENDING) {
+      SERVICE_STATUS answer{};
+      ::ControlService(service.get(), SERVICE_CONTROL_STOP, &answer);
+    }
+    ::Sleep(kPause);
+    if (const DWORD failed = ask(service, status); failed != ERROR_SUCCESS) return failed;
+    const ULONGLONG now = ::GetTickCount64();
+    if (status.dwCheckPoint != step || status.dwCurrentState != state) {
+      step = status.dwCheckPoint;
+      state = status.dwCurrentState;
+      since = now;
+    } else if (now - since > std::max(kPatience, status.dwWaitHint)) {
+      return ERROR_SERVICE_REQUEST_TIMEOUT;
+    }
+  }
+  if (!process.is_open() || ::WaitForSingleObject(process.get(), kGonePatience) == WAIT_OBJECT_0)
+    return ERROR_SUCCESS;
+  return ERROR_TIMEOUT;
+}
+
+DWORD with_service(DWORD rights, DWORD (*body)(const ServiceHandle&)) {
+  const ServiceHandle manager(::OpenSCManagerW(nullptr, nullptr, SC_MANAGER_CONNECT));
+  if (manager.get() == nullptr) return ::GetLastError();
+  const ServiceHandle service(::OpenServiceW(manager.get(), kService, rights));
+  if (service.get() == nullptr) return ::GetLastError();
+  return body(service);
+}
+
+DWORD stop() {
+  const DWORD result = with_service(SERVICE_STOP | SERVICE_QUERY_STATUS, &stop_and_wait);
+  return result == ERROR_SERVICE_DOES_NOT_EXIST ? ERROR_SUCCESS : result;
+}
+
+/// Started again 5, 30 and 60 s after a failure, also after one that it told of by an exit code; after a day
+/// without one the count begins anew.
+DWORD set_recovery(const ServiceHandle& service) {
+  std::array<SC_ACTION, 3> actions{
+      {{SC_ACTION_RESTART, 5'000}, {SC_ACTION_RESTART, 30'000}, {SC_ACTION_RESTART, 60'000}}};
+  SERVICE_FAILURE_ACTIONSW recovery{};
+  recovery.dwResetPeriod = 24 * 60 * 60;
+  recovery.cActions = static_cast<DWORD>(actions.size());
+  recovery.lpsaActions = actions.data();
+  if (::ChangeServiceConfig2W(service.get(), SERVICE_CONFIG_FAILURE_ACTIONS, &recovery) == 0)
+    return ::GetLastError();
+  SERVICE_FAILURE_ACTIONS_FLAG flag{TRUE};
+  if (::ChangeServiceConfig2W(service.get(), SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, &flag) != 0)
+    return ERROR_SUCCESS;
+  // Wine does not know it.
+  const DWORD failed = ::GetLastError();
+  return failed == ERROR_INVALID_LEVEL ? ERROR_SUCCESS : failed;
+}
+
+DWORD forget() {
+  const LSTATUS result = ::RegDeleteTreeW(HKEY_LOCAL_MACHINE, L"SOFTWARE\\AgentTask");
+  return result == ERROR_FILE_NOT_FOUND ? ERROR_SUCCESS : static_cast<DWORD>(result);
+}
+
+DWORD remove_folder(const std::wstring& folder);
+
+DWORD remove_entry(const std::wstring& folder, const WIN32_FIND_DATAW& entry) {
+  const std::wstring path = folder + L"\\" + entry.cFileName;
+  if ((entry.dwFileAttributes & FILE_ATTRIBUTE_READONLY) != 0)
+    ::SetFileAttributesW(path.c_str(), entry.dwFileAttributes & ~static_cast<DWORD>(FILE_ATTRIBUTE_READONLY));
+  const bool is_folder = (entry.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0;
+  const bool leads_elsewhere = (entry.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
+  if (is_folder && !leads_elsewhere) return remove_folder(path);
+  const BOOL done = is_folder ? ::RemoveDirectoryW(path.c_str()) : ::DeleteFileW(path.c_str());
+  return done != 0 ? ERROR_SUCCESS : ::GetLastError();
+}
+
+/// With all that is in it. What leads elsewhere is removed, and what it leads to is left alone. Goes on
+/// behind what can't be removed; answers the first failure.
+DWORD remove_folder(const std::wstring& folder) {
+  DWORD first = ERROR_SUCCESS;
+  WIN32_FIND_DATAW entry{};
+  const HANDLE search = ::FindFirstFileW((folder + L"\\*").c_str(), &entry);
+  if (search != INVALID_HANDLE_VALUE) {
+    do {
+      if (std::wcscmp(entry.cFileName, L".") == 0 || std::wcscmp(entry.cFileName, L"..") == 0) continue;
+      if (const DWORD failed = remove_entry(folder, entry); first == ERROR_SUCCESS) first = failed;
+    } while (::FindNextFileW(search, &entry) != 0);
+    ::FindClose(search);
+  }
+  if (::RemoveDirectoryW(folder.c_str()) != 0 || first != ERROR_SUCCESS) return first;
+  return ::GetLastError();
+}
+
+DWORD purge() {
+  wchar_t* data = nullptr;
+  const HRESULT found = ::SHGetKnownFolderPath(FOLDERID_ProgramData, KF_FLAG_DONT_VERIFY, nullptr, &data);
+  // The prefix: paths may be longer than 260 characters.
+  const std::wstring folder =
+      SUCCEEDED(found) ? L"\\\\?\\" + std::wstring(data) + L"\\AgentTask" : std::wstring();
+  ::CoTaskMemFree(data);
+  if (folder.empty()) return ERROR_PATH_NOT_FOUND;
+  const DWORD attributes = ::GetFileAttributesW(folder.c_str());
+  if (attributes == INVALID_FILE_ATTRIBUTES) return ERROR_SUCCESS;
+  if ((attributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0)
+    return ::RemoveDirectoryW(folder.c_str()) != 0 ? ERROR_SUCCESS : ::GetLastError();
+  return remove_folder(folder);
+}
+
+}  // namespace
+
+int wmain(int count, wchar_t** words) {
+  const std::wstring verb = count == 2 ? words[1] : L"";
+  if (verb == L"stop") return static_cast<int>(stop());
+  if (verb == L"recover")
+    return static_cast<int>(with_service(SERVICE_CHANGE_CONFIG | SERVICE_START, &set_recovery));
+  if (verb == L"forget") return static_cast<int>(forget());
+  if (verb == L"purge") return static_cast<int>(purge());
+  return ERROR_INVALID_PARAMETER;
+}

@@ -272,14 +272,14 @@ Membership membership_of(const json* diagnostics, const os::Folders& folders) {
 std::vector<Check> check_membership(const Membership& membership, UnixMilliseconds now) {
   std::vector<Check> checks;
   if (!membership.known) return {{"enrolment", Verdict::skipped, membership.last_error}};
-  if (membership.url.empty()) {
-    checks.push_back({"enrolment", Verdict::note, "no server; everything local works",
-                      "to be managed from one: agenttask enroll URL TOKEN"});
-    return checks;
-  }
   if (!membership.enrolled && membership.link_state == "refused") {
     checks.push_back({"enrolment", Verdict::failed, membership.last_error,
                       "it is not tried again with this token: agenttask enroll URL TOKEN"});
+    return checks;
+  }
+  if (membership.url.empty()) {
+    checks.push_back({"enrolment", Verdict::note, "no server; everything local works",
+                      "to be managed from one: agenttask enroll URL TOKEN"});
     return checks;
   }
   if (!membership.enrolled) {

@@ -23,7 +23,8 @@ const json& object_of(const json& object, const char* name) {
 std::string describe_server(const json& server, UnixMilliseconds now) {
   const std::string state = text_of(server, "state");
   if (state.empty() || state == "not-enrolled") return "none; enrol with: agenttask enroll URL TOKEN";
-  std::string text = text_of(server, "url") + ", " + state;
+  std::string text = text_of(server, "url");
+  text += (text.empty() ? "" : ", ") + state;
   if (const auto contact = integer_of(server, "lastContact")) {
     text += ", last answer " + format_duration(now - *contact) + " ago";
   }

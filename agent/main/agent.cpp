@@ -103,7 +103,7 @@ SyncOptions sync_options(const AgentOptions& options) {
   settings.poll = {options.poll_wait, options.poll_interval};
   settings.version = AGENTTASK_VERSION;
   settings.platform = os::platform_name();
-  settings.host_name = os::host_name();
+  settings.own_name = [name = options.name] { return name.empty() ? os::host_name() : name; };
   return settings;
 }
 
@@ -158,7 +158,7 @@ class Agent::Body {
   void note_workers(std::span<const std::string> types);
   [[nodiscard]] WorkerSummary summarize_workers() const;
   void make_workers_folder();
-  Result<void> enroll_unattended();
+  void enroll_unattended();
   Result<void> open_console();
   void keep_in_step(const std::stop_token& stop);
   void try_to_mend();
@@ -195,10 +195,7 @@ Result<void> Agent::Body::start() {
     if (!recovered && !ledger_->problem()) return recovered;
     if (!recovered) log_.error("the ledger can't be read", {{"error", recovered.error().message}});
   }
-  if (auto wished = enroll_unattended(); !wished) {
-    if (!ledger_->problem()) return wished;
-    log_.error("the wish to enrol can't be kept", {{"error", wished.error().message}});
-  }
+  enroll_unattended();
   if (auto opened = open_console(); !opened) {
     if (!ledger_->problem()) return opened;
     log_.error("there is no console until the state folder can be written",
@@ -259,11 +256,20 @@ void Agent::Body::make_workers_folder() {
 }
 
 /// With URL and token in the configuration a device enrols by itself; once it is enrolled they count no more.
-Result<void> Agent::Body::enroll_unattended() {
-  if (options_.server.empty() || options_.enrollment_token.empty()) return {};
+/// Where that can't be, its own work goes on.
+void Agent::Body::enroll_unattended() {
+  const auto refuse = [this](const std::string& why) {
+    sync_.cannot_enroll(options_.server, {ErrorCode::invalid,
+                                          "the enrolment that the settings ask for can't be: " + why +
+                                              " — mend that and restart the agent, or: agenttask enroll URL "
+                                              "TOKEN"});
+  };
+  if (options_.enrollment_problem) return refuse(options_.enrollment_problem->message);
+  if (options_.server.empty() || options_.enrollment_token.empty()) return;
   const auto identity = IdentityFolder(folders_.state).identity();
-  if (identity && *identity) return {};
-  return sync_.enroll(options_.server, options_.enrollment_token, options_.name);
+  if (identity && *identity) return;
+  const auto wished = sync_.enroll(options_.server, options_.enrollment_token, "");
+  if (!wished) refuse(wished.error().message);
 }
 
 Result<void> Agent::Body::open_console() {
@@ -281,7 +287,7 @@ Result<void> Agent::Body::open_console() {
     return concerns_about(task, workers_, workers_folder_.describe());
   };
   controls.enroll = [this](const std::string& url, const std::string& token, const std::string& name) {
-    return sync_.enroll(url, token, name.empty() ? options_.name : name);
+    return sync_.enroll(url, token, name);
   };
   controls.unenroll = [this] { return sync_.unenroll(); };
   auto server =

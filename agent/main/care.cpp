@@ -267,6 +267,10 @@ CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
                 "uses, and lives long enough)\n"
       : waits
           ? "enrolment      each machine enrols at its first start with what is in " + waiting.string() + "\n"
+      : line.options.enrollment_problem
+          ? "enrolment      each machine has to be enrolled: what the configuration says of it can't be used "
+            "(" +
+                line.options.enrollment_problem->message + ")\n"
           : "enrolment      each machine has to be enrolled: the configuration holds no server and token\n";
   if (!former.empty()) {
     text += "former node    " + former + ": revoke it there if this machine does not come back\n";
@@ -290,11 +294,11 @@ CareAnswer prepare_enrollment(const CommandLine& line, const os::Folders& folder
     return done(line, {{"enrolled", true}, {"server", (*identity)->server_url}},
                 "enrolled       with " + (*identity)->server_url + " already: nothing was changed\n");
   }
-  const std::string name = options.name.empty() ? os::host_name() : options.name;
-  const auto wish = keep_enrollment_wish(folder, options.server, options.enrollment_token, name);
+  const auto wish = keep_enrollment_wish(folder, options.server, options.enrollment_token, options.name);
   if (!wish) return failed(line, wish.error(), kFailed);
-  return done(line, {{"enrolled", false}, {"server", options.server}, {"name", name}},
-              "kept           the enrolment of " + name + " with " + options.server +
+  const std::string name = options.name.empty() ? "the name that the host has then" : options.name;
+  return done(line, {{"enrolled", false}, {"server", options.server}, {"name", options.name}},
+              "kept           the enrolment with " + options.server + ", as " + name +
                   "\nnext           the agent's next start asks that server, for as long as it takes\n");
 }
 

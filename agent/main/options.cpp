@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "agent/workers/builtin_workers.hpp"
+#include "platform/base/path_text.hpp"
 #include "platform/net/enrollment_token.hpp"
 #include "platform/net/url.hpp"
 #include "platform/os/paths.hpp"
@@ -34,6 +35,12 @@ constexpr DurationMilliseconds kHour = 3600 * kSecond;
 constexpr std::int64_t kMostOutbox = 1'048'576 * settings::kMebibyte;
 constexpr std::size_t kPathBytes = 4096;
 constexpr std::size_t kGroupBytes = 255;
+
+Result<std::filesystem::path> parse_path(Text text) {
+  const auto whole = parse_text(text, kPathBytes);
+  if (!whole) return whole.error();
+  return to_path(*whole);
+}
 
 Result<void> set_server(Options& options, Text text) {
   options.server.clear();
@@ -74,22 +81,25 @@ std::vector<Row> connection_rows() {
       {{.name = "state-dir",
         .value = "DIR",
         .help = "Keep everything in this folder of one's own; no root needed"},
-       [](Options& o, Text t) { return assign(parse_text(t, kPathBytes), o.state_dir); },
+       [](Options& o, Text t) { return assign(parse_path(t), o.state_dir); },
        [](const Options& o) { return o.state_dir.string(); }},
       {{.name = "server",
         .value = "URL",
-        .help = "Server to enrol with, when the device is not enrolled yet"},
+        .help = "Server to enrol with, when the device is not enrolled yet",
+        .spared = true},
        set_server,
        [](const Options& o) { return o.server; }},
       {{.name = "enrollment-token",
         .value = "TOKEN",
         .help = "Token for that; better given in the environment or the file than as a flag",
-        .secret = true},
+        .secret = true,
+        .spared = true},
        set_token,
        [](const Options& o) { return o.enrollment_token; }},
       {{.name = "name",
         .value = "NAME",
-        .help = "Name of this device for its enrolment (default: the host's)"},
+        .help = "Name of this device for its enrolment (default: the host's)",
+        .spared = true},
        [](Options& o, Text t) { return assign(parse_text(t, limits::kNodeNameBytes), o.name); },
        [](const Options& o) { return o.name; }},
       {{.name = "poll-wait",
@@ -137,7 +147,7 @@ std::vector<Row> work_rows() {
       {{.name = "policy",
         .value = "FILE",
         .help = "The local policy file (default: policy.json in the configuration folder)"},
-       [](Options& o, Text t) { return assign(parse_text(t, kPathBytes), o.policy); },
+       [](Options& o, Text t) { return assign(parse_path(t), o.policy); },
        [](const Options& o) { return o.policy.string(); }},
       {{.name = "workers",
         .value = "NAMES",
@@ -151,7 +161,7 @@ std::vector<Row> work_rows() {
       {{.name = "workers-folder",
         .value = "DIR",
         .help = "Folder of this device's own workers (default: workers in the configuration folder)"},
-       [](Options& o, Text t) { return assign(parse_text(t, kPathBytes), o.workers_folder); },
+       [](Options& o, Text t) { return assign(parse_path(t), o.workers_folder); },
        [](const Options& o) { return o.workers_folder.string(); }},
       {{.name = "shutdown-drain",
         .value = "TIME",
@@ -346,15 +356,29 @@ Result<Flags> parse_flags(const std::vector<std::string>& arguments) {
 /// read.
 std::filesystem::path config_file(const Flags& flags, const settings::EnvironmentLookup& environment) {
   std::error_code ignored;
-  if (flags.config) return std::filesystem::path(*flags.config);
+  if (flags.config) return to_path(*flags.config);
   if (const auto variable = environment("AGENTTASK_CONFIG"); variable && !variable->empty())
-    return std::filesystem::path(*variable);
+    return to_path(*variable);
   const auto flag = flags.values.find("state-dir");
   std::string state_dir = flag == flags.values.end() ? std::string() : flag->second;
   if (state_dir.empty()) state_dir = environment("AGENTTASK_STATE_DIR").value_or("");
-  const auto folder = state_dir.empty() ? os::default_folders().config : os::folders_inside(state_dir).config;
+  const auto folder =
+      state_dir.empty() ? os::default_folders().config : os::folders_inside(to_path(state_dir)).config;
   const auto file = folder / kConfigName;
   return std::filesystem::exists(file, ignored) ? file : std::filesystem::path();
+}
+
+/// Whether nothing comes of it where an enrolment that the settings ask for can't be.
+bool needs_enrollment(AgentVerb verb) {
+  return verb == AgentVerb::check_config || verb == AgentVerb::prepare_enrollment;
+}
+
+std::optional<Error> joined(const settings::SettingProblems& problems) {
+  if (problems.empty()) return std::nullopt;
+  Error all{ErrorCode::invalid, {}, {}};
+  for (const auto& [name, problem] : problems)
+    all.message += (all.message.empty() ? "" : "; ") + problem.message;
+  return all;
 }
 
 }  // namespace
@@ -368,7 +392,7 @@ Result<CommandLine> read_options(const std::vector<std::string>& arguments,
                    .text = flags->text,
                    .json = flags->json,
                    .confirmed = flags->confirmed,
-                   .folder = flags->folder};
+                   .folder = to_path(flags->folder)};
   // A run outside must not depend on what somebody writes into the configuration meanwhile.
   if (line.verb == AgentVerb::help || line.verb == AgentVerb::version || line.verb == AgentVerb::run_outside)
     return line;
@@ -378,9 +402,11 @@ Result<CommandLine> read_options(const std::vector<std::string>& arguments,
     if (!text) return text.error();
     sources.configuration = *std::move(text);
   }
-  auto options = table().read(sources);
+  settings::SettingProblems unusable;
+  auto options = table().read(sources, needs_enrollment(line.verb) ? nullptr : &unusable);
   if (!options) return options.error();
   line.options = *std::move(options);
+  line.options.enrollment_problem = joined(unusable);
   line.options.config = sources.file;
   return line;
 }

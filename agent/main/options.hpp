@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct AgentOptions {
   std::string server;               ///< URL; with a token the device enrols by itself
   std::string enrollment_token;
   std::string name;
+  /// Server, token or name can't be used, and are empty: why. The agent runs without them.
+  std::optional<Error> enrollment_problem;
   unsigned slots = 8;
   std::chrono::milliseconds poll_wait{55'000};
   std::chrono::milliseconds poll_interval{0};
@@ -63,7 +66,8 @@ struct CommandLine {
 };
 
 /// Reads configuration file, environment and flags, each overriding the one before. `invalid` names the
-/// source, the setting and what it may be; unknown settings are errors.
+/// source, the setting and what it may be; unknown settings are errors. What can't be used of an enrolment is
+/// one for those verbs alone that are about it, or about the settings.
 [[nodiscard]] Result<CommandLine> read_options(const std::vector<std::string>& arguments,
                                                const settings::EnvironmentLookup& environment);
 

@@ -24,7 +24,7 @@ struct Identity {
 struct PendingEnrollment {
   std::string server_url;
   std::string token;
-  std::string name;
+  std::string name;  ///< empty: what the device calls itself when the server is asked
   std::string key_pem;
 };
 

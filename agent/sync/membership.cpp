@@ -65,15 +65,22 @@ Membership::Membership(IdentityFolder folder, ServerLink& link, const Clock& clo
 
 Result<void> Membership::enroll(std::string_view url, std::string_view token, std::string_view name) {
   const std::scoped_lock lock(files_);
-  const auto wish = keep_enrollment_wish(folder_, url, token, name.empty() ? options_.host_name : name);
+  const auto wish = keep_enrollment_wish(folder_, url, token, name);
   if (!wish) return wish.error();
+  unusable_.reset();
   // At once: who asked may look before the owner has read the file.
   if (*wish) board_.wishes((*wish)->server_url);
   return {};
 }
 
+void Membership::cannot_enroll(std::string url, Error why) {
+  const std::scoped_lock lock(files_);
+  unusable_ = UnusableWish{std::move(url), failure_of(why)};
+}
+
 Result<void> Membership::unenroll() {
   const std::scoped_lock lock(files_);
+  unusable_.reset();
   if (auto forgotten = folder_.forget_pending(); !forgotten) return forgotten;
   return folder_.forget_identity();
 }
@@ -82,6 +89,7 @@ void Membership::load() {
   std::unique_lock lock(files_);
   const auto identity = folder_.identity();
   const auto pending = folder_.pending();
+  const auto unusable = unusable_;
   lock.unlock();
   if (!identity) board_.trouble(Trouble::identity, failure_of(identity.error()), std::nullopt);
   if (!pending) board_.trouble(Trouble::identity, failure_of(pending.error()), std::nullopt);
@@ -95,12 +103,18 @@ void Membership::load() {
   enrollment_timer_.reset();
   board_.wishes(pending_ ? std::optional(pending_->server_url) : std::nullopt);
   show();
+  if (unusable && alone_ && !pending_) show(*unusable);
   if (before == (identity_ ? identity_->certificate_pem : "")) return;
   link_.abandon(ServerCall::renew);
   renewing_ = expired_ = false;
   renewed_.reset();
   renewal_timer_.reset();
   events_.identity(identity_ ? &*identity_ : nullptr, false);
+}
+
+/// A machine from an image gets its own name some time after it has started.
+std::string Membership::wished_name() const {
+  return pending_->name.empty() ? options_.own_name() : pending_->name;
 }
 
 void Membership::show() {
@@ -114,9 +128,15 @@ void Membership::show() {
                             : std::string(),
                  identity_ ? identity_->node_id : std::string(),
                  identity_  ? identity_->name
-                 : pending_ ? pending_->name
+                 : pending_ ? wished_name()
                             : std::string(),
                  expires, pending_.has_value());
+}
+
+void Membership::show(const UnusableWish& wish) {
+  board_.belongs(wish.url, "", "", std::nullopt, true);
+  board_.wishes(wish.url);
+  board_.trouble(Trouble::enrollment, wish.failure, std::nullopt);
 }
 
 void Membership::retry_now() {
@@ -186,9 +206,11 @@ void Membership::start_enrollment(const std::stop_token& stop) {
     failure.refused = authority.error().failure == net::HttpFailure::tls_untrusted;
     return enrollment_failed(failure);
   }
+  const std::string name = wished_name();
+  if (!identity_) show();
   const nlohmann::json body = {{"token", pending_->token},
-                               {"request", net::CertificateRequest::make(*key, pending_->name).to_pem()},
-                               {"name", pending_->name},
+                               {"request", net::CertificateRequest::make(*key, name).to_pem()},
+                               {"name", name},
                                {"version", options_.version},
                                {"platform", options_.platform}};
   enrolling_ = true;

@@ -32,6 +32,7 @@ class Membership {
 
   [[nodiscard]] Result<void> enroll(std::string_view url, std::string_view token, std::string_view name);
   [[nodiscard]] Result<void> unenroll();
+  void cannot_enroll(std::string url, Error why);
 
   /// Reads the files: at the start, and after enroll() and unenroll().
   void load();
@@ -46,6 +47,12 @@ class Membership {
   [[nodiscard]] MonotonicTime next() const;
 
  private:
+  /// What the settings ask for, and why it can't be tried.
+  struct UnusableWish {
+    std::string url;
+    CallFailure failure;
+  };
+
   void start_enrollment(const std::stop_token& stop);
   void enrollment_done(const net::HttpResult& result);
   void enrollment_failed(const CallFailure& failure);
@@ -57,7 +64,9 @@ class Membership {
   void renewal_failed(const CallFailure& failure);
   [[nodiscard]] bool renewal_due() const;
   void plan_renewal();
+  [[nodiscard]] std::string wished_name() const;
   void show();
+  void show(const UnusableWish& wish);
 
   const IdentityFolder folder_;
   ServerLink& link_;
@@ -66,7 +75,8 @@ class Membership {
   StatusBoard& board_;
   const SyncOptions& options_;
   Events events_;
-  std::mutex files_;  ///< who reads and writes them: the console's threads and ours
+  std::mutex files_;                      ///< who reads and writes them: the console's threads and ours
+  std::optional<UnusableWish> unusable_;  ///< with the mutex
 
   std::optional<Identity> identity_;
   std::optional<PendingEnrollment> pending_;

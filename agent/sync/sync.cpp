@@ -218,6 +218,11 @@ Result<void> Sync::enroll(std::string_view url, std::string_view token, std::str
   return {};
 }
 
+void Sync::cannot_enroll(std::string url, Error why) {
+  body_->membership_.cannot_enroll(std::move(url), std::move(why));
+  body_->ask([this] { body_->wishes_.load = true; });
+}
+
 Result<void> Sync::unenroll() {
   if (auto forgotten = body_->membership_.unenroll(); !forgotten) return forgotten;
   body_->ask([this] { body_->wishes_.load = true; });

@@ -27,7 +27,7 @@ struct SyncOptions {
   PollSettings poll;
   std::string version;                               ///< of the agent
   std::string platform;                              ///< linux-x86_64
-  std::string host_name;                             ///< what the device calls itself
+  std::function<std::string()> own_name;             ///< what the device calls itself now; must be callable
   std::chrono::milliseconds first_retry{5'000};      ///< the first is within this, drawn evenly
   std::chrono::milliseconds longest_retry{300'000};  ///< later ones are within this
   std::function<double()> fraction;                  ///< draws from [0, 1); empty: the system's
@@ -66,9 +66,13 @@ class Sync {
   [[nodiscard]] SyncStatus status() const;
 
   /// Stores the wish to enrol and comes back at once; it is carried out as soon as the server answers. `name`
-  /// may be empty: the host's. The same URL and token again change nothing; others replace the wish, and once
-  /// they succeed the identity. `invalid`: URL, token or name is wrong (field `url`, `token`, `name`).
+  /// may be empty: what the device calls itself when the server is asked. The same URL and token again change
+  /// nothing; others replace the wish, and once they succeed the identity. `invalid`: URL, token or name is
+  /// wrong (field `url`, `token`, `name`).
   [[nodiscard]] Result<void> enroll(std::string_view url, std::string_view token, std::string_view name);
+  /// The settings ask for an enrolment with `url` (empty: not even that is good) that can't be tried: the
+  /// status says so, until somebody enrols or unenrols, where this device is no node and wishes to be none.
+  void cannot_enroll(std::string url, Error why);
   /// Forgets server, key, certificate and a wish to enrol. Tasks stay.
   [[nodiscard]] Result<void> unenroll();
 

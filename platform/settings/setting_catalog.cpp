@@ -60,17 +60,28 @@ void SettingCatalog::add_flag(CLI::App& app, const SettingInfo& setting, FlagVal
       ->multi_option_policy(setting.list ? CLI::MultiOptionPolicy::TakeAll : CLI::MultiOptionPolicy::Throw);
 }
 
-Result<void> SettingCatalog::apply_one(std::size_t index, std::string_view text, const std::string& source,
-                                       const Set& set) const {
+Result<void> SettingCatalog::refuse(std::size_t index, ErrorCode code, std::string why,
+                                    const Sink& sink) const {
   const std::string name(settings_[index].name);
-  if (text.find('\0') != std::string_view::npos)
-    return Error{ErrorCode::invalid, source + ": a zero byte in it", name};
-  auto done = set(index, text);
-  if (!done) return Error{done.error().code, source + ": " + done.error().message, name};
+  Error error{code, std::move(why), name};
+  if (sink.spared == nullptr || !settings_[index].spared) return error;
+  (void)sink.set(index, {});  // what another source said before does not take its place
+  sink.spared->insert_or_assign(name, std::move(error));
   return {};
 }
 
-Result<void> SettingCatalog::apply_file(const Sources& sources, const Set& set) const {
+Result<void> SettingCatalog::apply_one(std::size_t index, std::string_view text, const std::string& source,
+                                       const Sink& sink) const {
+  // A source that counts before another one makes up for what is wrong there.
+  if (sink.spared != nullptr) sink.spared->erase(std::string(settings_[index].name));
+  if (text.find('\0') != std::string_view::npos)
+    return refuse(index, ErrorCode::invalid, source + ": a zero byte in it", sink);
+  if (auto done = sink.set(index, text); !done)
+    return refuse(index, done.error().code, source + ": " + done.error().message, sink);
+  return {};
+}
+
+Result<void> SettingCatalog::apply_file(const Sources& sources, const Sink& sink) const {
   const auto file = sources.file.string();
   const auto entries = parse_configuration(file, sources.configuration);
   if (!entries) return entries.error();
@@ -84,33 +95,34 @@ Result<void> SettingCatalog::apply_file(const Sources& sources, const Set& set) 
           place + ": there is no setting \"" + entry.name + "\"; `" + program_.help_command + "` lists them",
           entry.name};
     }
-    if (entry.values.size() > 1 && !found->list)
-      return Error{ErrorCode::invalid, place + ": " + entry.name + " takes one value", entry.name};
     const auto index = static_cast<std::size_t>(found - settings_.begin());
-    if (auto done = apply_one(index, joined(entry.values), place + ": " + entry.name, set); !done)
-      return done;
+    auto done = entry.values.size() > 1 && !found->list
+                    ? refuse(index, ErrorCode::invalid, place + ": " + entry.name + " takes one value", sink)
+                    : apply_one(index, joined(entry.values), place + ": " + entry.name, sink);
+    if (!done) return done;
   }
   return {};
 }
 
-Result<void> SettingCatalog::apply(const Sources& sources, const Set& set) const {
+Result<void> SettingCatalog::apply(const Sources& sources, const Set& set, SettingProblems* spared) const {
+  const Sink sink{set, spared};
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const auto& setting = settings_[i];
     if (setting.standard.empty()) continue;
-    if (auto done = apply_one(i, setting.standard, "default of " + std::string(setting.name), set); !done)
+    if (auto done = apply_one(i, setting.standard, "default of " + std::string(setting.name), sink); !done)
       return done;
   }
-  if (auto done = apply_file(sources, set); !done) return done;
+  if (auto done = apply_file(sources, sink); !done) return done;
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const auto name = variable(settings_[i].name);
     const auto text = sources.environment(name);
     if (!text) continue;
-    if (auto done = apply_one(i, *text, "environment " + name, set); !done) return done;
+    if (auto done = apply_one(i, *text, "environment " + name, sink); !done) return done;
   }
   for (std::size_t i = 0; i < settings_.size(); ++i) {
     const auto found = sources.flags.find(settings_[i].name);
     if (found == sources.flags.end()) continue;
-    if (auto done = apply_one(i, found->second, "--" + found->first, set); !done) return done;
+    if (auto done = apply_one(i, found->second, "--" + found->first, sink); !done) return done;
   }
   return {};
 }

@@ -27,7 +27,11 @@ struct SettingInfo {
   bool secret = false;          ///< never shown
   bool list = false;            ///< several values: a flag given again adds to the one before
   std::string_view alias = {};  ///< another name of its flag
+  bool spared = false;          ///< where it can't be used, a program may go on with it empty
 };
+
+/// Why settings can't be used, by their names.
+using SettingProblems = std::map<std::string, Error, std::less<>>;
 
 /// One variable of the environment; none where it is not set.
 using EnvironmentLookup = std::function<std::optional<std::string>(const std::string& name)>;
@@ -71,14 +75,21 @@ class SettingCatalog {
   using Set = std::function<Result<void>(std::size_t index, std::string_view text)>;
   using Get = std::function<std::string(std::size_t index)>;
 
-  Result<void> apply(const Sources& sources, const Set& set) const;
+  /// `spared`: takes the problems of settings that are; none: they are errors, too.
+  Result<void> apply(const Sources& sources, const Set& set, SettingProblems* spared) const;
   [[nodiscard]] std::string describe_with(const Get& get) const;
   [[nodiscard]] std::vector<std::string> need_restart_with(const Get& before, const Get& after) const;
 
  private:
-  Result<void> apply_file(const Sources& sources, const Set& set) const;
+  /// Where values go, and what becomes of those that can't be used.
+  struct Sink {
+    const Set& set;
+    SettingProblems* spared;
+  };
+  Result<void> apply_file(const Sources& sources, const Sink& sink) const;
   Result<void> apply_one(std::size_t index, std::string_view text, const std::string& source,
-                         const Set& set) const;
+                         const Sink& sink) const;
+  Result<void> refuse(std::size_t index, ErrorCode code, std::string why, const Sink& sink) const;
   void add_flag(CLI::App& app, const SettingInfo& setting, FlagValues& values) const;
 
   ProgramNames program_;

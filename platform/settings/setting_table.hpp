@@ -26,11 +26,12 @@ class SettingTable : public SettingCatalog {
 
   /// Defaults, then the file, then the environment, then flags. `invalid` names the source, the setting and
   /// what it may be; settings that the file names and nobody knows are errors. Environment and flags are
-  /// taken in the order of the table.
-  [[nodiscard]] Result<Values> read(const Sources& sources) const {
+  /// taken in the order of the table. `spared` gets the problems of settings that are, in place of an error:
+  /// these are then empty.
+  [[nodiscard]] Result<Values> read(const Sources& sources, SettingProblems* spared = nullptr) const {
     Values values;
-    auto done =
-        apply(sources, [&](std::size_t i, std::string_view text) { return rows_[i].set(values, text); });
+    auto done = apply(
+        sources, [&](std::size_t i, std::string_view text) { return rows_[i].set(values, text); }, spared);
     if (!done) return done.error();
     return values;
   }

@@ -14,7 +14,6 @@
 #include "platform/net/certificate.hpp"
 #include "platform/net/enrollment_token.hpp"
 #include "platform/net/url.hpp"
-#include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/os/system_clock.hpp"
 #include "platform/protocol/json.hpp"
@@ -45,8 +44,7 @@ int store_wish(const Console& console, const Words& words, const net::ServerUrl&
   // A running agent that does not answer must not find its files changed under it.
   const auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");
   if (!lock) return console.fail(with_context(lock.error(), "the agent runs, but does not answer"));
-  const agent::PendingEnrollment wish{server.to_string(), words.token,
-                                      words.name.empty() ? os::host_name() : words.name,
+  const agent::PendingEnrollment wish{server.to_string(), words.token, words.name,
                                       net::PrivateKey::generate().to_pem()};
   if (const auto kept = agent::IdentityFolder(folders.state).keep(wish); !kept) {
     return console.fail(with_context(kept.error(), "cannot store the enrolment"));

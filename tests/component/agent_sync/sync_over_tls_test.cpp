@@ -131,7 +131,7 @@ struct SyncOverTlsTest : testing::Test {
     SyncOptions options;
     options.version = "1";
     options.platform = "test";
-    options.host_name = "host";
+    options.own_name = [] { return "host"; };
     sync = std::make_unique<Sync>(
         *ledger, *link, IdentityFolder(folder.path()),
         [](std::string_view, std::int64_t) -> Result<std::unique_ptr<Follower>> {

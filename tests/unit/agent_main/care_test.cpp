@@ -75,6 +75,13 @@ TEST_F(CareTest, AnImageKeepsWhatIsNotOfThisMachine) {
       << "a server without a token enrols nobody";
 }
 
+TEST_F(CareTest, AnImageWhoseTokenIsNoneIsSaidToEnrolNobody) {
+  put("agent.conf", "server = https://tasks.example:8443\nenrollment-token = abc\n");
+  const auto answer = run({"prepare-image", "--yes"});
+  EXPECT_EQ(0, answer.code) << answer.text;
+  EXPECT_NE(std::string::npos, answer.text.find("not an enrolment token")) << answer.text;
+}
+
 TEST_F(CareTest, ARunningAgentIsLeftAlone) {
   put("identity.json");
   const auto lock = os::FileLock::acquire(folder.path() / "agenttaskd.lock");
@@ -105,6 +112,15 @@ TEST_F(CareTest, AnEnrolmentIsKeptForTheNextStart) {
   EXPECT_EQ(0, again.code);
   EXPECT_EQ(std::string::npos, again.text.find(token));
   EXPECT_EQ(first->key_pem, identities.pending().value()->key_pem);
+}
+
+TEST_F(CareTest, AnEnrolmentIsKeptWithoutTheNameThatTheHostHasNow) {
+  const std::string token = net::encode(net::make_enrollment_token(std::string(32, '\x01')));
+  const auto answer =
+      run({"prepare-enrollment", "--server", "https://tasks.example:8443", "--enrollment-token", token});
+  EXPECT_EQ(0, answer.code) << answer.text;
+  EXPECT_NE(std::string::npos, answer.text.find("the name that the host has then")) << answer.text;
+  EXPECT_EQ("", IdentityFolder(folder.path()).pending().value()->name);
 }
 
 TEST_F(CareTest, AnEnrolmentNeedsServerAndToken) {

@@ -112,8 +112,6 @@ TEST_F(OptionsTest, ValuesAreBoundedAtTheLimitAndOnePast) {
                                                                     {"--workers", "echo,shell"},
                                                                     {"--log-level", "loud"},
                                                                     {"--log-format", "xml"},
-                                                                    {"--server", "http://x"},
-                                                                    {"--enrollment-token", "abc"},
                                                                     {"--proxy", "proxy:1"}};
   for (const auto& [name, value] : refused) {
     const std::string message = wrong({name, value});
@@ -121,6 +119,32 @@ TEST_F(OptionsTest, ValuesAreBoundedAtTheLimitAndOnePast) {
   }
   environment = {{"AGENTTASK_SLOTS", "0"}};
   EXPECT_NE(wrong({}).find("AGENTTASK_SLOTS"), std::string::npos);
+}
+
+TEST_F(OptionsTest, AnEnrolmentThatCantBeIsNoReasonNotToRun) {
+  const std::string token = net::encode({std::string(24, 's'), std::string(32, 'f')});
+  file("server = https://tasks.example\nenrollment-token = " + token + "\nslots = 3\n");
+  environment = {{"AGENTTASK_ENROLLMENT_TOKEN", token.substr(1)}};
+  auto options = good({});
+  EXPECT_EQ(options.slots, 3U);
+  EXPECT_EQ(options.server, "https://tasks.example:8443");
+  EXPECT_EQ(options.enrollment_token, "");
+  ASSERT_TRUE(options.enrollment_problem);
+  EXPECT_NE(options.enrollment_problem->message.find("environment AGENTTASK_ENROLLMENT_TOKEN: not an"),
+            std::string::npos)
+      << options.enrollment_problem->message;
+  EXPECT_EQ(options.enrollment_problem->message.find(token.substr(1)), std::string::npos);
+  options = good({"--server", "http://x", "--enrollment-token", token, "--name", std::string(254, 'n')});
+  EXPECT_EQ(options.server, "");
+  for (const char* part : {"--server: ", "--name: "})
+    EXPECT_NE(options.enrollment_problem->message.find(part), std::string::npos) << part;
+  EXPECT_TRUE(read({"ledger", "check"}));
+  EXPECT_TRUE(read({"prepare-image"}));
+  for (const char* verb : {"check-config", "prepare-enrollment"})
+    EXPECT_NE(wrong({verb}).find("AGENTTASK_ENROLLMENT_TOKEN"), std::string::npos) << verb;
+  environment = {};
+  EXPECT_FALSE(good({}).enrollment_problem);
+  EXPECT_EQ(good({}).enrollment_token, token);
 }
 
 TEST_F(OptionsTest, AFileThatWasNamedMustBeThere) {

@@ -68,6 +68,29 @@ TEST_F(MembershipTest, EnrolsWithATokenAndThenPolls) {
   EXPECT_EQ(ledger->status()->node_id, "node-7");
 }
 
+TEST_F(MembershipTest, EnrolsUnderTheNameThatTheHostHasWhenTheServerIsAsked) {
+  host_name = "image";
+  link.authority_failure =
+      net::HttpError{net::HttpFailure::cannot_connect, {ErrorCode::unavailable, "refused", {}}};
+  ASSERT_TRUE(sync->enroll(kUrl, token, ""));
+  const auto wait = step();
+  EXPECT_EQ(sync->status().name, "image") << "what it would be called now";
+  host_name = "clone-7";
+  start();
+  link.authority_failure.reset();
+  pass(wait);
+  EXPECT_EQ(sync->status().name, "clone-7");
+  EXPECT_EQ(sync->status().state, LinkState::enrolling);
+  EXPECT_EQ(json::parse(link.get(ServerCall::enroll).body)["name"], "clone-7");
+  const auto request = net::CertificateRequest::from_pem(request_of(link.get(ServerCall::enroll)));
+  EXPECT_EQ(request->common_name(), "clone-7");
+  // Not so where somebody said how it is called.
+  ASSERT_TRUE(sync->enroll(kUrl, token, "desk-1"));
+  host_name = "another";
+  step();
+  EXPECT_EQ(json::parse(link.get(ServerCall::enroll).body)["name"], "desk-1");
+}
+
 TEST_F(MembershipTest, FilesAreForTheServiceOnly) {
   ASSERT_TRUE(sync->enroll(kUrl, token, ""));
   EXPECT_EQ(std::filesystem::status(folder.path() / "enrollment.json").permissions(),
@@ -160,6 +183,43 @@ TEST_F(MembershipTest, ARefusedTokenIsSaidAndNotTriedAgain) {
   EXPECT_EQ(json::parse(link.get(ServerCall::enroll).body)["token"], better);
   link.answer(ServerCall::enroll, 200, grant(ServerCall::enroll));
   step();
+  EXPECT_FALSE(sync->status().enrollment);
+  EXPECT_EQ(sync->status().last_error, "");
+}
+
+TEST_F(MembershipTest, AnEnrolmentThatCantEvenBeWishedForIsSaid) {
+  sync->cannot_enroll(kUrl, {ErrorCode::invalid, "not an enrolment token: was it cut off?"});
+  EXPECT_EQ(step(), std::chrono::hours(1));
+  EXPECT_FALSE(link.has(ServerCall::enroll));
+  EXPECT_EQ(sync->status().state, LinkState::refused);
+  EXPECT_EQ(sync->status().url, kUrl);
+  EXPECT_EQ(sync->status().last_error, "not an enrolment token: was it cut off?");
+  EXPECT_EQ(sync->status().last_error_code, "invalid");
+  ASSERT_TRUE(sync->status().enrollment);
+  EXPECT_TRUE(sync->status().enrollment->refused);
+  // Until somebody comes with a better one.
+  ASSERT_TRUE(sync->enroll(kUrl, token, ""));
+  step();
+  EXPECT_EQ(sync->status().state, LinkState::enrolling);
+  EXPECT_EQ(sync->status().last_error, "");
+  ASSERT_TRUE(sync->unenroll());
+  step();
+  EXPECT_EQ(sync->status().state, LinkState::not_enrolled);
+  EXPECT_FALSE(sync->status().enrollment);
+}
+
+TEST_F(MembershipTest, AnEnrolmentThatCantBeWishedForHoldsUpNoOther) {
+  ASSERT_TRUE(sync->enroll(kUrl, token, ""));
+  start();
+  sync->cannot_enroll("", {ErrorCode::invalid, "not an enrolment token"});
+  step();
+  EXPECT_EQ(json::parse(link.get(ServerCall::enroll).body)["token"], token);
+  EXPECT_EQ(sync->status().last_error, "");
+  link.answer(ServerCall::enroll, 200, grant(ServerCall::enroll));
+  start();
+  sync->cannot_enroll("", {ErrorCode::invalid, "not an enrolment token"});
+  step();
+  EXPECT_EQ(sync->status().state, LinkState::connecting) << "whoever is a node needs no token";
   EXPECT_FALSE(sync->status().enrollment);
   EXPECT_EQ(sync->status().last_error, "");
 }

@@ -25,7 +25,7 @@ class SyncFixture : public testing::Test {
   SyncFixture() {
     options.version = "1.2.3";
     options.platform = "linux-test";
-    options.host_name = "host-1";
+    options.own_name = [this] { return host_name; };
     options.fraction = [this] { return fraction; };
     link.authority_pem = authority.pem();
     start();
@@ -132,6 +132,7 @@ class SyncFixture : public testing::Test {
   FakeLink link;
   SyncOptions options;
   double fraction = 0.5;
+  std::string host_name = "host-1";
   std::int64_t epoch = 0;
   std::unique_ptr<Ledger> ledger;
   std::unique_ptr<Sync> sync;

@@ -29,7 +29,7 @@ const SettingTable<Values>& table() {
        {{.name = "long-name", .value = "NAME", .help = "What it is called"},
         [](Values& v, std::string_view t) { return assign(parse_text(t, 20), v.name); },
         [](const Values& v) { return v.name; }},
-       {{.name = "token", .value = "TOKEN", .help = "A secret", .secret = true},
+       {{.name = "token", .value = "TOKEN", .help = "A secret", .secret = true, .spared = true},
         [](Values& v, std::string_view t) { return assign(parse_text(t, 20), v.token); },
         [](const Values& v) { return v.token; }},
        {{.name = "host", .value = "NAMES", .help = "Names", .list = true, .alias = "also"},
@@ -103,6 +103,31 @@ TEST_F(SettingTableTest, ErrorsNameSourceAndSetting) {
   EXPECT_EQ(problem(), "--long-name: expected at most 20 bytes");
   sources.flags = {{"long-name", std::string("a\0b", 3)}};
   EXPECT_EQ(problem(), "--long-name: a zero byte in it");
+}
+
+TEST_F(SettingTableTest, WhatIsSparedIsToldAndEmpty) {
+  const std::string long_one(21, 't');
+  sources.configuration = "token = good\nslots = 2\n";
+  environment = {{"PROGRAM_TOKEN", long_one}};
+  EXPECT_EQ(problem(), "environment PROGRAM_TOKEN: expected at most 20 bytes") << "where nobody asks for it";
+  SettingProblems spared;
+  auto values = table().read(sources, &spared);
+  ASSERT_TRUE(values) << values.error().message;
+  EXPECT_EQ(values->token, "") << "not what the file said";
+  EXPECT_EQ(values->slots, 2);
+  ASSERT_EQ(spared.size(), 1U);
+  EXPECT_EQ(spared.at("token").message, "environment PROGRAM_TOKEN: expected at most 20 bytes");
+  // A flag makes up for it, a bad file does not matter then.
+  sources.configuration = "token = [a, b]\n";
+  values = table().read(sources, &spared);
+  EXPECT_EQ(spared.size(), 1U);
+  sources.flags = {{"token", "better"}};
+  values = table().read(sources, &spared);
+  ASSERT_TRUE(values);
+  EXPECT_EQ(values->token, "better");
+  EXPECT_TRUE(spared.empty());
+  sources.configuration = "slots = 10\n";
+  EXPECT_FALSE(table().read(sources, &spared)) << "the others are errors";
 }
 
 TEST_F(SettingTableTest, FlagsCarryTheirValues) {

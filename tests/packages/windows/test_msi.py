@@ -1,31 +1,46 @@
-"""The installer under Wine: an installation that joins its server, an upgrade that keeps who the device is, no way back, and a removal."""
+"""The installer under Wine: the life of one device from a refused installation to a removal that leaves nothing. Each case goes on where the last one ended."""
 import json
+import os
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from wine import PROGRAMS, ROOT, SLOW, until
+from wine import PROGRAMS, ROOT, SLOW, ended, until
 
-STATE = ("ProgramData", "AgentTask", "state")
+UNINSTALL = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Uninstall"
+DATA = ("ProgramData", "AgentTask")
+#: What msiexec answers under Wine, where exit codes end at 255: a failed installation, and one with a failed action.
+FAILED = (1603 & 0xFF, 1627 & 0xFF)
+#: What nothing of it may be called in the registry once it is gone.
+OURS = re.compile(r'Services\\\\AgentTask\]|Application\\\\AgentTask\]|Program Files\\\\AgentTask|\[Software\\\\AgentTask|="AgentTask')
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """One version after the other, of the same programs."""
-    folder = tmp_path_factory.mktemp("msi")
-    made = {}
-    for version in ("0.1.0", "0.2.0"):
-        made[version] = folder / f"agent-{version}.msi"
+def packages(place):
+    """The package that is shipped, and two later versions with the same programs."""
+    shipped = sorted(Path(os.environ.get("AGENTTASK_PACKAGES") or ROOT / "build/packages/windows").glob("*.msi"))
+    if len(shipped) != 1:
+        pytest.skip(f"there is not one MSI but {len(shipped)}: ./dev package windows makes it")
+    this = re.fullmatch(r"agenttask-agent-([0-9.]+)-x64\.msi", shipped[0].name)[1]
+    made = {this: shipped[0]}
+    for more in (1, 2):
+        version = f"{int(this.split('.')[0]) + more}.0.0"
+        made[version] = place / f"agenttask-agent-{version}-x64.msi"
         subprocess.run([ROOT / "scripts/windows-msi", version, PROGRAMS, made[version]], check=True)
     return made
 
 
 class Machine:
-    """A device on which the packages are installed, all of its life in one file of cases."""
+    """A device on which the packages are installed."""
 
-    def __init__(self, drive):
+    def __init__(self, drive, packages):
         self.drive = drive
         self.token = None
+        self.this, self.next, self.later = packages
+        for version, package in packages.items():
+            drive.path(f"agent-{version}.msi")[0].write_bytes(package.read_bytes())
 
     def msiexec(self, *words):
         """The exit code, and the log."""
@@ -34,99 +49,202 @@ class Machine:
         done = self.drive.run("msiexec", *words, "/qn", "/l*v", name, check=False, deadline=2 * SLOW)
         return done.returncode, log.read_bytes().replace(b"\0", b"") if log.exists() else b""
 
-    def install(self, package, *words):
-        copy, name = self.drive.path(package.name)
-        copy.write_bytes(package.read_bytes())
-        return self.msiexec("/i", name, *words)
+    def begin(self, *words):
+        """A program that goes on."""
+        return subprocess.Popen(self.drive.words(*words), env=self.drive.variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def install(self, version, *words):
+        return self.msiexec("/i", self.package(version), *words)
+
+    @staticmethod
+    def package(version):
+        return f"C:\\agent-{version}.msi"
 
     def service(self):
-        return self.drive.run("sc", "query", "AgentTask", check=False).stdout.decode(errors="replace")
+        """running, missing, or how else it is."""
+        asked = self.drive.run("sc", "query", "AgentTask", check=False)
+        state = re.search(rb"STATE +: \d+ +(\w+)", asked.stdout)
+        assert state or asked.returncode, asked
+        return state[1].decode().lower() if state else "missing"
 
     def console(self, *words):
-        return self.drive.run("C:\\Program Files\\AgentTask\\agenttask.exe", *words, check=False)
+        done = self.drive.run("C:\\Program Files\\AgentTask\\agenttask.exe", *words, check=False)
+        done.stdout = done.stdout.decode()
+        return done
 
     def status(self):
-        done = self.console("status", "--json")
-        return json.loads(done.stdout) if done.stdout.startswith(b"{") else None
+        told = self.console("status", "--json").stdout
+        return json.loads(told) if told.startswith("{") else None
 
-    def registry(self):
-        """All of it, once Wine has written it down."""
-        subprocess.run(["/usr/lib/wine/wineserver64", "-k15"], env=self.drive.variables, timeout=60, check=False)
-        return "".join((self.drive.folder / name).read_text(errors="replace") for name in ("system.reg", "user.reg", "userdef.reg"))
+    def task(self, id):
+        told = self.console("show", id, "--json").stdout
+        return json.loads(told) if told.startswith("{") else None
+
+    def connected(self):
+        status = self.status()
+        return status and status["server"].get("state") == "connected" and status
 
     def identity(self):
-        file = self.drive.path(*STATE, "identity.json")[0]
+        file = self.data / "state" / "identity.json"
         return json.loads(file.read_text()) if file.exists() else None
+
+    @property
+    def data(self):
+        return self.drive.path(*DATA)[0]
+
+    @property
+    def programs(self):
+        return self.drive.path("Program Files", "AgentTask")[0]
+
+    def versions(self):
+        """Those that Windows says are installed."""
+        told = self.drive.run("reg", "query", UNINSTALL, "/s", check=False).stdout.decode(errors="replace")
+        ours = [part for part in told.split("HKEY_LOCAL_MACHINE") if re.search(r"DisplayName +REG_SZ +AgentTask Agent", part)]
+        return [re.search(r"DisplayVersion +REG_SZ +(\S+)", part)[1] for part in ours]
 
 
 @pytest.fixture(scope="module")
-def machine(drive):
-    return Machine(drive)
+def machine(drive, packages):
+    return Machine(drive, packages)
 
 
-def test_a_silent_installation_joins_its_server(machine, packages, server):
+def assert_nothing_is_there(machine):
+    assert machine.service() == "missing"
+    assert not machine.programs.exists() and not machine.data.exists()
+    found = OURS.findall(machine.drive.registry())
+    assert not found, found
+
+
+def test_half_an_enrolment_is_refused(machine):
+    for half in ("SERVER_URL=https://nobody:8443", "ENROLL_TOKEN=agt_nothing"):
+        code, log = machine.install(machine.this, half)
+        assert code in FAILED and b"LaunchConditions. Return value 0" in log, (code, log[-2000:])
+        assert_nothing_is_there(machine)
+
+
+def test_a_token_that_is_none_undoes_the_installation(machine, server):
+    code, log = machine.install(machine.this, f"SERVER_URL={server.url}", "ENROLL_TOKEN=not-a-token")
+    assert code in FAILED and b"PrepareEnrollment. Return value 0" in log, (code, log[-2000:])
+    assert machine.service() == "missing" and not machine.programs.exists()
+    assert not [file for file in machine.data.rglob("*") if file.is_file()]
+
+
+def test_it_installs_while_the_server_is_away(machine, server):
     machine.token = server.enrollment_token()
-    code, log = machine.install(packages["0.1.0"], f"SERVER_URL={server.url}", f"ENROLL_TOKEN={machine.token}", "NODE_NAME=desk-1")
+    server.stop()
+    code, log = machine.install(machine.this, f"SERVER_URL={server.url}", f"ENROLL_TOKEN={machine.token}", "NODE_NAME=desk-1")
     assert code == 0, log[-4000:]
     # Wine's log shows every property; that of Windows shows none of these.
     assert b"MsiHiddenProperties = ENROLL_TOKEN" in log
+    assert machine.service() == "running" and machine.versions() == [machine.this]
+    status = until(machine.status, "the console finds the agent", SLOW)
+    assert status["server"]["enrollment"]["url"] == server.url and not status["server"]["enrollment"]["refused"]
+    server.start()
     node = until(lambda: next(iter(server.api().get("/v1/nodes").ok()["nodes"]), None), "the device is there", SLOW)
     assert node["name"] == "desk-1" and node["platform"] == "windows-x86_64"
-    ended = server.api().ended(server.api().add(node["id"], "command", {"cmd": "echo installed"})["id"])
-    assert ended["result"]["data"]["stdout"].strip() == "installed"
-    assert "RUNNING" in machine.service()
+    done = ended(server.api(), server.api().run(node["id"], "echo installed")["id"])
+    assert done["result"]["data"]["stdout"].strip() == "installed"
+
+
+def test_agenttask_is_in_the_search_path(machine):
+    done = machine.drive.run("cmd", "/c", "agenttask", "echo", "found")
+    assert done.stdout.decode().strip() == "found"
 
 
 def test_the_token_is_used_up_and_lies_nowhere(machine):
     until(machine.identity, "the identity is on disk", SLOW)
-    data = machine.drive.path("ProgramData", "AgentTask")[0]
-    for file in data.rglob("*"):
-        if file.is_file():
-            assert machine.token.encode() not in file.read_bytes(), file
-    for name in ("system.reg", "user.reg"):
-        assert machine.token not in (machine.drive.folder / name).read_text(errors="replace"), name
+    registry = machine.drive.registry()   # ends all, so that nothing is held back
+    assert machine.token not in registry
+    machine.drive.path("msi.log")[0].unlink()
+    secret = machine.token.encode()
+    for file in machine.drive.c.rglob("*"):
+        if file.is_file() and not file.is_symlink() and "system32" not in file.parts and "syswow64" not in file.parts:
+            read = file.read_bytes()
+            assert secret not in read and secret.decode().encode("utf-16-le") not in read, file
 
 
-def test_an_upgrade_keeps_who_the_device_is_and_what_it_did(machine, packages, server):
+def test_after_a_boot_it_is_there_again(machine, server):
     before = machine.identity()
-    task = server.api().add(before["nodeId"], "echo", {"message": "before"})
-    server.api().ended(task["id"])
-    code, log = machine.install(packages["0.2.0"])
-    assert code == 0, log[-4000:]
-    assert "RUNNING" in until(lambda: "RUNNING" in machine.service() and machine.service(), "the service runs", SLOW)
+    machine.drive.run("cmd", "/c", "exit 0")
+    until(machine.connected, "the service started with the machine", SLOW)
     assert machine.identity() == before
-    assert len(server.api().get("/v1/nodes").ok()["nodes"]) == 1
-    done = until(lambda: machine.console("show", task["id"], "--json").stdout, "the ledger knows its past", SLOW)
-    assert json.loads(done)["status"] == "complete"
-    assert server.api().ended(server.api().add(before["nodeId"], "echo")["id"])["status"] == "complete"
+    assert ended(server.api(), server.api().run(before["nodeId"], "echo up")["id"])["status"] == "complete"
 
 
-def test_there_is_no_way_back(machine, packages):
-    code, log = machine.install(packages["0.1.0"])
-    assert code != 0 and b"newer version" in log, (code, log[-2000:])
-    assert "RUNNING" in machine.service()
+def test_an_upgrade_keeps_who_the_device_is_and_what_it_did(machine, server):
+    """Settings, too; and what runs has time to end."""
+    api, before = server.api(), machine.identity()
+    past = api.add(before["nodeId"], "echo", {"message": "before"})
+    ended(api, past["id"])
+    settings = b"# ours\r\nslots = 3\r\nshutdown-drain = 45s\r\n"
+    (machine.data / "agent.conf").write_bytes(settings)
+    machine.drive.run("sc", "stop", "AgentTask", check=False)
+    until(lambda: machine.service() == "stopped", "it stopped", SLOW)
+    machine.drive.run("sc", "start", "AgentTask")
+    until(machine.connected, "it runs with the new settings", SLOW)
+    running = api.add(before["nodeId"], "command", {"argv": ["C:\\idle.exe", "drained", "until", "C:\\go"]}, options={"timeout": 0})
+    until(lambda: api.task(running["id"])["status"] == "running", "it runs", SLOW)
+    # It ends once the installer has asked the agent to stop, and not before.
+    installer = machine.begin("msiexec", "/i", machine.package(machine.next), "/qn")
+    until(lambda: machine.service() == "stop_pending", "the agent waits for it", SLOW)
+    (machine.drive.c / "go").touch()
+    assert installer.wait(SLOW) == 0
+    assert machine.service() == "running" and machine.versions() == [machine.next]
+    status = until(machine.connected, "it is connected", SLOW)
+    assert machine.identity() == before and (machine.data / "agent.conf").read_bytes() == settings and status["slots"] == 3
+    assert len(api.get("/v1/nodes").ok()["nodes"]) == 1
+    assert machine.task(past["id"])["status"] == "complete", "the ledger knows its past"
+    drained = ended(api, running["id"])
+    assert drained["status"] == "complete" and drained["runCount"] == 1 and drained["result"]["data"]["stdout"].split() == ["begun", "ended"], drained
+    assert ended(api, api.add(before["nodeId"], "echo")["id"])["status"] == "complete"
 
 
-def test_half_an_enrolment_is_refused(machine, packages):
-    code, log = machine.install(packages["0.2.0"], "SERVER_URL=https://nobody:8443", "REINSTALL=ALL")
-    assert code == 0 or b"SERVER_URL and ENROLL_TOKEN" in log
+def test_there_is_no_way_back(machine):
+    code, log = machine.install(machine.this)
+    # Wine's log has no words of conditions: scripts/windows-msi holds that the package has them.
+    assert code in FAILED and b"LaunchConditions. Return value 0" in log, (code, log[-2000:])
+    assert machine.service() == "running" and machine.versions() == [machine.next] and machine.connected()
 
 
-def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine, packages):
+def test_a_repair_brings_back_what_is_missing(machine):
     before = machine.identity()
-    code, log = machine.msiexec("/x", "C:\\agent-0.2.0.msi")
+    (machine.programs / "agenttask.exe").unlink()
+    code, log = machine.install(machine.next, "REINSTALL=ALL", "REINSTALLMODE=amus")
     assert code == 0, log[-4000:]
-    assert "AgentTask" not in machine.service() or "1060" in machine.service()
-    assert not machine.drive.path("Program Files", "AgentTask")[0].exists()
+    assert until(machine.connected, "it runs", SLOW) and machine.identity() == before and machine.versions() == [machine.next]
+
+
+def test_a_task_upgrades_the_agent_that_runs_it(machine, server):
+    api, node = server.api(), machine.identity()["nodeId"]
+    before = machine.status()["agent"]["pid"]
+    task = api.run(node, f"echo x>>C:\\upgrades& echo begun& msiexec /i {machine.package(machine.later)} /qn", options={"outlivesAgent": True, "timeout": 300_000})
+    done = ended(api, task["id"], 2 * SLOW)
+    assert done["status"] == "complete" and done["runCount"] == 1, done
+    assert done["result"]["data"]["exitCode"] == 0 and done["result"]["data"]["stdout"].strip() == "begun", done
+    assert machine.versions() == [machine.later]
+    assert (machine.drive.c / "upgrades").read_bytes().split() == [b"x"], "it began once"
+    assert until(machine.connected, "the new one is there", SLOW)["agent"]["pid"] != before
+    assert machine.identity()["nodeId"] == node and machine.service() == "running"
+    assert not list((machine.data / "state" / "spool").iterdir()), "nothing of it is left"
+
+
+def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine):
+    before = machine.identity()
+    code, log = machine.msiexec("/x", machine.package(machine.later))
+    assert code == 0, log[-4000:]
+    assert machine.service() == "missing" and not machine.programs.exists()
     assert machine.identity() == before
-    registry = machine.registry()
-    assert "Services\\\\AgentTask]" not in registry and "Application\\\\AgentTask]" not in registry and "Program Files\\\\AgentTask" not in registry
+    found = OURS.findall(machine.drive.registry())
+    assert not found, found
 
 
-def test_a_removal_for_good_leaves_nothing(machine, packages):
-    code, log = machine.install(packages["0.1.0"])
+def test_a_removal_for_good_leaves_nothing(machine):
+    before = machine.identity()
+    code, log = machine.install(machine.this)
     assert code == 0, log[-4000:]
-    until(lambda: "RUNNING" in machine.service(), "the device is itself again", SLOW)
-    code, log = machine.msiexec("/x", "C:\\agent-0.1.0.msi", "PURGE=1")
+    until(machine.connected, "the device is itself again", SLOW)
+    assert machine.identity() == before
+    code, log = machine.msiexec("/x", machine.package(machine.this), "PURGE=1")
     assert code == 0, log[-4000:]
-    assert not machine.drive.path("ProgramData", "AgentTask")[0].exists()
+    assert_nothing_is_there(machine)

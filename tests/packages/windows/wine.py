@@ -1,9 +1,9 @@
 """Windows programs under Wine: a drive of their own, the agent and its console on it, and who runs there."""
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -14,6 +14,7 @@ from programs import Agent, until  # noqa: E402
 
 #: Where agenttaskd.exe and agenttask.exe are.
 PROGRAMS = Path(os.environ.get("AGENTTASK_WINDOWS_BIN") or ROOT / "build/windows/bin")
+WINE = Path("/usr/lib/wine")
 #: Wine starts a program slowly, and several at once more slowly.
 SLOW = 180.0
 
@@ -32,41 +33,61 @@ def token_pids(token):
     return found
 
 
-class Drive:
-    """A Windows drive C: in a folder, which nobody else uses."""
+def ended(api, id, seconds=SLOW):
+    """The task as the server knows it once it has ended."""
+    def look():
+        task = api.get(f"/v1/tasks/{id}?wait=5000").ok()
+        return task if task["status"] in ("complete", "failed", "cancelled") else None
+    return until(look, f"task {id} ends", seconds)
 
-    def __init__(self, folder, model=None):
+
+def finished(words, variables, deadline=SLOW):
+    """A program once it has ended, with what it printed, as bytes. In files: what Wine starts beside it keeps a pipe open."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with subprocess.Popen(words, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True) as process:
+            try:
+                code = process.wait(deadline)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+class Drive:
+    """A Windows drive C: in a folder, which nobody else uses. start() makes it, close() ends what runs there."""
+
+    def __init__(self, folder):
         self.folder = Path(folder)
         self.c = self.folder / "drive_c"
         self.variables = {"WINEPREFIX": str(self.folder), "HOME": str(self.folder.parent), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        if model and (Path(model) / "drive_c").is_dir():
-            shutil.copytree(model, self.folder, symlinks=True)
-        else:
-            self.run("wineboot", "-i", deadline=2 * SLOW)
-            self.run("winecfg", "-v", "win10")
+
+    def start(self):
         # Alone, before anything else: two first starts at once crash each other.
+        self.run("wineboot", "-i", deadline=2 * SLOW)
+        self.run("winecfg", "-v", "win10")
         self.run("cmd", "/c", "exit 0")
+        return self
 
     def words(self, *arguments):
         return ["env", f"WINEPREFIX={self.folder}", str(ROOT / "scripts/wine-run"), *map(str, arguments)]
 
     def run(self, *arguments, deadline=SLOW, check=True):
-        """To its end; what it printed, as bytes."""
-        with subprocess.Popen(self.words(*arguments), env=self.variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              start_new_session=True) as process:
-            try:
-                out, err = process.communicate(timeout=deadline)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        done = subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        """A program of this drive, to its end."""
+        done = finished(self.words(*arguments), self.variables, deadline)
         assert not check or done.returncode == 0, done
         return done
 
     def close(self):
-        """Ends what runs on this drive, and its wineserver."""
-        subprocess.run(["/usr/lib/wine/wineserver64", "-k"], env=self.variables, timeout=60, check=False)
-        subprocess.run(["/usr/lib/wine/wineserver64", "-w"], env=self.variables, timeout=60, check=False)
+        """Ends what runs on this drive, and its wineserver, which writes the registry down."""
+        for word in ("-k", "-w"):
+            subprocess.run([WINE / "wineserver64", word], env=self.variables, timeout=60, check=False)
+
+    def registry(self):
+        """All of it; everything that ran is ended first."""
+        self.close()
+        return "".join((self.folder / name).read_text(errors="replace") for name in ("system.reg", "user.reg", "userdef.reg"))
 
     def path(self, *parts):
         """A file on the drive: where Linux has it, and what Windows calls it."""
@@ -86,11 +107,9 @@ class WindowsAgent(Agent):
     def words(self, arguments):
         return self.drive.words(PROGRAMS / "agenttask.exe", *super().words(arguments)[1:])
 
-    def console(self, *arguments, text=True, **more):
-        done = subprocess.run(self.words(arguments), capture_output=True, env=programs.environment(self.drive.variables), timeout=SLOW,
-                              stdin=subprocess.DEVNULL, **more)
-        if text:
-            done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode(errors="replace")
+    def console(self, *arguments):
+        done = finished(self.words(arguments), programs.environment(self.drive.variables))
+        done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode(errors="replace")
         return done
 
     def find_node(self):
@@ -98,4 +117,4 @@ class WindowsAgent(Agent):
         return server["enrolled"] and server["nodeId"]
 
 
-__all__ = ["PROGRAMS", "ROOT", "SLOW", "Drive", "WindowsAgent", "token_pids", "until"]
+__all__ = ["PROGRAMS", "ROOT", "SLOW", "WINE", "Drive", "WindowsAgent", "ended", "token_pids", "until"]

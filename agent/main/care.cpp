@@ -1,6 +1,7 @@
 #include "agent/main/care.hpp"
 
 #include <array>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -214,15 +215,21 @@ std::vector<fs::path> of_this_machine(const os::Folders& folders) {
   return found;
 }
 
+/// The agent's lock; none where it never ran, as then there is no folder for it. `conflict`: the agent runs.
+Result<std::optional<os::FileLock>> keep_agent_out(const os::Folders& folders) {
+  std::error_code unknown;
+  if (fs::symlink_status(folders.state, unknown).type() == fs::file_type::not_found)
+    return std::optional<os::FileLock>();
+  auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");
+  if (lock) return std::optional(*std::move(lock));
+  return with_context(lock.error(), lock.error().code == ErrorCode::conflict
+                                        ? "the agent runs: stop it first (systemctl stop agenttask)"
+                                        : "nothing was changed");
+}
+
 CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
-  const auto lock = os::FileLock::acquire(folders.state / "agenttaskd.lock");
-  if (!lock) {
-    const bool runs = lock.error().code == ErrorCode::conflict;
-    return failed(line,
-                  with_context(lock.error(), runs ? "the agent runs: stop it first (systemctl stop agenttask)"
-                                                  : "nothing was changed"),
-                  runs ? kInUse : kFailed);
-  }
+  const auto lock = keep_agent_out(folders);
+  if (!lock) return failed(line, lock.error(), lock.error().code == ErrorCode::conflict ? kInUse : kFailed);
   if (!line.confirmed) {
     return failed(line,
                   {ErrorCode::invalid,

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 class CareTest : public testing::Test {
  protected:
   CareAnswer run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.end(), {"--state-dir", folder.path().string()});
+    arguments.insert(arguments.end(), {"--state-dir", state.string()});
     const auto line = read_options(arguments, [](const std::string&) { return std::nullopt; });
     EXPECT_TRUE(line) << line.error().message;
     return line ? take_care(*line, clock) : CareAnswer{-1, {}};
@@ -31,6 +31,7 @@ class CareTest : public testing::Test {
   bool is_there(const std::string& name) { return fs::exists(folder.path() / name); }
 
   test::TemporaryFolder folder;
+  fs::path state = folder.path();
   test::ManualClock clock;
 };
 
@@ -80,6 +81,22 @@ TEST_F(CareTest, AnImageWhoseTokenIsNoneIsSaidToEnrolNobody) {
   const auto answer = run({"prepare-image", "--yes"});
   EXPECT_EQ(0, answer.code) << answer.text;
   EXPECT_NE(std::string::npos, answer.text.find("not an enrolment token")) << answer.text;
+}
+
+TEST_F(CareTest, WhereTheAgentNeverRanThereIsNothingToForget) {
+  state = folder.path() / "never";
+  EXPECT_EQ(2, run({"prepare-image"}).code) << "it has to be meant all the same";
+  const auto answer = run({"prepare-image", "--yes"});
+  EXPECT_EQ(0, answer.code) << answer.text;
+  EXPECT_NE(std::string::npos, answer.text.find("there was nothing of this machine's own")) << answer.text;
+  EXPECT_NE(std::string::npos, run({"prepare-image", "--yes", "--json"}).text.find(R"("removed":[])"));
+  EXPECT_FALSE(fs::exists(state)) << "nor is anything made";
+}
+
+TEST_F(CareTest, AStateFolderThatIsNoneIsSaid) {
+  put("file");
+  state = folder.path() / "file";
+  EXPECT_EQ(1, run({"prepare-image", "--yes"}).code);
 }
 
 TEST_F(CareTest, ARunningAgentIsLeftAlone) {

@@ -89,7 +89,8 @@ std::string sentence(std::string text) {
   return text;
 }
 
-std::string situation(const Task& task, const std::string& reason, UnixMilliseconds now,
+/// `outside`: the run under way is outside the agent's service, whatever the task wants of the next.
+std::string situation(const Task& task, const std::string& reason, bool outside, UnixMilliseconds now,
                       std::string_view verbs) {
   const TaskState& state = task.state;
   const auto since = [&](const std::optional<UnixMilliseconds>& time) {
@@ -105,9 +106,7 @@ std::string situation(const Task& task, const std::string& reason, UnixMilliseco
       return "It waits for somebody to choose";
     case TaskStatus::running:
       return "It is running, for " + format_duration(now - state.start_time.value_or(now)) +
-             (task.spec.options.outlives_agent
-                  ? ", outside the agent's service: it goes on when that is stopped or upgraded"
-                  : "") +
+             (outside ? ", outside the agent's service: it goes on when that is stopped or upgraded" : "") +
              (state.cancel_requested_at ? ", and was asked to stop" : "");
     case TaskStatus::complete:
       return "It completed" + since(state.end_time);
@@ -181,7 +180,7 @@ Result<std::string> explain(const json& answer, UnixMilliseconds now, std::strin
   const std::string reason = asked_now ? text_of(answer, "reason") : state.reason;
   const std::string detail = asked_now ? text_of(answer, "detail") : state.detail;
   std::string text = "Task " + view->task.spec.id + " (" + printable(view->task.spec.type) + ")\n";
-  text += situation(view->task, printable(reason), now, verbs) + ".\n";
+  text += situation(view->task, printable(reason), flag_of(answer, "outside"), now, verbs) + ".\n";
   // While it runs the situation says it all; of a question and of a time, what follows does.
   const bool says_all = state.status == TaskStatus::running || state.status == TaskStatus::awaiting_choice ||
                         (reason == agenttask::reason::kNotDue && state.next_run_at);

@@ -239,9 +239,11 @@ Result<std::string> ConsoleCalls::explain_task(const json& arguments, const Call
   if (!id) return id.error();
   const auto explanation = runner_.explain(*id);
   if (!explanation) return explanation.error();
-  return encode_json(json{{"task", task_to_json(explanation->task, Detail::summary)},
-                          {"reason", explanation->reason},
-                          {"detail", explanation->detail}});
+  json answer{{"task", task_to_json(explanation->task, Detail::summary)},
+              {"reason", explanation->reason},
+              {"detail", explanation->detail}};
+  if (explanation->outside) answer["outside"] = true;
+  return encode_json(answer);
 }
 
 Result<std::string> ConsoleCalls::update_task(const json& arguments, const Caller&) const {

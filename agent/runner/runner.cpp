@@ -199,10 +199,16 @@ RunnerStatus Runner::Body::status() const {
   return status;
 }
 
+bool Runner::Body::runs_outside(std::string_view task_id) const {
+  const std::scoped_lock lock(mutex_);
+  const auto active = active_.find(task_id);
+  return active != active_.end() && active->second->outside;
+}
+
 Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   auto task = ledger_.get(task_id);
   if (!task) return task.error();
-  Explanation explanation{std::move(*task), "", ""};
+  Explanation explanation{std::move(*task), "", "", false};
   const TaskState& state = explanation.task.state;
   const TaskSpec& spec = explanation.task.spec;
   const auto say = [&](std::string_view reason, std::string detail) {
@@ -212,6 +218,7 @@ Result<Explanation> Runner::Body::explain(std::string_view task_id) {
   };
   if (has_ended(state.status)) return say(state.reason, state.detail);
   if (state.status == TaskStatus::running) {
+    explanation.outside = runs_outside(task_id);
     return say("", state.cancel_requested_at ? "it runs, and was asked to stop" : "it runs");
   }
   if (state.status == TaskStatus::awaiting_choice) {

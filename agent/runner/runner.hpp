@@ -37,8 +37,9 @@ struct RunnerOptions {
 /// Why a task is where it is, for `agenttask explain`.
 struct Explanation {
   Task task;
-  std::string reason;  ///< one of `reason`, as it is this moment; empty when nothing keeps it from running
-  std::string detail;  ///< for people
+  std::string reason;    ///< one of `reason`, as it is this moment; empty when nothing keeps it from running
+  std::string detail;    ///< for people
+  bool outside = false;  ///< it runs, outside the agent's service: it goes on while that is away
 };
 
 struct RunnerStatus {

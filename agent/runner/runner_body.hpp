@@ -61,6 +61,7 @@ class Runner::Body {
   bool stop_run(std::string_view task_id, StopCause cause);
   void stop();
   Result<Explanation> explain(std::string_view task_id);
+  [[nodiscard]] bool runs_outside(std::string_view task_id) const;
   RunnerStatus status() const;
   Result<std::unique_ptr<Follower>> follow(std::string_view task_id, Pace pace = Pace::of_the_run,
                                            std::int64_t after = 0);

@@ -130,6 +130,17 @@ TEST_F(OutlivingTest, OutputThatWasLostHoldsUpNoEnd) {
   EXPECT_EQ(TaskStatus::complete, ended(id_).state.status);
 }
 
+TEST_F(OutlivingTest, ItIsExplainedAsItRunsAndNotAsItWouldNextTime) {
+  const auto folder = begun();
+  run();
+  ASSERT_TRUE(eventually([&] { return runner_->explain(id_)->outside; }));
+  ASSERT_TRUE(ledger_->update(id_, R"({"options":{"outlivesAgent":false}})"));
+  EXPECT_TRUE(runner_->explain(id_)->outside);
+  end(folder);
+  ended(id_);
+  EXPECT_FALSE(runner_->explain(id_)->outside);
+}
+
 TEST_F(OutlivingTest, ACancelIsHeardFromTheLookOn) {
   const auto folder = begun();
   make_runner();

@@ -313,6 +313,21 @@ TEST(Explanation, SaysWhatToDoAboutAPauseAndAnInterruption) {
       << *text;
 }
 
+// What the options say is of the next run: somebody may have changed them meanwhile.
+TEST(Explanation, SaysOfTheRunUnderWayWhetherItIsOutsideTheAgent) {
+  json task = a_task();
+  task["status"] = "running";
+  for (const char* name : {"endTime", "result"}) task.erase(name);
+  for (const bool wanted : {false, true}) {
+    task["options"]["outlivesAgent"] = wanted;
+    auto text = explain(json{{"task", task}, {"reason", ""}, {"detail", "it runs"}, {"outside", true}}, kNow);
+    ASSERT_TRUE(text) << text.error().message;
+    EXPECT_NE(text->find("outside the agent's service: it goes on"), std::string::npos) << *text;
+    text = explain(json{{"task", task}, {"reason", ""}, {"detail", "it runs"}}, kNow);
+    EXPECT_EQ(text->find("outside the agent"), std::string::npos) << *text;
+  }
+}
+
 /// As a server tells of one that its device has, or has not yet.
 json a_task_of_a_server(const char* status, const char* why) {
   json task = a_task();

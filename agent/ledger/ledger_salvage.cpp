@@ -13,6 +13,7 @@
 #include "agent/ledger/ledger_write.hpp"
 #include "agent/ledger/occurrences.hpp"
 #include "agent/ledger/schema.hpp"
+#include "platform/base/filesystem_error.hpp"
 #include "platform/storage/copy_database.hpp"
 #include "platform/storage/salvage.hpp"
 
@@ -66,7 +67,7 @@ Result<void> put_away(const fs::path& file, const fs::path& kept) {
     std::error_code failed;
     fs::create_hard_link(log, with_suffix(kept, "-wal"), failed);
     if (failed) fs::copy_file(log, with_suffix(kept, "-wal"), failed);
-    if (failed) return io_error("cannot keep " + log.string(), failed.value());
+    if (failed) return filesystem_error("cannot keep " + log.string(), failed);
     if (auto synced = os::sync_file(with_suffix(kept, "-wal")); !synced) return synced;
   }
   const auto moved = commit_at(commit_point::kLedgerPutAway, [&] { return os::move_durably(file, kept); });
@@ -82,7 +83,7 @@ Result<void> copy_to_read(const fs::path& file, const fs::path& copy) {
     if (!is_there(from)) continue;
     std::error_code failed;
     fs::copy_file(from, with_suffix(copy, part), failed);
-    if (failed) return io_error("cannot copy " + from.string(), failed.value());
+    if (failed) return filesystem_error("cannot copy " + from.string(), failed);
     fs::permissions(with_suffix(copy, part), fs::perms::owner_read | fs::perms::owner_write, failed);
   }
   return {};

@@ -12,6 +12,7 @@
 #include "agent/runner/outliving_folder.hpp"
 #include "agent/sync/enrollment_wish.hpp"
 #include "agent/sync/identity.hpp"
+#include "platform/base/filesystem_error.hpp"
 #include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
 #include "platform/protocol/json.hpp"
@@ -254,7 +255,7 @@ CareAnswer prepare_image(const CommandLine& line, const os::Folders& folders) {
   for (const auto& path : of_this_machine(folders)) {
     std::error_code problem;
     fs::remove_all(path, problem);
-    if (problem) return failed(line, io_error("cannot remove " + path.string(), problem.value()), kFailed);
+    if (problem) return failed(line, filesystem_error("cannot remove " + path.string(), problem), kFailed);
     text += (removed.empty() ? "        " : "               ") + path.string() + "\n";
     removed.push_back(path.string());
   }

@@ -10,6 +10,7 @@
 
 #include "agent/ledger/commit_points.hpp"
 #include "agent/runner/spool.hpp"
+#include "platform/base/filesystem_error.hpp"
 #include "platform/os/reserved_room.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
@@ -64,7 +65,7 @@ Result<bool> look_for(const fs::path& file) {
   std::error_code problem;
   const auto status = fs::symlink_status(file, problem);
   if (status.type() == fs::file_type::none)
-    return io_error("cannot look for " + file.string(), problem.value());
+    return filesystem_error("cannot look for " + file.string(), problem);
   return fs::exists(status);
 }
 

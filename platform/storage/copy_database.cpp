@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "platform/base/filesystem_error.hpp"
 #include "platform/storage/connection.hpp"
 
 namespace agenttask::storage {
@@ -58,7 +59,7 @@ Result<void> copy_into(const fs::path& source, const fs::path& target, const Sch
   if (!to) return to.error();
   std::error_code failed;
   fs::permissions(target, fs::perms::owner_read | fs::perms::owner_write, failed);
-  if (failed) return io_error("cannot set the rights of " + target.string(), failed.value());
+  if (failed) return filesystem_error("cannot set the rights of " + target.string(), failed);
   sqlite3_exec(to->get(), "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON", nullptr, nullptr, nullptr);
   if (auto copied = copy_pages(from->get(), to->get(), target); !copied) return copied;
   // One file, whole by itself: no log that somebody could forget to copy.

@@ -3,6 +3,7 @@
 #include <string>
 #include <system_error>
 
+#include "platform/base/filesystem_error.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/windows/command_line.hpp"
 #include "platform/os/windows/handle.hpp"
@@ -21,7 +22,7 @@ Result<fs::path> copy_of(const fs::path& program, const fs::path& folder) {
   fs::path copy = folder / program.filename();
   std::error_code failed;
   fs::copy_file(program, copy, fs::copy_options::overwrite_existing, failed);
-  if (failed) return io_error("cannot copy " + program.string() + " to " + folder.string(), failed.value());
+  if (failed) return filesystem_error("cannot copy " + program.string() + " to " + folder.string(), failed);
   return copy;
 }
 

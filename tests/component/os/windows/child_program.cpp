@@ -3,11 +3,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
 #include <io.h>
 #include <windows.h>
 // after windows.h
 #include <shellapi.h>
 
+#include "platform/os/outliving.hpp"
 #include "platform/os/windows/handle.hpp"
 #include "platform/os/windows/wide.hpp"
 
@@ -71,6 +74,24 @@ int supervise(const std::vector<std::string>& words) {
   return supervisor.run(spec, {}, announcer) ? 0 : 1;
 }
 
+int leave_apart(const std::string& folder) {
+  ProcessSupervisor supervisor;
+  const OutlivingProgram program{.name = "test",
+                                 .description = "a test",
+                                 .argv = child_argv({"stay", folder + "\\pid"}),
+                                 .folder = to_wide(folder)};
+  const auto launched = launch_outliving(supervisor, program);
+  say(launched ? "launched\n" : launched.error().message + "\n");
+  ::Sleep(INFINITE);
+  return 0;
+}
+
+void stay(const std::string& file) {
+  const std::string whole = std::to_string(::GetCurrentProcessId()) + "\n";
+  std::ofstream(std::filesystem::path(to_wide(file)), std::ios::binary) << whole;
+  ::Sleep(INFINITE);
+}
+
 int act(const std::vector<std::string>& words) {
   const std::string& what = words.at(0);
   if (what == "arguments") {
@@ -92,6 +113,10 @@ int act(const std::vector<std::string>& words) {
     say(::GetHandleInformation(handle, &flags) != 0 ? "open\n" : "closed\n");
   } else if (what == "supervise") {
     return supervise(words);
+  } else if (what == "leave-apart") {
+    return leave_apart(words.at(1));
+  } else if (what == "stay") {
+    stay(words.at(1));
   } else {
     ::Sleep(INFINITE);
   }

@@ -14,6 +14,10 @@ namespace agenttask::os {
 /// - `tree`: starts another `sleep` outside its process group, prints its number, and sleeps
 /// - `leave`: starts another `sleep`, prints its number, and ends
 /// - `handle NUMBER`: whether that handle is open in it
+/// - `leave-apart FOLDER`: launches `stay FOLDER\pid` as what outlives it, from a copy in FOLDER, says
+/// `launched`,
+///   and sleeps
+/// - `stay FILE`: writes its number into that file and sleeps
 /// - `supervise`: runs a `sleep` as an agent would, in the run that the next argument names
 std::vector<std::string> child_argv(const std::vector<std::string>& words);
 

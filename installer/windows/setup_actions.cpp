@@ -1,16 +1,23 @@
-// What the installer for Windows does beside copying, as a program that it carries with it and runs with the
-// system's rights:
-//   setup_actions stop      stops the service and waits until its process is gone, for as long as it says
-//   that it comes forward setup_actions recover   has the service started again when it fails setup_actions
-//   forget    removes what the agent keeps in the registry setup_actions purge     removes the agent's folder
-//   in ProgramData
+// What the installer for Windows does beside copying: a program that it carries with it and runs.
+//
+//   setup_actions refuse-tasks  refuses a task inside the agent, which would be stopped half way with it
+//   setup_actions stop          stops the service and waits for its end, as long as it comes forward
+//   setup_actions configure     has the service started again when it fails, and its path in quotes
+//   setup_actions forget        removes what the agent keeps in the registry
+//   setup_actions purge         removes the agent's folder in ProgramData
+//
 // Exit code: 0, or what Windows says is wrong (the installer's log shows it).
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cwchar>
-#include <shlobj.h>
+#include <map>
 #include <string>
+#include <vector>
 #include <windows.h>
+// after windows.h
+#include <shlobj.h>
+#include <tlhelp32.h>
 
 #include "platform/os/windows/handle.hpp"
 
@@ -76,17 +83,13 @@ DWORD stop_and_wait(const ServiceHandle& service) {
   return ERROR_TIMEOUT;
 }
 
+/// A machine without the service has nothing to do.
 DWORD with_service(DWORD rights, DWORD (*body)(const ServiceHandle&)) {
   const ServiceHandle manager(::OpenSCManagerW(nullptr, nullptr, SC_MANAGER_CONNECT));
   if (manager.get() == nullptr) return ::GetLastError();
   const ServiceHandle service(::OpenServiceW(manager.get(), kService, rights));
-  if (service.get() == nullptr) return ::GetLastError();
-  return body(service);
-}
-
-DWORD stop() {
-  const DWORD result = with_service(SERVICE_STOP | SERVICE_QUERY_STATUS, &stop_and_wait);
-  return result == ERROR_SERVICE_DOES_NOT_EXIST ? ERROR_SUCCESS : result;
+  if (service.get() != nullptr) return body(service);
+  return ::GetLastError() == ERROR_SERVICE_DOES_NOT_EXIST ? ERROR_SUCCESS : ::GetLastError();
 }
 
 /// Started again 5, 30 and 60 s after a failure, also after one that it told of by an exit code; after a day
@@ -106,6 +109,92 @@ DWORD set_recovery(const ServiceHandle& service) {
   // Wine does not know it.
   const DWORD failed = ::GetLastError();
   return failed == ERROR_INVALID_LEVEL ? ERROR_SUCCESS : failed;
+}
+
+/// The installer writes the path of a service without arguments as it is, and "C:\Program.exe" would be tried
+/// first.
+DWORD quote_path(const ServiceHandle& service) {
+  DWORD bytes = 0;
+  ::QueryServiceConfigW(service.get(), nullptr, 0, &bytes);
+  std::vector<std::max_align_t> room(bytes / sizeof(std::max_align_t) + 1);
+  auto* const config = reinterpret_cast<QUERY_SERVICE_CONFIGW*>(room.data());
+  if (::QueryServiceConfigW(service.get(), config, bytes, &bytes) == 0) return ::GetLastError();
+  const std::wstring path = config->lpBinaryPathName;
+  if (path.starts_with(L'"')) return ERROR_SUCCESS;
+  const std::wstring quoted = L'"' + path + L'"';
+  const BOOL done =
+      ::ChangeServiceConfigW(service.get(), SERVICE_NO_CHANGE, SERVICE_NO_CHANGE, SERVICE_NO_CHANGE,
+                             quoted.c_str(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+  return done != 0 ? ERROR_SUCCESS : ::GetLastError();
+}
+
+DWORD configure(const ServiceHandle& service) {
+  const DWORD failed = set_recovery(service);
+  return failed != ERROR_SUCCESS ? failed : quote_path(service);
+}
+
+struct RunningProgram {
+  DWORD parent = 0;
+  std::wstring name = {};
+};
+
+std::map<DWORD, RunningProgram> running_programs() {
+  std::map<DWORD, RunningProgram> all;
+  const Handle snapshot(::CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0));
+  PROCESSENTRY32W entry{};
+  entry.dwSize = sizeof entry;
+  if (!snapshot.is_open() || ::Process32FirstW(snapshot.get(), &entry) == 0) return all;
+  do {
+    all[entry.th32ProcessID] = {entry.th32ParentProcessID, entry.szExeFile};
+    entry.dwSize = sizeof entry;
+  } while (::Process32NextW(snapshot.get(), &entry) != 0);
+  return all;
+}
+
+bool is_named(const std::wstring& name, const wchar_t* wanted) {
+  return ::CompareStringOrdinal(name.c_str(), -1, wanted, -1, TRUE) == CSTR_EQUAL;
+}
+
+/// When it was made, in a number that grows; 0: not known.
+ULONGLONG birth_of(DWORD pid) {
+  const Handle process(::OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid));
+  FILETIME created{};
+  FILETIME other{};
+  if (!process.is_open() || ::GetProcessTimes(process.get(), &created, &other, &other, &other) == 0) return 0;
+  return (static_cast<ULONGLONG>(created.dwHighDateTime) << 32) | created.dwLowDateTime;
+}
+
+/// Whether the service began it, or what it began did. Not what a recorder began: that outlives the service.
+bool is_below(DWORD service, DWORD pid, const std::map<DWORD, RunningProgram>& all) {
+  constexpr int kDeepest = 64;
+  ULONGLONG birth = birth_of(pid);
+  for (int depth = 0; depth < kDeepest; ++depth) {
+    const auto here = all.find(pid);
+    if (here == all.end() || here->second.parent == 0) return false;
+    pid = here->second.parent;
+    const auto above = all.find(pid);
+    const ULONGLONG before = birth_of(pid);
+    // A number may be given again: who was made later is no parent.
+    if (above == all.end() || before > birth) return false;
+    if (pid == service) return true;
+    if (is_named(above->second.name, L"agenttaskd.exe")) return false;
+    birth = before;
+  }
+  return false;
+}
+
+/// Of an installation that runs, nothing but its msiexec tells where it came from, and there is one at a
+/// time.
+DWORD refuse_tasks(const ServiceHandle& service) {
+  SERVICE_STATUS_PROCESS status{};
+  if (const DWORD failed = ask(service, status); failed != ERROR_SUCCESS) return failed;
+  if (status.dwProcessId == 0) return ERROR_SUCCESS;
+  const auto all = running_programs();
+  for (const auto& [pid, program] : all) {
+    if (is_named(program.name, L"msiexec.exe") && is_below(status.dwProcessId, pid, all))
+      return ERROR_CIRCULAR_DEPENDENCY;
+  }
+  return ERROR_SUCCESS;
 }
 
 DWORD forget() {
@@ -162,10 +251,16 @@ DWORD purge() {
 
 int wmain(int count, wchar_t** words) {
   const std::wstring verb = count == 2 ? words[1] : L"";
-  if (verb == L"stop") return static_cast<int>(stop());
-  if (verb == L"recover")
-    return static_cast<int>(with_service(SERVICE_CHANGE_CONFIG | SERVICE_START, &set_recovery));
-  if (verb == L"forget") return static_cast<int>(forget());
-  if (verb == L"purge") return static_cast<int>(purge());
+  const auto answer = [](DWORD result) { return static_cast<int>(result); };
+  if (verb == L"refuse-tasks") {
+    // Whoever may not even look is no task.
+    const DWORD result = with_service(SERVICE_QUERY_STATUS, &refuse_tasks);
+    return result == ERROR_CIRCULAR_DEPENDENCY ? answer(result) : 0;
+  }
+  if (verb == L"stop") return answer(with_service(SERVICE_STOP | SERVICE_QUERY_STATUS, &stop_and_wait));
+  if (verb == L"configure")
+    return answer(with_service(SERVICE_CHANGE_CONFIG | SERVICE_QUERY_CONFIG | SERVICE_START, &configure));
+  if (verb == L"forget") return answer(forget());
+  if (verb == L"purge") return answer(purge());
   return ERROR_INVALID_PARAMETER;
 }

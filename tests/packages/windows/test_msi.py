@@ -156,6 +156,7 @@ def test_the_token_is_used_up_and_lies_nowhere(machine):
     until(machine.identity, "the identity is on disk", SLOW)
     registry = machine.drive.registry()   # ends all, so that nothing is held back
     assert machine.token not in registry
+    assert '"ImagePath"="\\"C:\\\\Program Files\\\\AgentTask\\\\agenttaskd.exe\\""' in registry, "no C:\\Program.exe is tried first"
     machine.drive.path("msi.log")[0].unlink()
     secret = machine.token.encode()
     for file in machine.drive.c.rglob("*"):
@@ -213,6 +214,17 @@ def test_a_repair_brings_back_what_is_missing(machine):
     code, log = machine.install(machine.next, "REINSTALL=ALL", "REINSTALLMODE=amus")
     assert code == 0, log[-4000:]
     assert until(machine.connected, "it runs", SLOW) and machine.identity() == before and machine.versions() == [machine.next]
+
+
+def test_a_task_inside_the_agent_upgrades_nothing(machine, server):
+    """It would be stopped half way, with the agent."""
+    api, node = server.api(), machine.identity()["nodeId"]
+    before = machine.status()["agent"]["pid"]
+    done = ended(api, api.run(node, f"msiexec /i {machine.package(machine.later)} /qn /l*v C:\\inside.log")["id"])
+    assert (done["status"], done["reason"]) == ("failed", "exit-status") and done["result"]["data"]["exitCode"] in (1603, 1627), done
+    log = machine.drive.path("inside.log")[0].read_bytes().replace(b"\0", b"")
+    assert b"RefuseTasksOfTheAgent. Return value 0" in log, log[-4000:]
+    assert machine.versions() == [machine.next] and machine.status()["agent"]["pid"] == before, "nothing was changed"
 
 
 def test_a_task_upgrades_the_agent_that_runs_it(machine, server):

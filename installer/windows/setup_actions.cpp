@@ -3,7 +3,7 @@
 //   setup_actions refuse-tasks  refuses a task inside the agent, which would be stopped half way with it
 //   setup_actions stop          stops the service and waits for its end, as long as it comes forward
 //   setup_actions configure     has the service started again when it fails, and its path in quotes
-//   setup_actions forget        removes what the agent keeps in the registry
+//   setup_actions forget        ends tasks outside the agent, and removes what it keeps in the registry
 //   setup_actions purge         removes the agent's folder in ProgramData
 //
 // Exit code: 0, or what Windows says is wrong (the installer's log shows it).
@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cwchar>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 #include <windows.h>
@@ -26,6 +27,8 @@ namespace {
 using agenttask::os::Handle;
 
 constexpr const wchar_t* kService = L"AgentTask";
+constexpr const wchar_t* kAgent = L"agenttaskd.exe";
+constexpr const wchar_t* kInstaller = L"msiexec.exe";
 constexpr DWORD kPause = 100;            // ms between two looks
 constexpr DWORD kPatience = 60'000;      // ms without a step forward
 constexpr DWORD kGonePatience = 30'000;  // ms that an ended service's process may take to go
@@ -164,21 +167,29 @@ ULONGLONG birth_of(DWORD pid) {
   return (static_cast<ULONGLONG>(created.dwHighDateTime) << 32) | created.dwLowDateTime;
 }
 
+/// Who began it, who began that, and so on.
+std::vector<DWORD> ancestors(DWORD pid, const std::map<DWORD, RunningProgram>& all) {
+  constexpr std::size_t kMost = 64;
+  std::vector<DWORD> found;
+  ULONGLONG birth = birth_of(pid);
+  while (found.size() < kMost) {
+    const auto here = all.find(pid);
+    if (here == all.end() || !all.contains(here->second.parent)) break;
+    pid = here->second.parent;
+    // A number may be given again: who was made later is no parent.
+    const ULONGLONG before = birth_of(pid);
+    if (pid == 0 || before > birth) break;
+    birth = before;
+    found.push_back(pid);
+  }
+  return found;
+}
+
 /// Whether the service began it, or what it began did. Not what a recorder began: that outlives the service.
 bool is_below(DWORD service, DWORD pid, const std::map<DWORD, RunningProgram>& all) {
-  constexpr int kDeepest = 64;
-  ULONGLONG birth = birth_of(pid);
-  for (int depth = 0; depth < kDeepest; ++depth) {
-    const auto here = all.find(pid);
-    if (here == all.end() || here->second.parent == 0) return false;
-    pid = here->second.parent;
-    const auto above = all.find(pid);
-    const ULONGLONG before = birth_of(pid);
-    // A number may be given again: who was made later is no parent.
-    if (above == all.end() || before > birth) return false;
-    if (pid == service) return true;
-    if (is_named(above->second.name, L"agenttaskd.exe")) return false;
-    birth = before;
+  for (const DWORD above : ancestors(pid, all)) {
+    if (above == service) return true;
+    if (is_named(all.at(above).name, kAgent)) return false;
   }
   return false;
 }
@@ -191,15 +202,65 @@ DWORD refuse_tasks(const ServiceHandle& service) {
   if (status.dwProcessId == 0) return ERROR_SUCCESS;
   const auto all = running_programs();
   for (const auto& [pid, program] : all) {
-    if (is_named(program.name, L"msiexec.exe") && is_below(status.dwProcessId, pid, all))
+    if (is_named(program.name, kInstaller) && is_below(status.dwProcessId, pid, all))
       return ERROR_CIRCULAR_DEPENDENCY;
   }
   return ERROR_SUCCESS;
 }
 
+/// The agent's folder, also for paths of more than 260 characters; empty where Windows does not say where it
+/// is.
+std::wstring data_folder() {
+  wchar_t* data = nullptr;
+  const HRESULT found = ::SHGetKnownFolderPath(FOLDERID_ProgramData, KF_FLAG_DONT_VERIFY, nullptr, &data);
+  std::wstring folder = SUCCEEDED(found) ? L"\\\\?\\" + std::wstring(data) + L"\\AgentTask" : std::wstring();
+  ::CoTaskMemFree(data);
+  return folder;
+}
+
+/// Whether it is the copy of the agent's program that records a task outside the service.
+bool is_recorder(HANDLE process, const std::wstring& folder) {
+  std::wstring path(32'768, L'\0');
+  auto length = static_cast<DWORD>(path.size());
+  if (::QueryFullProcessImageNameW(process, 0, path.data(), &length) == 0) return false;
+  path.resize(length);
+  if (!path.starts_with(L"\\\\?\\")) path.insert(0, L"\\\\?\\");
+  const auto most = static_cast<int>(std::min(path.size(), folder.size()));
+  return path.size() > folder.size() && path[folder.size()] == L'\\' &&
+         ::CompareStringOrdinal(path.c_str(), most, folder.c_str(), most, TRUE) == CSTR_EQUAL;
+}
+
+/// Tasks that outlive the agent have nobody left to tell of their end: they end, too. The one that removes
+/// the agent may finish.
+void end_tasks() {
+  const std::wstring folder = data_folder();
+  const auto all = running_programs();
+  std::set<DWORD> spared;
+  for (const auto& [pid, program] : all) {
+    if (!is_named(program.name, kInstaller)) continue;
+    const auto above = ancestors(pid, all);
+    spared.insert(above.begin(), above.end());
+  }
+  for (const auto& [pid, program] : all) {
+    if (folder.empty() || spared.contains(pid) || !is_named(program.name, kAgent)) continue;
+    const Handle process(
+        ::OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_TERMINATE | SYNCHRONIZE, FALSE, pid));
+    if (!process.is_open() || !is_recorder(process.get(), folder)) continue;
+    // What it runs is in a job of its own, which ends with it.
+    if (::TerminateProcess(process.get(), 1) != 0) ::WaitForSingleObject(process.get(), kGonePatience);
+  }
+}
+
 DWORD forget() {
+  end_tasks();
   const LSTATUS result = ::RegDeleteTreeW(HKEY_LOCAL_MACHINE, L"SOFTWARE\\AgentTask");
   return result == ERROR_FILE_NOT_FOUND ? ERROR_SUCCESS : static_cast<DWORD>(result);
+}
+
+/// What is in use goes when the machine starts again.
+DWORD remove_at_boot(const std::wstring& path) {
+  const DWORD failed = ::GetLastError();
+  return ::MoveFileExW(path.c_str(), nullptr, MOVEFILE_DELAY_UNTIL_REBOOT) != 0 ? ERROR_SUCCESS : failed;
 }
 
 DWORD remove_folder(const std::wstring& folder);
@@ -212,7 +273,7 @@ DWORD remove_entry(const std::wstring& folder, const WIN32_FIND_DATAW& entry) {
   const bool leads_elsewhere = (entry.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
   if (is_folder && !leads_elsewhere) return remove_folder(path);
   const BOOL done = is_folder ? ::RemoveDirectoryW(path.c_str()) : ::DeleteFileW(path.c_str());
-  return done != 0 ? ERROR_SUCCESS : ::GetLastError();
+  return done != 0 ? ERROR_SUCCESS : remove_at_boot(path);
 }
 
 /// With all that is in it. What leads elsewhere is removed, and what it leads to is left alone. Goes on
@@ -229,22 +290,16 @@ DWORD remove_folder(const std::wstring& folder) {
     ::FindClose(search);
   }
   if (::RemoveDirectoryW(folder.c_str()) != 0 || first != ERROR_SUCCESS) return first;
-  return ::GetLastError();
+  return remove_at_boot(folder);
 }
 
 DWORD purge() {
-  wchar_t* data = nullptr;
-  const HRESULT found = ::SHGetKnownFolderPath(FOLDERID_ProgramData, KF_FLAG_DONT_VERIFY, nullptr, &data);
-  // The prefix: paths may be longer than 260 characters.
-  const std::wstring folder =
-      SUCCEEDED(found) ? L"\\\\?\\" + std::wstring(data) + L"\\AgentTask" : std::wstring();
-  ::CoTaskMemFree(data);
+  const std::wstring folder = data_folder();
   if (folder.empty()) return ERROR_PATH_NOT_FOUND;
   const DWORD attributes = ::GetFileAttributesW(folder.c_str());
   if (attributes == INVALID_FILE_ATTRIBUTES) return ERROR_SUCCESS;
-  if ((attributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0)
-    return ::RemoveDirectoryW(folder.c_str()) != 0 ? ERROR_SUCCESS : ::GetLastError();
-  return remove_folder(folder);
+  if ((attributes & FILE_ATTRIBUTE_REPARSE_POINT) == 0) return remove_folder(folder);
+  return ::RemoveDirectoryW(folder.c_str()) != 0 ? ERROR_SUCCESS : ::GetLastError();
 }
 
 }  // namespace

@@ -3,11 +3,12 @@ import json
 import os
 import re
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
 
-from wine import PROGRAMS, ROOT, SLOW, ended, until
+from wine import PROGRAMS, ROOT, SLOW, ended, token_pids, until
 
 UNINSTALL = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Uninstall"
 DATA = ("ProgramData", "AgentTask")
@@ -241,22 +242,26 @@ def test_a_task_upgrades_the_agent_that_runs_it(machine, server):
     assert not list((machine.data / "state" / "spool").iterdir()), "nothing of it is left"
 
 
-def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine):
-    before = machine.identity()
+def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine, server):
+    api, before = server.api(), machine.identity()
+    word = uuid.uuid4().hex
+    outside = api.add(before["nodeId"], "command", {"argv": ["C:\\idle.exe", word, "tree"]}, options={"outlivesAgent": True, "timeout": 0})
+    until(lambda: len(token_pids(word)) >= 3, "a task runs outside the agent", SLOW)
     code, log = machine.msiexec("/x", machine.package(machine.later))
     assert code == 0, log[-4000:]
+    until(lambda: not token_pids(word), "nobody is left who could tell of its end, so it ends")
     assert machine.service() == "missing" and not machine.programs.exists()
     assert machine.identity() == before
     found = OURS.findall(machine.drive.registry())
     assert not found, found
-
-
-def test_a_removal_for_good_leaves_nothing(machine):
-    before = machine.identity()
     code, log = machine.install(machine.this)
     assert code == 0, log[-4000:]
     until(machine.connected, "the device is itself again", SLOW)
     assert machine.identity() == before
+    assert ended(api, outside["id"])["reason"] == "interrupted"
+
+
+def test_a_removal_for_good_leaves_nothing(machine):
     code, log = machine.msiexec("/x", machine.package(machine.this), "PURGE=1")
     assert code == 0, log[-4000:]
     assert_nothing_is_there(machine)

@@ -253,19 +253,22 @@ class Checker:
             self.check("changes are true", option in [*order.choices, order.body.get("defaultChoice")], lambda: f"{option} was chosen, and nobody said so", key)
             self.check("changes are true", all(run.get("option") == option for run in server["runs"]), lambda: f"it ran with another choice than {option}", key)
 
-    def only_start_on_a_full_disk(self, order, run):
-        """Which run it was of which nothing printed could be kept; none where that is not what happened, or not certain."""
-        starts = {mark.run for mark in self.truth.starts[order.key]}
-        dropped = run.get("result", {}).get("data", {}).get("truncated")
-        full = dropped and self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk")
-        return starts.pop() if full and len(starts) == 1 else None
+    def lost_on_a_full_disk(self, order, run):
+        """Whether nothing that a run printed could be kept, so that what is kept does not tell which of the marks are its own."""
+        return (run.get("result", {}).get("data", {}).get("truncated")
+                and self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk"))
 
     def check_runs(self, order, server):
         """Each run against the marks that it left."""
-        for run in server["runs"]:
-            printed = output_of_run(self.client, server, run["run"])
-            began = re.match(rf"begin {re.escape(order.key)} (\S+)\n", printed)
-            mark = began.group(1) if began else self.only_start_on_a_full_disk(order, run)
+        outputs = [output_of_run(self.client, server, run["run"]) for run in server["runs"]]
+        named = [re.match(rf"begin {re.escape(order.key)} (\S+)\n", printed) for printed in outputs]
+        nobodys = {mark.run for mark in self.truth.starts[order.key]} - {began.group(1) for began in named if began}
+        for run, printed, began in zip(server["runs"], outputs, named):
+            mark = began.group(1) if began else None
+            if not mark and self.lost_on_a_full_disk(order, run):
+                if len(nobodys) != 1:
+                    continue
+                mark = next(iter(nobodys))
             if order.kind.name in ("workflow", "step", "cautious"):
                 continue
             ends = [m for m in self.truth.ends[order.key] if m.run == mark]

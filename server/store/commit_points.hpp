@@ -10,6 +10,8 @@ namespace agenttask::server::commit_point {
 
 // What operators ask for: each route that writes has a name (server/api/router.cpp).
 inline constexpr CommitPoint kTaskCreated{"task-created"};
+inline constexpr CommitPoint kBatchCreated{"batch-created"};
+inline constexpr CommitPoint kBatchCancelAsked{"batch-cancel-asked"};
 inline constexpr CommitPoint kTaskUpdated{"task-updated"};
 inline constexpr CommitPoint kTaskDeleted{"task-deleted"};
 inline constexpr CommitPoint kCancelAsked{"cancel-asked"};
@@ -39,6 +41,8 @@ inline constexpr CommitPoint kSnapshotComplete{"snapshot-complete"};
 inline constexpr CommitPoint kDeviceQuarantined{"device-quarantined"};
 
 // What the server does by itself, and its administration on the command line.
+inline constexpr CommitPoint kBatchTasksMade{"batch-tasks-made"};  ///< past those of the first commit
+inline constexpr CommitPoint kBatchCancelled{"batch-cancelled"};   ///< as above
 inline constexpr CommitPoint kTasksExpired{"tasks-expired"};
 inline constexpr CommitPoint kClockRecorded{"clock-recorded"};
 inline constexpr CommitPoint kTasksPurged{
@@ -66,6 +70,8 @@ inline constexpr CommitPoint kRestoreFinished{"restore-finished"};
 
 inline constexpr std::array kAll{kSchemaMigrated,
                                  kTaskCreated,
+                                 kBatchCreated,
+                                 kBatchCancelAsked,
                                  kTaskUpdated,
                                  kTaskDeleted,
                                  kCancelAsked,
@@ -91,6 +97,8 @@ inline constexpr std::array kAll{kSchemaMigrated,
                                  kEpochOpened,
                                  kSnapshotComplete,
                                  kDeviceQuarantined,
+                                 kBatchTasksMade,
+                                 kBatchCancelled,
                                  kTasksExpired,
                                  kClockRecorded,
                                  kTasksPurged,

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
+#include "server/store/batches.hpp"
 #include "server/store/changes.hpp"
 #include "server/store/commit_points.hpp"
 
@@ -40,6 +42,7 @@ std::size_t expire_tasks(WriteStore& store, UnixMilliseconds now, std::size_t li
 bool purge(WriteStore& store, const LookAtClocks& look, const RetentionSettings& settings,
            std::size_t limit) {
   const auto purgeable = store.purgeable_tasks(look.lived - settings.ended_tasks, limit);
+  std::set<std::int64_t> batches;
   for (const auto& id : purgeable) {
     const auto record = store.task(id, WithData::no);
     if (!record) continue;
@@ -47,7 +50,9 @@ bool purge(WriteStore& store, const LookAtClocks& look, const RetentionSettings&
     store.insert_tombstone({task.spec.id, task.spec.node_id, record->digest,
                             encode_json(task_to_json(task, Detail::summary)), look.now});
     store.remove_task(id);
+    if (record->batch != 0) batches.insert(record->batch);
   }
+  for (const auto batch : batches) purge_batch(store, batch, look.now);
   store.forget_before(look.lived - settings.idempotency_keys,
                       look.lived - std::max(settings.tombstones, 30 * limits::kDay),
                       look.lived - settings.orphans, look.now);

@@ -13,6 +13,8 @@
 /// The rows of the store, as values. Times are wall times of the server unless they say otherwise.
 namespace agenttask::server {
 
+inline constexpr std::size_t kTaskStatuses = static_cast<std::size_t>(TaskStatus::cancelled) + 1;
+
 enum class Role : std::uint8_t { viewer, operator_, admin };  ///< each may what those before it may
 [[nodiscard]] std::string_view to_string(Role role);          ///< viewer, operator, admin
 [[nodiscard]] Result<Role> parse_role(std::string_view name);
@@ -107,7 +109,9 @@ struct TaskRecord {
   std::int64_t sequence = 0;  ///< the server's own, in order of arrival: lists go by it
   Task task;
   std::string digest;      ///< request_digest of the original request; empty where it is not known
-  std::string created_by;  ///< operator's id; `device` for tasks made there
+  std::string created_by;  ///< operator's id; `device` for tasks made there; empty: its batch says it
+  std::int64_t batch = 0;  ///< the sequence of the batch that it is of; 0: of none
+  std::string batch_id;
   bool offered = false;  ///< its directive was numbered, or may have been in a lost time: the device decides
   bool decided_alone = false;  ///< the server ended it without the device
   bool in_doubt = false;       ///< offered to a ledger that may be lost: ends unless the snapshot has it
@@ -118,6 +122,40 @@ struct TaskRecord {
   std::optional<std::int64_t> choice_runs;
   std::int64_t choice_directive = 0;  ///< number of the choose directive that carries it; 0: not offered
   std::int64_t trimmed_runs = 0;      ///< runs up to this number were removed, as there were many
+};
+
+/// One task for many devices: each target gets a task of its own, with all that is here. The targets are
+/// fixed when it is accepted.
+struct BatchRecord {
+  std::int64_t sequence = 0;  ///< the server's own, in order of arrival: lists go by it
+  std::string id;
+  TaskSpec spec;       ///< of each task, without id and node
+  std::string target;  ///< JSON text of what was asked for; of named nodes only how many
+  std::string digest;  ///< of the original request
+  std::string created_by;
+  UnixMilliseconds add_time = 0;
+  std::int64_t targets = 0;
+  std::int64_t made = 0;        ///< targets that have their task; the others get it soon, whatever happens
+  std::int64_t first_task = 0;  ///< sequence of the first task; others lie between first and last, too
+  std::int64_t last_task = 0;
+  std::optional<UnixMilliseconds> cancel_requested_at;
+  /// While a cancel is carried out: the sequence of the last task that it has come to.
+  std::optional<std::int64_t> cancelled_up_to;
+  /// Its tasks by status (index: TaskStatus), those that were purged since included.
+  std::array<std::int64_t, kTaskStatuses> counts{};
+  std::int64_t purged = 0;  ///< tasks that ended and were removed after their retention
+};
+
+/// Some targets of a batch whose tasks are not made yet.
+struct BatchPart {
+  std::int64_t number = 0;  ///< of the first one among all targets
+  std::vector<std::string> nodes;
+};
+
+/// A task of a batch that is to be made.
+struct BatchTask {
+  std::string id;
+  std::string node_id;
 };
 
 /// What somebody posted to a room.
@@ -226,6 +264,7 @@ struct TaskFilter {
   std::vector<std::string> tags;  ///< all of them, whole words
   std::string room_id;
   std::string world_id;
+  std::optional<BatchRecord> batch = {};  ///< of this one only
 };
 
 /// What a list of messages shows: all that are set must fit.

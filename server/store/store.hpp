@@ -64,6 +64,10 @@ class ReadStore {
   /// `limit`; a name and labels restrict them.
   [[nodiscard]] virtual std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                                       std::string_view name, const Labels& labels) const = 0;
+  /// Ids of all nodes that were not revoked and have these labels, in order.
+  [[nodiscard]] virtual std::vector<std::string> nodes_with(const Labels& labels) const = 0;
+  /// Those of `ids` that were revoked.
+  [[nodiscard]] virtual std::vector<std::string> revoked_among(const std::vector<std::string>& ids) const = 0;
   [[nodiscard]] virtual std::optional<CertificateRecord> certificate(std::string_view fingerprint) const = 0;
   /// Whether a certificate that was issued then may be one that the server knew of before it was put back
   /// from a backup.
@@ -100,6 +104,23 @@ class ReadStore {
   [[nodiscard]] virtual std::vector<std::string> purgeable_tasks(DurationMilliseconds before,
                                                                  std::size_t limit) const = 0;
   [[nodiscard]] virtual std::optional<TombstoneRecord> tombstone(std::string_view task_id) const = 0;
+
+  [[nodiscard]] virtual std::optional<BatchRecord> batch(std::string_view id, WithData with_data) const = 0;
+  [[nodiscard]] virtual std::optional<BatchRecord> batch_at(std::int64_t sequence) const = 0;
+  /// Newest first: batches with a sequence below `before` (0: from the newest). Without `data`.
+  [[nodiscard]] virtual std::vector<BatchRecord> batches(std::int64_t before, std::size_t limit) const = 0;
+  /// Sequences of batches with targets that have no task yet, or with a cancel that is not carried out yet.
+  [[nodiscard]] virtual std::vector<std::int64_t> open_batches() const = 0;
+  /// The first part that is left of a batch.
+  [[nodiscard]] virtual std::optional<BatchPart> next_part(std::int64_t batch) const = 0;
+  /// Tasks of a batch that have not ended, after that sequence, in order.
+  [[nodiscard]] virtual std::vector<std::string> open_tasks_of(const BatchRecord& batch, std::int64_t after,
+                                                               std::size_t limit) const = 0;
+  /// What the ids of the tasks of all batches are made from; the same for the whole life of the store, and in
+  /// its backups.
+  [[nodiscard]] virtual std::string batch_seed() const = 0;
+  /// The id of the batch where all its targets have a task, and all have ended.
+  [[nodiscard]] virtual std::optional<std::string> id_if_over(std::int64_t batch) const = 0;
 
   [[nodiscard]] virtual std::optional<Run> run(std::string_view task_id, std::int64_t number) const = 0;
   [[nodiscard]] virtual std::vector<Run> runs(std::string_view task_id) const = 0;
@@ -205,6 +226,19 @@ class WriteStore : public virtual ReadStore {
   virtual void remove_task(std::string_view id) = 0;
   virtual void insert_tombstone(const TombstoneRecord& record) = 0;
 
+  /// Its id must be free. Returns its sequence. Targets are inserted as parts.
+  virtual std::int64_t insert_batch(const BatchRecord& record) = 0;
+  /// Where it stands: `made`, the first and last task, and its cancel.
+  virtual void update_batch(const BatchRecord& record) = 0;
+  virtual void insert_part(std::int64_t batch, const BatchPart& part) = 0;
+  virtual void remove_part(std::int64_t batch, std::int64_t number) = 0;
+  /// Makes tasks of a batch, pending, and queues their directives. One whose id is there already, as its
+  /// device told of it after the batch was lost in a restore, becomes its task as it is. Counts them, and
+  /// widens the batch's first and last task.
+  virtual void insert_batch_tasks(BatchRecord& batch, const std::vector<BatchTask>& tasks) = 0;
+  /// One whose tasks are all gone.
+  virtual void remove_batch(std::int64_t sequence) = 0;
+
   virtual void put_run(const Run& run) = 0;
   /// The first one stays.
   virtual void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) = 0;
@@ -251,7 +285,7 @@ class WriteStore : public virtual ReadStore {
   virtual void set_lived_time(const LivedTime& lived) = 0;
 
   /// Whoever waits for `key` is woken after the commit. `node:<id>`, `task:<id>`, `output:<task id>`,
-  /// `operator:<id>`.
+  /// `operator:<id>`, `batch:<id>`.
   virtual void touch(std::string key) = 0;
   /// Does `action` on the writer's thread once this is on disk, before anybody is woken; never where the job
   /// or its group was undone. For the log, which must not tell of what did not happen. It must be short.

@@ -68,6 +68,8 @@ void save_state(WriteStore& store, TaskRecord& record, UnixMilliseconds now) {
   record.task.state.updated_at = std::max(now, record.task.state.updated_at + 1);
   store.update_task_state(record);
   touch_task(store, record.task.spec.id);
+  if (record.batch == 0 || !has_ended(record.task.state.status)) return;
+  if (const auto over = store.id_if_over(record.batch)) store.touch("batch:" + *over);
 }
 
 TaskOutcome cancel_task(WriteStore& store, TaskRecord record, UnixMilliseconds now) {

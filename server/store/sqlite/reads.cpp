@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/protocol/json.hpp"
 #include "server/store/sqlite/rows.hpp"
 
 // Operators, enrolment, nodes, directives, orphans, idempotency; tasks are in task_reads.cpp.
@@ -104,6 +105,29 @@ std::vector<NodeRecord> SqliteReads::nodes(std::string_view before, std::size_t 
   std::vector<NodeRecord> records;
   while (row.step()) records.push_back(read_node(database_, row));
   return records;
+}
+
+std::vector<std::string> SqliteReads::nodes_with(const Labels& labels) const {
+  auto row = database_.query(
+      "SELECT id FROM nodes WHERE revoked_at IS NULL AND (?1 = '{}' OR NOT EXISTS (SELECT 1 FROM "
+      "json_each(?1) "
+      "wanted WHERE NOT EXISTS (SELECT 1 FROM json_each(nodes.labels) present WHERE present.key = wanted.key "
+      "AND "
+      "present.value = wanted.value))) ORDER BY id",
+      {labels_text(labels)});
+  std::vector<std::string> ids;
+  while (row.step()) ids.push_back(row.text(0));
+  return ids;
+}
+
+std::vector<std::string> SqliteReads::revoked_among(const std::vector<std::string>& ids) const {
+  auto row = database_.query(
+      "SELECT wanted.value FROM json_each(?1) wanted WHERE EXISTS (SELECT 1 FROM nodes WHERE nodes.id = "
+      "wanted.value AND revoked_at IS NOT NULL)",
+      {encode_json(nlohmann::json(ids))});
+  std::vector<std::string> revoked;
+  while (row.step()) revoked.push_back(row.text(0));
+  return revoked;
 }
 
 std::optional<CertificateRecord> SqliteReads::certificate(std::string_view fingerprint) const {

@@ -25,6 +25,8 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<NodeRecord> nodes_by_name(std::string_view name) const override;
   [[nodiscard]] std::vector<NodeRecord> nodes(std::string_view before, std::size_t limit,
                                               std::string_view name, const Labels& labels) const override;
+  [[nodiscard]] std::vector<std::string> nodes_with(const Labels& labels) const override;
+  [[nodiscard]] std::vector<std::string> revoked_among(const std::vector<std::string>& ids) const override;
   [[nodiscard]] std::optional<CertificateRecord> certificate(std::string_view fingerprint) const override;
   [[nodiscard]] bool is_lost_time(UnixMilliseconds issued) const override;
   [[nodiscard]] std::optional<UnixMilliseconds> incarnation_replaced_at(
@@ -47,6 +49,15 @@ class SqliteReads : public virtual ReadStore {
   [[nodiscard]] std::vector<std::string> purgeable_tasks(DurationMilliseconds before,
                                                          std::size_t limit) const override;
   [[nodiscard]] std::optional<TombstoneRecord> tombstone(std::string_view task_id) const override;
+  [[nodiscard]] std::optional<BatchRecord> batch(std::string_view id, WithData with_data) const override;
+  [[nodiscard]] std::optional<BatchRecord> batch_at(std::int64_t sequence) const override;
+  [[nodiscard]] std::vector<BatchRecord> batches(std::int64_t before, std::size_t limit) const override;
+  [[nodiscard]] std::vector<std::int64_t> open_batches() const override;
+  [[nodiscard]] std::optional<BatchPart> next_part(std::int64_t batch) const override;
+  [[nodiscard]] std::vector<std::string> open_tasks_of(const BatchRecord& batch, std::int64_t after,
+                                                       std::size_t limit) const override;
+  [[nodiscard]] std::string batch_seed() const override;
+  [[nodiscard]] std::optional<std::string> id_if_over(std::int64_t batch) const override;
   [[nodiscard]] std::optional<Run> run(std::string_view task_id, std::int64_t number) const override;
   [[nodiscard]] std::vector<Run> runs(std::string_view task_id) const override;
   [[nodiscard]] std::vector<Run> runs_before(std::string_view task_id, std::int64_t before,
@@ -86,6 +97,7 @@ class SqliteReads : public virtual ReadStore {
 
  private:
   void add_payload(TaskRecord& record) const;
+  [[nodiscard]] BatchRecord read_batch(const storage::Statement& row) const;
 };
 
 }  // namespace agenttask::server::sqlite

@@ -66,6 +66,19 @@ std::string spec_text(TaskSpec spec) {
   return encode_json(spec_to_json(spec));
 }
 
+TaskSpec read_spec(Database& database, const std::string& text, const std::string& id,
+                   const std::string& node_id) {
+  auto value = parse_json(text, limits::kJsonDepth + 8);
+  if (value && value->is_object()) {
+    (*value)["id"] = id;
+    (*value)["nodeId"] = node_id;
+  }
+  auto spec = value ? spec_from_json(*value) : Result<TaskSpec>(value.error());
+  if (spec) return std::move(*spec);
+  corrupt(database, "task or batch " + id, spec.error().message);
+  return {};
+}
+
 OperatorRecord read_operator(Database& database, const Statement& row) {
   OperatorRecord record;
   record.id = row.text(0);
@@ -129,13 +142,9 @@ NodeRecord read_node(Database& database, const Statement& row) {
 TaskRecord read_task(Database& database, const Statement& row) {
   TaskRecord record;
   record.sequence = row.integer(0);
-  const auto value = parse_json(row.text(2), limits::kJsonDepth + 8);
-  auto spec = value ? spec_from_json(*value) : Result<TaskSpec>(value.error());
-  if (spec) {
-    record.task.spec = std::move(*spec);
-  } else {
-    corrupt(database, "task " + row.text(1), spec.error().message);
-  }
+  record.batch = row.integer(31);
+  record.batch_id = row.text(32);
+  record.task.spec = read_spec(database, row.text(2), row.text(1), row.text(30));
   TaskState& state = record.task.state;
   state.status = named<TaskStatus>(database, row, 3, parse_task_status);
   state.reason = row.text(4);

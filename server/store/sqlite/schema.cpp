@@ -272,8 +272,44 @@ CREATE TABLE restores(
   number INTEGER PRIMARY KEY AUTOINCREMENT, taken_at INTEGER NOT NULL, restored_at INTEGER NOT NULL) STRICT;
 )sql";
 
-constexpr std::array<std::string_view, 10> kMigrations{
-    kFirst, kLineage, kWallClock, kBounds, kTaskModel, kQuestions, kWorkers, kWorlds, kLivedTime, kRecovery};
+// One task for many devices: what it is stands once, in batch_bodies, and its tasks have an empty spec,
+// digest and created_by until somebody changes one. batch_seed: what the ids of all such tasks are made from.
+// batch_parts: targets whose tasks are not made yet, as a JSON array of nodes; number is that of the first.
+// batch_counts: its tasks by status, also those that were purged since, and how many were (status 'purged').
+constexpr std::string_view kBatches = R"sql(
+CREATE TABLE batch_seed(only_row INTEGER PRIMARY KEY CHECK(only_row = 1), seed TEXT NOT NULL) STRICT;
+INSERT INTO batch_seed VALUES(1, hex(randomblob(16)));
+CREATE TABLE batches(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
+  created_by TEXT NOT NULL, add_time INTEGER NOT NULL, targets INTEGER NOT NULL, made INTEGER NOT NULL,
+  first_task INTEGER NOT NULL, last_task INTEGER NOT NULL,
+  cancel_requested_at INTEGER, cancelled_up_to INTEGER) STRICT;
+CREATE INDEX batches_open ON batches(sequence) WHERE made < targets OR cancelled_up_to IS NOT NULL;
+CREATE TABLE batch_bodies(
+  sequence INTEGER PRIMARY KEY REFERENCES batches(sequence) ON DELETE CASCADE,
+  target TEXT NOT NULL, spec TEXT NOT NULL, data TEXT NOT NULL) STRICT;
+CREATE TABLE batch_parts(
+  batch INTEGER NOT NULL REFERENCES batches(sequence) ON DELETE CASCADE, number INTEGER NOT NULL, nodes TEXT NOT NULL,
+  PRIMARY KEY(batch, number)) STRICT;
+CREATE TABLE batch_counts(
+  batch INTEGER NOT NULL REFERENCES batches(sequence) ON DELETE CASCADE, status TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY(batch, status)) STRICT, WITHOUT ROWID;
+ALTER TABLE tasks ADD COLUMN batch INTEGER;
+CREATE TRIGGER batch_task_changed AFTER UPDATE OF status ON tasks
+WHEN NEW.batch IS NOT NULL AND NEW.status <> OLD.status BEGIN
+  UPDATE batch_counts SET count = count - 1 WHERE batch = NEW.batch AND status = OLD.status;
+  INSERT INTO batch_counts(batch, status, count) VALUES(NEW.batch, NEW.status, 1)
+    ON CONFLICT(batch, status) DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER batch_task_purged AFTER DELETE ON tasks WHEN OLD.batch IS NOT NULL BEGIN
+  INSERT INTO batch_counts(batch, status, count) VALUES(OLD.batch, 'purged', 1)
+    ON CONFLICT(batch, status) DO UPDATE SET count = count + 1;
+END;
+)sql";
+
+constexpr std::array<std::string_view, 11> kMigrations{kFirst,     kLineage,   kWallClock, kBounds,
+                                                       kTaskModel, kQuestions, kWorkers,   kWorlds,
+                                                       kLivedTime, kRecovery,  kBatches};
 
 }  // namespace
 

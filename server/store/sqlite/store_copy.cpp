@@ -2,8 +2,10 @@
 
 #include "platform/storage/copy_database.hpp"
 #include "platform/storage/database.hpp"
+#include "server/store/batches.hpp"
 #include "server/store/commit_points.hpp"
 #include "server/store/sqlite/schema.hpp"
+#include "server/store/sqlite/writes.hpp"
 
 namespace agenttask::server {
 namespace {
@@ -22,6 +24,13 @@ StoreContents count(Database& database, UnixMilliseconds now) {
       number("SELECT count(*) FROM tasks WHERE ?1 = ?1"),
       number("SELECT count(*) FROM operators WHERE revoked_at IS NULL AND coalesce(expires_at, ?1 + 1) > ?1"),
       number("SELECT count(*) FROM enrollment_tokens WHERE used < uses AND expires_at > ?1")};
+}
+
+/// What waits may have been offered in the time that is not known here: the devices decide about it.
+void mark_offered(Database& database) {
+  database.execute(
+      "UPDATE tasks SET offered = 1 WHERE offered = 0 AND node_id IN (SELECT id FROM nodes WHERE restored = "
+      "1)");
 }
 
 }  // namespace
@@ -55,10 +64,15 @@ Result<StoreContents> prepare_restored_store(const std::filesystem::path& file, 
   database->execute("DELETE FROM enrollment_tokens");
   database->execute("INSERT INTO restores(taken_at, restored_at) VALUES(?1, ?2)", {taken_at, now});
   database->execute("UPDATE nodes SET restored = 1 WHERE revoked_at IS NULL");
-  // What waits may have been offered in the time that is not known here: the devices decide about it.
-  database->execute(
-      "UPDATE tasks SET offered = 1 WHERE offered = 0 AND node_id IN (SELECT id FROM nodes WHERE restored = "
-      "1)");
+  mark_offered(*database);
+  // Nobody serves it yet, so that it may take its time: afterwards every target of a batch has its task,
+  // which may have been made and offered in the time that is not known here, too.
+  sqlite::SqliteWrites writes(*database);
+  for (const auto batch : writes.open_batches()) {
+    while (!database->failed() && carry_on_batch(writes, batch, now)) {
+    }
+  }
+  mark_offered(*database);
   if (auto committed = transaction.commit(); !committed) {
     return with_context(committed.error(), "cannot make " + file.string() + " ready to be served");
   }

@@ -24,9 +24,11 @@ std::vector<std::string> ids(Statement row) {
 std::string list_query(const TaskFilter& filter) {
   std::string sql = "SELECT " + std::string(kTaskColumns) +
                     " FROM tasks WHERE sequence < ?1 AND ?2 = ?2 AND ?3 = ?3 AND ?4 = ?4 AND "
-                    "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7";
+                    "?5 = ?5 AND ?6 = ?6 AND ?7 = ?7 AND ?9 = ?9 AND ?10 = ?10 AND ?11 = ?11";
   if (filter.deleted == Deleted::hidden) sql += " AND deleted_at IS NULL";
   if (filter.deleted == Deleted::only) sql += " AND deleted_at IS NOT NULL";
+  // Its tasks lie side by side, but for what others added meanwhile.
+  if (filter.batch) sql += " AND sequence BETWEEN ?9 AND ?10 AND batch = ?11";
   if (!filter.node_id.empty()) sql += " AND node_id = ?2";
   if (!filter.type.empty()) sql += " AND type = ?3";
   if (filter.status) sql += " AND status = ?4";
@@ -46,7 +48,14 @@ std::string list_query(const TaskFilter& filter) {
 }  // namespace
 
 void SqliteReads::add_payload(TaskRecord& record) const {
-  auto row = database_.query("SELECT data, result FROM task_payloads WHERE sequence = ?1", {record.sequence});
+  // What the tasks of a batch were given stands once, with the batch. Rows of their own have results, and
+  // data only where a device told of the task first.
+  const std::string_view payload =
+      record.batch == 0
+          ? "SELECT data, result FROM task_payloads WHERE sequence = ?1 AND ?2 = ?2"
+          : "SELECT coalesce(nullif(own.data, ''), body.data), own.result FROM batch_bodies body LEFT JOIN "
+            "task_payloads own ON own.sequence = ?1 WHERE body.sequence = ?2";
+  auto row = database_.query(payload, {record.sequence, record.batch});
   if (!row.step()) {
     if (!database_.failed()) {
       database_.fail(
@@ -69,10 +78,12 @@ std::optional<TaskRecord> SqliteReads::task(std::string_view id, WithData with_d
 std::vector<TaskRecord> SqliteReads::tasks(const TaskFilter& filter, std::int64_t before, std::size_t limit,
                                            WithData with_data) const {
   const std::string tags = encode_json(nlohmann::json(filter.tags));
-  auto row =
-      database_.query(list_query(filter), {before > 0 ? before : INT64_MAX, filter.node_id, filter.type,
-                                           filter.status ? to_string(*filter.status) : std::string_view(),
-                                           filter.room_id, filter.world_id, tags, limit});
+  auto row = database_.query(
+      list_query(filter),
+      {before > 0 ? before : INT64_MAX, filter.node_id, filter.type,
+       filter.status ? to_string(*filter.status) : std::string_view(), filter.room_id, filter.world_id, tags,
+       limit, filter.batch ? filter.batch->first_task : 0, filter.batch ? filter.batch->last_task : 0,
+       filter.batch ? filter.batch->sequence : 0});
   std::vector<TaskRecord> records;
   while (row.step()) {
     records.push_back(read_task(database_, row));

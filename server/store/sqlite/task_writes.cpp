@@ -91,8 +91,12 @@ void SqliteWrites::update_task_state(const TaskRecord& record) {
        record.choice_directive,
        record.choice_runs});
   if (!state.result.empty()) {
-    database_.execute("UPDATE task_payloads SET result = ?2 WHERE sequence = ?1",
-                      {record.sequence, state.result});
+    // A task of a batch has no row of its own before this.
+    database_.execute(
+        "INSERT INTO task_payloads(sequence, data, result) VALUES(?1, '', ?2) ON CONFLICT(sequence) DO "
+        "UPDATE SET "
+        "result = ?2",
+        {record.sequence, state.result});
   }
 }
 

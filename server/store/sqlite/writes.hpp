@@ -40,6 +40,12 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void mark_in_doubt(std::string_view node_id, bool also_offered) override;
   void remove_task(std::string_view id) override;
   void insert_tombstone(const TombstoneRecord& record) override;
+  std::int64_t insert_batch(const BatchRecord& record) override;
+  void update_batch(const BatchRecord& record) override;
+  void insert_part(std::int64_t batch, const BatchPart& part) override;
+  void remove_part(std::int64_t batch, std::int64_t number) override;
+  void insert_batch_tasks(BatchRecord& batch, const std::vector<BatchTask>& tasks) override;
+  void remove_batch(std::int64_t sequence) override;
   void put_run(const Run& run) override;
   void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) override;
   void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
@@ -74,6 +80,9 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
  private:
   void forget_choice_numbers(std::string_view node_id);
   void remove_runs(std::string_view task_id, std::int64_t last);
+  /// The sequence of a task of its node that is there already and gets into the batch; 0: none.
+  std::int64_t adopt_batch_task(const BatchRecord& batch, const BatchTask& task);
+  void count_batch_tasks(const BatchRecord& batch, std::string_view status, std::size_t count);
   void put_tags(std::int64_t sequence, const std::vector<std::string>& tags);
 
   std::vector<std::string> touched_;

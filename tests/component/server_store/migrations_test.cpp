@@ -4,6 +4,7 @@
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/task_json.hpp"
 #include "platform/storage/database.hpp"
+#include "server/store/batches.hpp"
 #include "server/store/enrollment.hpp"
 #include "server/store/sqlite/schema.hpp"
 #include "tests/component/server_store/store_fixture.hpp"
@@ -190,6 +191,37 @@ TEST(OlderDatabase, LearnsOfOccurrencesAnswersAndMessages) {
     EXPECT_EQ(lease->run(kOperators, 2)->option, "a");
     EXPECT_EQ(lease->run(kOperators, 2)->occurrence, 7);
     EXPECT_EQ(lease->messages({"room", "", ""}, 0, 10).size(), 1U);
+  }
+}
+
+TEST(OlderDatabase, TakesTasksForManyDevices) {
+  for (std::size_t version = 1; version < sqlite::schema().migrations.size(); ++version) {
+    const agenttask::test::TemporaryFolder folder;
+    auto store = std::move(open_sqlite_store(past_database(folder.path(), version)).value());
+    auto session = std::move(store->write_session().value());
+    ASSERT_TRUE(session->begin());
+    ASSERT_TRUE(session->begin_job());
+    WriteStore& writes = session->store();
+    EXPECT_EQ(writes.task(kOperators, WithData::no)->batch, 0) << "those that were there are of none";
+    BatchRecord record;
+    record.id = kDevices;
+    record.spec.type = "echo";
+    record.target = "{}";
+    const auto batch = create_batch(writes, record, writes.nodes_with({{"site", "a"}}), 100);
+    EXPECT_EQ(batch.made, 1) << "version " << version;
+    TaskFilter filter;
+    filter.batch = batch;
+    const auto tasks = writes.tasks(filter, 0, 10, WithData::yes);
+    ASSERT_EQ(tasks.size(), 1U);
+    EXPECT_EQ(tasks[0].task.spec.node_id, kNode);
+    auto old = writes.task(kOperators, WithData::yes).value();
+    old.task.state.status = TaskStatus::complete;
+    old.task.state.result = R"({"success":true})";
+    writes.update_task_state(old);
+    EXPECT_EQ(writes.task(kOperators, WithData::yes)->task.state.result, old.task.state.result);
+    EXPECT_EQ(writes.task(kOperators, WithData::yes)->task.spec.data, R"({"message":"x"})");
+    ASSERT_TRUE(session->end_job(true)) << "version " << version;
+    ASSERT_TRUE(session->commit());
   }
 }
 

@@ -102,7 +102,7 @@ std::string ledger_remedy(const std::string& code) {
   if (code == "invalid") return "put the right file in its place, or as root: agenttaskd ledger reset";
   if (code == "corrupt")
     return "as root: agenttaskd ledger salvage (docs/recovery.md); the agent goes on by itself";
-  if (code == "newer") return "run the newer version of agenttaskd again";
+  if (code == "newer") return "install the newer version of agenttaskd again: it goes on with this ledger";
   if (code == "denied")
     return "give the agent the right to write its state folder; work starts again by itself";
   return "make room on the disk, or repair the file system; work starts again by itself";

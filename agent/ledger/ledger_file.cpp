@@ -24,7 +24,7 @@ std::string_view remedy(ErrorCode code) {
     case ErrorCode::corrupt:
       return "what can be read is saved by: agenttaskd ledger salvage";
     case ErrorCode::newer:
-      return "run the newer version of agenttaskd";
+      return "install the newer version of agenttaskd again, which goes on with it";
     case ErrorCode::limit:
       return "make room on the disk; the agent goes on by itself";
     case ErrorCode::denied:
@@ -85,10 +85,12 @@ Result<storage::Database> open_ledger_file(const fs::path& file, std::optional<s
 
 LedgerProblem describe_ledger_problem(const Error& error) {
   std::string words = error.message;
-  // What storage advises holds for databases of which there are backups.
-  if (error.code == ErrorCode::corrupt) {
-    if (const auto advice = words.find("; restore it from a backup"); advice != std::string::npos)
-      words.resize(advice);
+  // What storage advises holds for databases of which there are backups, and for any program.
+  for (const std::string_view advice : {"; restore it from a backup", "; use the newer version"}) {
+    const auto found = words.find(advice);
+    if (found == std::string::npos) continue;
+    words.resize(found);
+    words += error.code == ErrorCode::newer ? ". Nothing was changed" : "";
   }
   return {std::string(to_string(error.code)), to_detail(words + "; " + std::string(remedy(error.code)))};
 }

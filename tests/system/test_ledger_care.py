@@ -214,18 +214,32 @@ def test_a_damage_beside_the_tasks_costs_no_task(yard, tmp_path):
 def test_a_ledger_of_a_newer_version_waits_for_that_version(yard):
     site = yard.site()
     agent, api = site.agent, site.api
+    before = api.run(agent.node, "echo before")["id"]
+    assert api.ended(before)["status"] == "complete"
+    local = agent.console("echo", "of this device", "--json")
     agent.stop()
     ledger = agent.state / "ledger.db"
     version = set_version(ledger, lambda v: v + 1000)
+    bytes_before = ledger.read_bytes()
     agent.start()
     problem = says_ledger(api, agent)
     assert problem["problem"] == "newer" and "newer version" in problem["detail"]
-    assert "newer version" in agent.console("doctor").stdout
+    assert problem["detail"].endswith(". Nothing was changed; install the newer version of agenttaskd again, which goes on with it"), problem
+    assert "-> install the newer version of agenttaskd again" in agent.console("doctor").stdout
+    refused = agent.console("echo", "later")
+    assert refused.returncode == 125 and "newer version" in refused.stderr, refused
+    waiting = api.add(agent.node)["id"]
+    agent.restart()
+    assert says_ledger(api, agent)["problem"] == "newer"
+    assert ledger.read_bytes() == bytes_before
     refused = care(agent, "ledger", "salvage")
     assert refused.returncode == 1 and "newer version" in refused.stderr
     set_version(ledger, lambda _: version)
     is_well(api, agent)
-    assert api.ended(api.add(agent.node)["id"])["status"] == "complete"
+    assert api.ended(waiting)["status"] == "complete"
+    for task in (before, json.loads(local.stdout)["id"]):
+        shown = json.loads(agent.console("show", task, "--json").stdout)
+        assert shown["status"] == "complete" and shown["runCount"] == 1, shown
 
 
 def test_a_ledger_that_cannot_be_opened_is_told_also_after_a_restart_of_the_server(yard):

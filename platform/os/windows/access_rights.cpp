@@ -114,10 +114,11 @@ Sid owner_of(HANDLE object, bool is_file) {
 }
 
 bool is_trusted(const Sid& account) {
-  // What we make belongs to our default owner: Administrators or ourselves, and under Wine a group of its own.
-  return account.is_valid() && (account == user_of_this_process() || account == system_sid() ||
-                                account == administrators_sid() || account == installer_sid() ||
-                                account == default_owner_of_this_process());
+  // What we make belongs to our default owner: Administrators or ourselves, and under Wine a group of its
+  // own.
+  return account.is_valid() &&
+         (account == user_of_this_process() || account == system_sid() || account == administrators_sid() ||
+          account == installer_sid() || account == default_owner_of_this_process());
 }
 
 std::string stranger_with(HANDLE file, DWORD rights) {

@@ -114,11 +114,14 @@ Sid owner_of(HANDLE object, bool is_file) {
 }
 
 bool is_trusted(const Sid& account) {
+  return account.is_valid() && (account == user_of_this_process() || account == system_sid() ||
+                                account == administrators_sid() || account == installer_sid());
+}
+
+bool is_trusted_owner(const Sid& owner) {
   // What we make belongs to our default owner: Administrators or ourselves, and under Wine a group of its
   // own.
-  return account.is_valid() &&
-         (account == user_of_this_process() || account == system_sid() || account == administrators_sid() ||
-          account == installer_sid() || account == default_owner_of_this_process());
+  return is_trusted(owner) || (owner.is_valid() && owner == default_owner_of_this_process());
 }
 
 std::string stranger_with(HANDLE file, DWORD rights) {

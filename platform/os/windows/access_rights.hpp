@@ -43,6 +43,8 @@ class AccessRights {
 /// Whether what belongs to this account can be trusted like our own: SYSTEM, Administrators, Windows' own
 /// installer, and the user of this process.
 [[nodiscard]] bool is_trusted(const Sid& account);
+/// The same of the owner of an object: besides these, whoever our own objects belong to.
+[[nodiscard]] bool is_trusted_owner(const Sid& owner);
 
 /// The name of an account that is not trusted and has one of these rights to the file or folder (an access
 /// mask); empty when there is none, the whole world's name when it has no list at all.

@@ -65,7 +65,7 @@ Result<Peer> read_client(HANDLE pipe) {
 
 Result<Peer> read_server(HANDLE pipe, const std::string& address) {
   const Sid owner = owner_of(pipe, false);
-  if (!is_trusted(owner)) {
+  if (!is_trusted_owner(owner)) {
     return Error{ErrorCode::denied, "the pipe " + address + " was made by " + account_name(owner) +
                                         ", who is neither the system nor you: nothing was said to it"};
   }

@@ -96,7 +96,7 @@ Result<void> check_above(const path& above) {
   const Handle handle = open_entry(above, READ_CONTROL | FILE_READ_ATTRIBUTES);
   if (!handle.is_open()) return {};  // it will be told when something is made in it
   const Sid owner = owner_of(handle.get(), true);
-  if (owner.is_valid() && !is_trusted(owner)) {
+  if (owner.is_valid() && !is_trusted_owner(owner)) {
     return Error{ErrorCode::denied, "the folder " + name_of(above) + " belongs to " + account_name(owner) +
                                         ", who could put other files in the place of ours"};
   }
@@ -130,7 +130,7 @@ Result<void> check_folder(HANDLE handle, const std::string& name) {
                  "cannot make the folder " + name + ": there is something that is not a folder"};
   }
   const Sid owner = owner_of(handle, true);
-  if (is_trusted(owner)) return {};
+  if (is_trusted_owner(owner)) return {};
   return Error{ErrorCode::denied, "the folder " + name + " belongs to " + account_name(owner) + ", not to " +
                                       account_name(user_of_this_process()) +
                                       ", who runs this program: remove it, or make Administrators its owner "
@@ -262,7 +262,7 @@ Result<void> check_trusted(const path& file) {
     const Handle handle = open_entry(entry, READ_CONTROL | FILE_READ_ATTRIBUTES);
     const auto name = name_of(entry);
     if (!handle.is_open()) return file_error("cannot look at " + name, ::GetLastError());
-    if (const Sid owner = owner_of(handle.get(), true); !is_trusted(owner)) {
+    if (const Sid owner = owner_of(handle.get(), true); !is_trusted_owner(owner)) {
       return Error{ErrorCode::denied, name + " belongs to " + account_name(owner) +
                                           " and can't be trusted; icacls \"" + name +
                                           "\" /setowner Administrators"};

@@ -95,14 +95,14 @@ Response json_response(int status, const json& body) {
   return {status, "application/json", encode_json(body), {}};
 }
 
-Found<NodeRecord> find_node(const ReadStore& store, const std::string& text) {
+Found<NodeRecord> find_node(const ReadStore& store, const std::string& text, const std::string& field) {
   if (is_uuid(text)) {
     if (auto node = store.node(normalize_uuid(text))) return {std::move(node), {}};
   }
   auto named = store.nodes_by_name(text);
   if (named.size() == 1) return {std::move(named.front()), {}};
   if (named.empty())
-    return {std::nullopt, refuse(Code::unknown_node, "no node has the id or name " + quote(text))};
+    return {std::nullopt, refuse(Code::unknown_node, "no node has the id or name " + quote(text), field)};
   json candidates = json::array();
   for (std::size_t i = 0; i < std::min<std::size_t>(named.size(), 100); ++i) {
     candidates.push_back({{"id", named[i].id}, {"name", named[i].name}});
@@ -110,13 +110,24 @@ Found<NodeRecord> find_node(const ReadStore& store, const std::string& text) {
   return {std::nullopt, refuse(Code::ambiguous_node,
                                std::to_string(named.size()) + " nodes have the name " + quote(text) +
                                    ": use the id of one of them",
-                               "", encode_json({{"candidates", std::move(candidates)}}))};
+                               field, encode_json({{"candidates", std::move(candidates)}}))};
+}
+
+Found<BatchRecord> find_batch(const ReadStore& store, const std::string& id, WithData with_data) {
+  if (is_uuid(id)) {
+    if (auto record = store.batch(normalize_uuid(id), with_data)) return {std::move(record), {}};
+    if (const auto left = store.tombstone(normalize_uuid(id)); left && left->node_id.empty()) {
+      return {std::nullopt, refuse(Code::unknown_batch, "the tasks of batch " + id +
+                                                            " ended and were purged after their retention")};
+    }
+  }
+  return {std::nullopt, refuse(Code::unknown_batch, "no batch has the id " + quote(id))};
 }
 
 Found<TaskRecord> find_task(const ReadStore& store, const std::string& id, WithData with_data) {
   if (is_uuid(id)) {
     if (auto record = store.task(normalize_uuid(id), with_data)) return {std::move(record), {}};
-    if (store.tombstone(normalize_uuid(id))) {
+    if (const auto left = store.tombstone(normalize_uuid(id)); left && !left->node_id.empty()) {
       return {std::nullopt,
               refuse(Code::unknown_task, "task " + id + " ended and was purged after its retention")};
     }

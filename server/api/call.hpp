@@ -61,8 +61,11 @@ struct Found {
   std::optional<Record> record;
   Response refusal;
 };
-/// A node by id or name.
-[[nodiscard]] Found<NodeRecord> find_node(const ReadStore& store, const std::string& text);
+/// A node by id or name. `field`: which one the refusal names.
+[[nodiscard]] Found<NodeRecord> find_node(const ReadStore& store, const std::string& text,
+                                          const std::string& field = {});
+[[nodiscard]] Found<BatchRecord> find_batch(const ReadStore& store, const std::string& id,
+                                            WithData with_data);
 [[nodiscard]] Found<TaskRecord> find_task(const ReadStore& store, const std::string& id, WithData with_data);
 
 }  // namespace agenttask::server

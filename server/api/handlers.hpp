@@ -4,8 +4,18 @@
 /// The handlers, one for each line of the router's table. Inside server/api only.
 namespace agenttask::server {
 
+/// A page of tasks: `tasks` and `nextCursor`, by the call's `cursor`, `limit` and `full`. `invalid` names the
+/// parameter.
+[[nodiscard]] Result<nlohmann::json> page_of_tasks(const Call& call, const TaskFilter& filter);
+
 // operators_api/tasks_create.cpp
 Outcome add_task(Call& call);
+// operators_api/batches_create.cpp
+Outcome add_batch(Call& call);
+// operators_api/batches.cpp
+Outcome list_batches(Call& call);
+Outcome get_batch(Call& call);
+Outcome cancel_batch(Call& call);
 // operators_api/tasks_read.cpp
 Outcome get_task(Call& call);
 Outcome list_tasks(Call& call);

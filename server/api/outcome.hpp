@@ -58,7 +58,8 @@ struct Response {
 [[nodiscard]] Response to_response(const Problem& problem);
 
 /// Evaluate the request again when one of `keys` is touched by a commit, at the latest at `until`; then
-/// `may_wait` is false and it must not wait again. Keys: `node:<id>`, `task:<id>`, `output:<task id>`.
+/// `may_wait` is false and it must not wait again. Keys: `node:<id>`, `task:<id>`, `output:<task id>`,
+/// `batch:<id>`.
 struct Wait {
   std::vector<std::string> keys;
   MonotonicTime until;

@@ -21,6 +21,7 @@ enum class Code : std::uint8_t {
   unknown_route,         ///< 404
   unknown_node,          ///< 404
   unknown_task,          ///< 404
+  unknown_batch,         ///< 404
   unknown_token,         ///< 404: no such enrolment token
   unknown_operator,      ///< 404
   method_not_allowed,    ///< 405: `Allow` says which are
@@ -29,6 +30,7 @@ enum class Code : std::uint8_t {
   idempotency_conflict,  ///< 409: the key was used for another request
   already_ended,         ///< 409: `task` says how
   already_chosen,        ///< 409: `chosen` says who was first
+  no_targets,            ///< 409: no node has what the target asks for
   node_revoked,          ///< 409: a revoked node takes no tasks
   last_admin,            ///< 409: without it nobody could administrate
   unsupported,           ///< 422: a later version does it
@@ -44,7 +46,7 @@ struct CodeInfo {
   std::string_view name;
   int status;
 };
-inline constexpr std::array<CodeInfo, 25> kCodes{{
+inline constexpr std::array<CodeInfo, 27> kCodes{{
     {Code::invalid, "invalid", 400},
     {Code::limit, "limit", 400},
     {Code::unauthorized, "unauthorized", 401},
@@ -54,6 +56,7 @@ inline constexpr std::array<CodeInfo, 25> kCodes{{
     {Code::unknown_route, "unknown-route", 404},
     {Code::unknown_node, "unknown-node", 404},
     {Code::unknown_task, "unknown-task", 404},
+    {Code::unknown_batch, "unknown-batch", 404},
     {Code::unknown_token, "unknown-token", 404},
     {Code::unknown_operator, "unknown-operator", 404},
     {Code::method_not_allowed, "method-not-allowed", 405},
@@ -62,6 +65,7 @@ inline constexpr std::array<CodeInfo, 25> kCodes{{
     {Code::idempotency_conflict, "idempotency-conflict", 409},
     {Code::already_ended, "already-ended", 409},
     {Code::already_chosen, "already-chosen", 409},
+    {Code::no_targets, "no-targets", 409},
     {Code::node_revoked, "node-revoked", 409},
     {Code::last_admin, "last-admin", 409},
     {Code::unsupported, "unsupported", 422},

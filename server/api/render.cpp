@@ -49,6 +49,7 @@ void TaskRenderer::explain_wait(Task& task) {
 json TaskRenderer::render(TaskRecord record, Detail detail) {
   explain_wait(record.task);
   json value = task_to_json(record.task, detail);
+  if (!record.batch_id.empty()) value["batchId"] = record.batch_id;
   if (!has_ended(record.task.state.status)) {
     json asked = json::array();
     for (const auto kind : call_.store.requests_about(record.task.spec.id)) asked.push_back(to_string(kind));

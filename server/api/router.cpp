@@ -13,7 +13,7 @@
 namespace agenttask::server {
 namespace {
 
-constexpr std::array<RouteInfo, 35> kRoutes{{
+constexpr std::array<RouteInfo, 39> kRoutes{{
     {"GET", "/healthz", Access::open, Effect::reads, ""},
     {"GET", "/readyz", Access::open, Effect::reads, ""},
     {"GET", "/openapi.json", Access::open, Effect::reads, ""},
@@ -21,7 +21,12 @@ constexpr std::array<RouteInfo, 35> kRoutes{{
     {"GET", "/v1/nodes/{node}/tasks", Access::viewer, Effect::reads,
      "type status tag* roomId worldId deleted cursor limit full"},
     {"GET", "/v1/tasks", Access::viewer, Effect::reads,
-     "type status tag* roomId worldId deleted node cursor limit full"},
+     "type status tag* roomId worldId deleted node batch cursor limit full"},
+    {"POST", "/v1/tasks", Access::operator_, Effect::may_write, "cursor limit", commit_point::kBatchCreated},
+    {"GET", "/v1/batches", Access::viewer, Effect::reads, "cursor limit"},
+    {"GET", "/v1/batches/{id}", Access::viewer, Effect::reads, "wait status cursor limit full"},
+    {"POST", "/v1/batches/{id}/cancel", Access::operator_, Effect::may_write, "wait",
+     commit_point::kBatchCancelAsked},
     {"GET", "/v1/tasks/{id}", Access::viewer, Effect::reads, "wait"},
     {"PATCH", "/v1/tasks/{id}", Access::operator_, Effect::may_write, "", commit_point::kTaskUpdated},
     {"DELETE", "/v1/tasks/{id}", Access::operator_, Effect::may_write, "", commit_point::kTaskDeleted},
@@ -72,6 +77,10 @@ constexpr std::array<Handler, kRoutes.size()> kHandlers{get_health,
                                                         add_task,
                                                         list_node_tasks,
                                                         list_tasks,
+                                                        add_batch,
+                                                        list_batches,
+                                                        get_batch,
+                                                        cancel_batch,
                                                         get_task,
                                                         change_task,
                                                         remove_task,

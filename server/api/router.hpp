@@ -56,6 +56,8 @@ struct ApiContext {
   /// Why the server can't serve (`/readyz`); empty: it can.
   std::function<std::string()> why_not_ready = [] { return std::string(); };
   HistoryLimits history = {};
+  /// After a batch was accepted, or its cancel: there may be more to do than was done at once. Must be short.
+  std::function<void()> carry_batches_on = [] {};
 };
 
 /// From a request to an outcome: finds the route, says who asks, calls the handler, turns errors into problem

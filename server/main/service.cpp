@@ -62,6 +62,7 @@ Result<void> Service::open() {
         bell_.ring();
       },
       logger_);
+  carrier_ = std::make_unique<BatchCarrier>(*store_, *writer_, clock_, logger_);
   HistoryLimits history;
   history.runs = settings_.keep_runs;
   history.messages.count = settings_.keep_messages;
@@ -72,7 +73,8 @@ Result<void> Service::open() {
                                                 .clock = clock_,
                                                 .logger = logger_,
                                                 .why_not_ready = [this] { return why_not_ready(); },
-                                                .history = history});
+                                                .history = history,
+                                                .carry_batches_on = [this] { carrier_->ring(); }});
   return {};
 }
 
@@ -104,6 +106,7 @@ Result<void> Service::listen() {
   housekeeper_ = std::make_unique<Housekeeper>(*store_, *writer_, presence_, clock_, logger_, retention,
                                                bell_, std::move(boot));
   housekeeper_->start();
+  carrier_->start();
   maintenance_ = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};
 }
@@ -171,6 +174,7 @@ void Service::stop() {
   if (dispatcher_) dispatcher_->release_waiting();
   if (http_) http_->stop(settings_.stop_grace);
   if (dispatcher_) dispatcher_->stop();
+  if (carrier_) carrier_->stop();
   housekeeper_.reset();
   if (writer_) writer_->stop();
 }

@@ -16,6 +16,7 @@
 #include "server/mailboxes/mailboxes.hpp"
 #include "server/main/settings.hpp"
 #include "server/main/state_folder.hpp"
+#include "server/store/batch_carrier.hpp"
 #include "server/store/housekeeping.hpp"
 #include "server/store/presence.hpp"
 #include "server/store/writer.hpp"
@@ -75,6 +76,7 @@ class Service {
   Presence presence_;
   Bell bell_;  ///< of the housekeeper
   std::unique_ptr<Writer> writer_;
+  std::unique_ptr<BatchCarrier> carrier_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<HttpServer> http_;

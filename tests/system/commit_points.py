@@ -376,3 +376,14 @@ def wait_for(check, what):
 
 def soon(seconds):
     return int(time.time() * 1000 + seconds * 1000)
+
+
+@contextlib.contextmanager
+def another_server(world, *options):
+    """For what the one under load must not do."""
+    other = ServerUnderTest(world.folder / world.key("other"), *options)
+    try:
+        yield other.start()
+    finally:
+        if other.program:
+            other.kill()

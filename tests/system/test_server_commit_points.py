@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from commit_points import GONE, MOMENTS, SERVER, AgentUnderTest, Points, ServerUnderTest, World, points_of, scenarios, soon, wait_for
+import fleet_call_points
+from commit_points import GONE, MOMENTS, SERVER, AgentUnderTest, Points, ServerUnderTest, World, another_server, points_of, scenarios, soon, wait_for
 from device import HandMadeDevice, ended, make_request, started
 from programs import BIN, environment, until
 
@@ -83,6 +84,11 @@ def enqueue(world, server, point, moment):
         assert (world.task(body["id"]) is not None) == (moment == "after")
         assert world.submit(body) == body["id"] and world.submit(body) == body["id"]
         world.holds(key, body["id"], ends=("complete",))
+
+
+scenario("batch-created")(fleet_call_points.accept)
+scenario("batch-cancel-asked")(fleet_call_points.cancel)
+scenario("batch-tasks-made", "batch-cancelled")(fleet_call_points.carry_on)
 
 
 #: The call, what shows that it was done, and what has to be done before. The device is away, and nothing was offered to it.
@@ -356,17 +362,6 @@ def first_look_at_the_clock(world, server, point, moment):
     server.start_to_die(f"{moment} {point}")
     server.start()
     world.holds(key, id)
-
-
-@contextlib.contextmanager
-def another_server(world, *options):
-    """For what the one under load must not do."""
-    other = ServerUnderTest(world.folder / world.key("other"), *options)
-    try:
-        yield other.start()
-    finally:
-        if other.program:
-            other.kill()
 
 
 @scenario("tasks-purged")

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/base/ids.hpp"
 #include "platform/protocol/json.hpp"
 #include "server/api/handlers.hpp"
 #include "server/api/render.hpp"
@@ -50,6 +51,10 @@ std::optional<TaskFilter> read_filter(const Call& call, std::string node_id) {
     if (!status) return std::nullopt;
     filter.status = *status;
   }
+  if (const auto id = call.parameter("batch")) {
+    filter.batch = call.store.batch(normalize_uuid(*id), WithData::no);
+    if (!filter.batch) return std::nullopt;
+  }
   return filter;
 }
 
@@ -71,20 +76,27 @@ Outcome list(const Call& call, std::string node_id) {
   auto filter = read_filter(call, std::move(node_id));
   if (!filter) return empty_list();
   filter->deleted = *deleted;
+  const auto tasks = page_of_tasks(call, *filter);
+  return tasks ? json_response(200, *tasks) : refuse(tasks.error());
+}
+
+}  // namespace
+
+Result<json> page_of_tasks(const Call& call, const TaskFilter& filter) {
+  const auto page = read_page(call);
+  if (!page) return page.error();
   const auto with_data = page->detail == Detail::full ? WithData::yes : WithData::no;
   // Full tasks may be large: a page holds fewer of them then, and the cursor goes on from there.
   const std::size_t limit = page->detail == Detail::full ? std::min(page->limit, kFullTasks) : page->limit;
-  auto records = call.store.tasks(*filter, page->before, limit + 1, with_data);
+  auto records = call.store.tasks(filter, page->before, limit + 1, with_data);
   const bool more = records.size() > limit;
   if (more) records.pop_back();
   const json next = more ? json(std::to_string(records.back().sequence)) : json(nullptr);
   TaskRenderer renderer(call);
   json tasks = json::array();
   for (auto& record : records) tasks.push_back(renderer.render(std::move(record), page->detail));
-  return json_response(200, {{"tasks", std::move(tasks)}, {"nextCursor", next}});
+  return json{{"tasks", std::move(tasks)}, {"nextCursor", next}};
 }
-
-}  // namespace
 
 Outcome get_task(Call& call) {
   const auto wait = call.number("wait", 0, limits::kWaitMost, 0);

@@ -31,6 +31,17 @@ void OpenapiChecker::check(const json& value, const json& schema, const std::str
     return check(value, document_.at(json::json_pointer(schema["$ref"].get<std::string>().substr(1))), where,
                  faults);
   }
+  if (schema.contains("oneOf")) {
+    std::vector<std::string> best;
+    for (const auto& each : schema["oneOf"]) {
+      std::vector<std::string> found;
+      check(value, each, where, found);
+      if (found.empty()) return;
+      if (best.empty() || found.size() < best.size()) best = std::move(found);
+    }
+    faults.insert(faults.end(), best.begin(), best.end());
+    return;
+  }
   if (schema.contains("type") && !fits_type(value, schema["type"])) {
     faults.push_back(where + " has the wrong type: " + value.dump().substr(0, 100));
     return;

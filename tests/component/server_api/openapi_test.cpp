@@ -121,6 +121,7 @@ TEST_F(ApiTest, EveryDocumentedFieldOfARequestIsKnownAndNoOther) {
   };
   const std::vector<Case> cases = {
       {"TaskRequest", "POST", "/v1/nodes/" + device.id + "/tasks", {{"type", "echo"}}},
+      {"BatchRequest", "POST", "/v1/tasks", {{"type", "echo"}, {"target", {{"all", true}}}}},
       {"TaskChanges", "PATCH", task_path, json::object()},
       {"NodeChanges", "PATCH", "/v1/nodes/" + device.id, json::object()},
       {"EnrollmentTokenRequest", "POST", "/v1/enrollment-tokens", json::object()},
@@ -139,6 +140,7 @@ TEST_F(ApiTest, EveryDocumentedFieldOfARequestIsKnownAndNoOther) {
       if (name == "nodeId" || name == "replace") body[name] = device.id;
       if (name == "expiresAt") body[name] = clock.wall() + 1000;
       if (name == "type") body[name] = "echo";
+      if (name == "target") body[name] = each.base["target"];
       if (each.schema == "EnrollmentTokenRequest" && name == "uses") body[name] = 5;
       const auto response = call(each.method, each.path, body.dump(), as(admin));
       EXPECT_LT(response.status, 300) << each.schema << "." << name << ": " << body << " → " << response.body;

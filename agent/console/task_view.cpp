@@ -209,7 +209,7 @@ Result<TaskView> read_task(const json& value) {
   if (text_of(rest, "nodeId").empty() && rest.is_object()) rest.erase("nodeId");
   auto task = task_from_json(rest);
   if (!task) return with_context(task.error(), "the answer is not a task");
-  TaskView view{std::move(*task), std::move(result), {}};
+  TaskView view{std::move(*task), std::move(result), {}, text_of(value, "batchId")};
   if (const auto requested = value.find("requested"); requested != value.end() && requested->is_array()) {
     for (const auto& what : *requested) {
       if (what.is_string()) view.requested.push_back(what.get<std::string>());
@@ -337,6 +337,7 @@ std::string render_task(const TaskView& view, UnixMilliseconds now, std::string_
   Fields fields;
   fields.add("Task", spec.id);
   fields.add("Node", spec.node_id);
+  fields.add("Batch", view.batch_id);
   fields.add("Type", spec.type);
   fields.add("Status", describe_status(view.task));
   fields.add("Detail", state.detail);

@@ -39,6 +39,7 @@ struct TaskView {
   Task task;  ///< without its result
   RunResult result;
   std::vector<std::string> requested;  ///< what the server asked of the device, which has not taken it yet
+  std::string batch_id;                ///< of a task that one for many devices made
 };
 
 struct RunView {

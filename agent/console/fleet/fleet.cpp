@@ -80,9 +80,11 @@ void add_fleet(CLI::App& root, Console& console) {
       "Examples:\n"
       "  agenttask fleet login https://tasks.example:8443 --fingerprint 3f2a…\n"
       "  agenttask fleet nodes\n"
-      "  agenttask fleet command web-1 --wait \"uptime\"");
+      "  agenttask fleet command web-1 --wait \"uptime\"\n"
+      "  agenttask fleet command --label site=berlin --wait \"uptime\"");
   add_fleet_login(*fleet, console);
   add_fleet_submit(*fleet, console);
+  add_fleet_batches(*fleet, console);
   add_fleet_look(*fleet, console);
   add_fleet_change(*fleet, console);
   add_fleet_steer(*fleet, console);

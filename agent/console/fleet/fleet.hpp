@@ -39,6 +39,9 @@ CLI::App* add_fleet_task_verb(CLI::App& parent, Console& console, const Verb& ve
 /// Puts the names of nodes in the place of their ids in the list of that name, for people.
 void put_node_names(ServerApi& api, nlohmann::json& answer, const char* list);
 
+/// `{"nodes":[…]}` as a table.
+[[nodiscard]] Result<std::string> render_nodes(const nlohmann::json& answer, const Screen& screen);
+
 /// Follows the output of a task until it has ended; Ctrl-C leaves it, or cancels it when `cancel` says so.
 /// Then prints what is left to say. Returns the exit code, as with agenttask command.
 struct FleetFollow {
@@ -50,11 +53,12 @@ struct FleetFollow {
 
 // The verbs, by what they are about.
 void add_fleet_login(CLI::App& fleet, Console& console);
-void add_fleet_submit(CLI::App& fleet, Console& console);  ///< add, command, echo
-void add_fleet_look(CLI::App& fleet, Console& console);    ///< list, show, explain, output, runs
-void add_fleet_change(CLI::App& fleet, Console& console);  ///< cancel, update, delete
-void add_fleet_steer(CLI::App& fleet, Console& console);   ///< choose, pause, resume, run, messages, post
-void add_fleet_nodes(CLI::App& fleet, Console& console);   ///< nodes, node …
-void add_fleet_tokens(CLI::App& fleet, Console& console);  ///< token …, operator …
+void add_fleet_submit(CLI::App& fleet, Console& console);   ///< add, command, echo
+void add_fleet_batches(CLI::App& fleet, Console& console);  ///< batches, batch …
+void add_fleet_look(CLI::App& fleet, Console& console);     ///< list, show, explain, output, runs
+void add_fleet_change(CLI::App& fleet, Console& console);   ///< cancel, update, delete
+void add_fleet_steer(CLI::App& fleet, Console& console);    ///< choose, pause, resume, run, messages, post
+void add_fleet_nodes(CLI::App& fleet, Console& console);    ///< nodes, node …
+void add_fleet_tokens(CLI::App& fleet, Console& console);   ///< token …, operator …
 
 }  // namespace agenttask::console

@@ -24,6 +24,7 @@ using nlohmann::json;
 
 struct Words {
   std::string node;
+  std::string batch;
   ListWords list;
   bool full = false;
   bool wait = false;
@@ -47,6 +48,12 @@ int list(const Fleet& fleet, const Words& words) {
   ServerApi::Query query = filters(words.list);
   if (!words.node.empty()) query.emplace_back("node", words.node);
   if (words.full) query.emplace_back("full", "1");
+  if (!words.batch.empty()) {
+    std::string id;
+    const agent::Answer found = fleet.api.resolve_batch(words.batch, id);
+    if (!found.ok()) return fleet.console.fail(*found.problem);
+    query.emplace_back("batch", id);
+  }
   const agent::Answer answer = fleet.api.call("GET", api_path({"tasks"}), query);
   const int code = print_answer(fleet.console, answer, [&](json tasks) {
     if (words.node.empty()) put_node_names(fleet.api, tasks, "tasks");
@@ -185,12 +192,15 @@ void add_fleet_look(CLI::App& fleet, Console& console) {
                      {"list", "List tasks of all devices or of one, the newest first",
                       "  agenttask fleet list --status failed\n"
                       "  agenttask fleet list --awaiting\n"
+                      "  agenttask fleet list --batch @last --status failed\n"
                       "  agenttask fleet list --deleted\n"
                       "  agenttask fleet list --node web-1 --full\n"
                       "  agenttask fleet list --node web-1 --tag nightly --json\n"
                       "Lists come without what tasks were given and produced; --full fetches that too."},
                      [words](const Fleet& at) { return list(at, *words); });
   verb->add_option("--node", words->node, "Of this device only: its id or its name")->type_name("NODE");
+  verb->add_option("--batch", words->batch, "Of this batch only: its id, the end of it, or @last")
+      ->type_name("ID");
   add_list_options(*verb, words->list);
   verb->add_flag("--full", words->full, "Also data and result; at most 20 tasks a page");
 

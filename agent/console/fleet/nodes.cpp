@@ -81,49 +81,6 @@ std::string describe_ledger(const json& node) {
   return ledger == nullptr ? std::string() : text_of(*ledger, "problem") + ": " + text_of(*ledger, "detail");
 }
 
-Result<std::string> render_nodes(const json& answer, const Screen& screen) {
-  const json* nodes = member_of(answer, "nodes");
-  if (nodes == nullptr || !nodes->is_array())
-    return Error{ErrorCode::invalid, "the answer holds no list of nodes"};
-  if (nodes->empty()) return std::string("no nodes; a device joins with: agenttask enroll URL TOKEN\n");
-  // Only where there is something to show in it.
-  const auto any = [&](auto&& shown) {
-    return std::any_of(nodes->begin(), nodes->end(), [&](const json& node) { return !shown(node).empty(); });
-  };
-  const auto services_of = [](const json& node) { return names_of(node, "services"); };
-  const bool with_workers = any(own_workers_of);
-  const bool with_services = any(services_of);
-  std::vector<Column> columns{{"NAME", true}, {"PRESENCE"},       {"LAST SEEN"},
-                              {"VERSION"},    {"PLATFORM", true}, {"LABELS", true}};
-  if (with_workers) columns.push_back({"WORKERS", true});
-  if (with_services) columns.push_back({"SERVICES", true});
-  columns.push_back({"ID"});
-  Table table(std::move(columns));
-  for (const json& node : *nodes) {
-    const auto seen = integer_of(node, "lastSeen");
-    const std::string presence = presence_of(node);
-    const Color color = presence == "online"    ? Color::good
-                        : presence == "offline" ? Color::faint
-                                                : Color::busy;
-    std::vector<Cell> row{text_of(node, "name"),
-                          {presence, color},
-                          seen ? format_age(now() - *seen) : std::string("never"),
-                          text_of(node, "version"),
-                          text_of(node, "platform"),
-                          labels_of(node)};
-    if (with_workers) row.emplace_back(own_workers_of(node));
-    if (with_services) row.emplace_back(services_of(node));
-    row.emplace_back(text_of(node, "id"));
-    table.add(std::move(row));
-  }
-  std::string text = table.render(screen);
-  if (const std::string cursor = text_of(answer, "nextCursor");
-      !cursor.empty() && screen.output_is_terminal()) {
-    text += "more with: --cursor " + printable(cursor) + "\n";
-  }
-  return text;
-}
-
 Result<std::string> render_node(const json& node) {
   const auto time = [&](const char* name) {
     const auto value = integer_of(node, name);
@@ -224,6 +181,49 @@ int label(const Fleet& fleet, const Words& words) {
 }
 
 }  // namespace
+
+Result<std::string> render_nodes(const json& answer, const Screen& screen) {
+  const json* nodes = member_of(answer, "nodes");
+  if (nodes == nullptr || !nodes->is_array())
+    return Error{ErrorCode::invalid, "the answer holds no list of nodes"};
+  if (nodes->empty()) return std::string("no nodes; a device joins with: agenttask enroll URL TOKEN\n");
+  // Only where there is something to show in it.
+  const auto any = [&](auto&& shown) {
+    return std::any_of(nodes->begin(), nodes->end(), [&](const json& node) { return !shown(node).empty(); });
+  };
+  const auto services_of = [](const json& node) { return names_of(node, "services"); };
+  const bool with_workers = any(own_workers_of);
+  const bool with_services = any(services_of);
+  std::vector<Column> columns{{"NAME", true}, {"PRESENCE"},       {"LAST SEEN"},
+                              {"VERSION"},    {"PLATFORM", true}, {"LABELS", true}};
+  if (with_workers) columns.push_back({"WORKERS", true});
+  if (with_services) columns.push_back({"SERVICES", true});
+  columns.push_back({"ID"});
+  Table table(std::move(columns));
+  for (const json& node : *nodes) {
+    const auto seen = integer_of(node, "lastSeen");
+    const std::string presence = presence_of(node);
+    const Color color = presence == "online"    ? Color::good
+                        : presence == "offline" ? Color::faint
+                                                : Color::busy;
+    std::vector<Cell> row{text_of(node, "name"),
+                          {presence, color},
+                          seen ? format_age(now() - *seen) : std::string("never"),
+                          text_of(node, "version"),
+                          text_of(node, "platform"),
+                          labels_of(node)};
+    if (with_workers) row.emplace_back(own_workers_of(node));
+    if (with_services) row.emplace_back(services_of(node));
+    row.emplace_back(text_of(node, "id"));
+    table.add(std::move(row));
+  }
+  std::string text = table.render(screen);
+  if (const std::string cursor = text_of(answer, "nextCursor");
+      !cursor.empty() && screen.output_is_terminal()) {
+    text += "more with: --cursor " + printable(cursor) + "\n";
+  }
+  return text;
+}
 
 void add_fleet_nodes(CLI::App& fleet, Console& console) {
   const auto words = std::make_shared<Words>();

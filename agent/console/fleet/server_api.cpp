@@ -114,6 +114,15 @@ Answer ServerApi::follow(const std::string& path, const Query& query,
 }
 
 Answer ServerApi::resolve(const std::string& text, std::string& id) {
+  return resolve_in("tasks", "task", text, id);
+}
+
+Answer ServerApi::resolve_batch(const std::string& text, std::string& id) {
+  return resolve_in("batches", "batch", text, id);
+}
+
+Answer ServerApi::resolve_in(const char* list_name, const std::string& what, const std::string& text,
+                             std::string& id) {
   constexpr int kBadRequest = 400;
   constexpr int kNotFound = 404;
   constexpr int kConflict = 409;
@@ -125,25 +134,27 @@ Answer ServerApi::resolve(const std::string& text, std::string& id) {
                    "give at least " + std::to_string(kShortest) + " characters of an id, or @last");
   }
   Answer answer =
-      call("GET", api_path({"tasks"}), {{"limit", last ? "1" : std::to_string(limits::kPageMost)}});
+      call("GET", api_path({list_name}), {{"limit", last ? "1" : std::to_string(limits::kPageMost)}});
   if (!answer.ok()) return answer;
   const auto list = parse_json(answer.json);
-  const json* tasks = list ? member_of(*list, "tasks") : nullptr;
+  const json* entries = list ? member_of(*list, list_name) : nullptr;
   std::vector<std::string> found;
-  for (const json& task : tasks != nullptr && tasks->is_array() ? *tasks : json::array()) {
-    const std::string candidate = text_of(task, "id");
+  for (const json& entry : entries != nullptr && entries->is_array() ? *entries : json::array()) {
+    const std::string candidate = text_of(entry, "id");
     if (last || candidate.ends_with(id)) found.push_back(candidate);
   }
   if (found.empty()) {
-    return problem(kNotFound, "unknown-task",
-                   last ? "the server has no task yet"
-                        : "no task among the newest " + std::to_string(limits::kPageMost) + " ends with " +
-                              text + "; agenttask fleet list shows them");
+    return problem(kNotFound, "unknown-" + what,
+                   last ? "the server has no " + what + " yet"
+                        : "no " + what + " among the newest " + std::to_string(limits::kPageMost) +
+                              " ends with " + text + "; agenttask fleet " +
+                              (what == "task" ? "list" : list_name) + " shows them");
   }
   if (found.size() > 1) {
-    std::string detail = "several tasks end with " + text + ":";
+    std::string detail = "several " + std::string(list_name) + " end with " + text + ":";
     for (const std::string& candidate : found) detail += "\n  " + candidate;
-    return {{}, Problem{kConflict, "ambiguous-task", detail, {}, encode_json(json{{"candidates", found}})}};
+    return {{},
+            Problem{kConflict, "ambiguous-" + what, detail, {}, encode_json(json{{"candidates", found}})}};
   }
   id = found.front();
   return {"{}", std::nullopt};

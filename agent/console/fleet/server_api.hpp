@@ -36,8 +36,13 @@ class ServerApi {
   /// The id of a task that `text` means: a whole id, the unique end of one among the 1000 newest tasks (at
   /// least 4 characters), or `@last`, the newest task of the server.
   [[nodiscard]] agent::Answer resolve(const std::string& text, std::string& id);
+  /// The same of a batch.
+  [[nodiscard]] agent::Answer resolve_batch(const std::string& text, std::string& id);
 
  private:
+  /// `what` in the singular, as its list is called in the plural.
+  [[nodiscard]] agent::Answer resolve_in(const char* list, const std::string& what, const std::string& text,
+                                         std::string& id);
   struct State;
   std::unique_ptr<State> state_;
 };

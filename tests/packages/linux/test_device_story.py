@@ -27,6 +27,18 @@ def test_a_token_that_is_none_does_not_break_the_installation(machine):
     purge(machine)
 
 
+def test_a_token_that_is_none_in_a_file_refuses_the_enrolment_alone(machine):
+    install(machine, "agenttask-agent.deb")
+    machine.run("umask 077; printf 'AGENTTASK_SERVER=\"https://localhost:8443\"\\nAGENTTASK_ENROLLMENT_TOKEN=\"not-a-token\"\\n' "
+                ">/etc/agenttask/enrollment.env; systemctl restart agenttask")
+    until(lambda: status(machine)["server"]["state"] == "refused", lambda: f"it says so\n{machine.tail()}")
+    assert machine.unit(AGENT, "ActiveState")["ActiveState"] == "active" and machine.says('agenttask echo "test data"') == "test data"
+    for told in (machine.says("agenttask status", check=False), machine.says("agenttask doctor", check=False), journal(machine, AGENT)):
+        assert "environment AGENTTASK_ENROLLMENT_TOKEN: not an enrolment token" in told and "not-a-token" not in told, told
+    assert machine.succeeds("test -e /etc/agenttask/enrollment.env"), "it is there to be mended"
+    purge(machine)
+
+
 def test_one_answer_of_two_is_told(machine):
     preseed(machine, server="", enrollment_token="half-of-it")
     told = install(machine, "agenttask-agent.deb")
@@ -69,8 +81,11 @@ def test_an_image_keeps_the_answers_for_the_first_start_of_each_machine(machine)
     assert not machine.succeeds("test -e /var/lib/agenttask/enrollment.json"), "no key is made in an image"
     found = machine.run(f"grep -rlF {token} /etc /var /run", check=False).stdout.split()
     assert found == ["/etc/agenttask/enrollment.env"], found
-    machine.run("rm /usr/sbin/policy-rc.d; systemctl start agenttask")   # the first boot of a machine
+    machine.run("systemctl stop agenttask-server; rm /usr/sbin/policy-rc.d; systemctl start agenttask")   # the first boot of a machine
+    until(lambda: status(machine)["server"].get("lastError"), "it has asked once")
+    machine.run("hostname clone-7; systemctl start agenttask-server")   # it gets its own name a little later
     until_connected(machine)
+    assert status(machine)["server"]["name"] == "clone-7"
     assert not machine.succeeds("test -e /etc/agenttask/enrollment.env")
 
 

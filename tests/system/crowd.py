@@ -1,13 +1,22 @@
 """A fleet's worth of nodes that never came: rows in the database of a server that is not running, as enrolments would have written them."""
 import contextlib
 import json
+import secrets
 import sqlite3
+import time
 import uuid
 
 
+def node_id(milliseconds):
+    """A UUID of version 7, as the server makes them."""
+    bits = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=bits))
+
+
 def add_nodes(database, count, labels=None):
-    """Their ids, in order."""
-    ids = sorted(str(uuid.uuid4()) for _ in range(count))
+    """Their ids, in order; they enrolled one a millisecond."""
+    first = int(time.time() * 1000) - count
+    ids = [node_id(first + number) for number in range(count)]
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         connection.executemany(
             "INSERT INTO nodes(id, name, name_fixed, version, platform, labels, enrolled_at, hold_reported, incarnation, quarantine_reason, epoch, forked, snapshot,"

@@ -1,17 +1,12 @@
-#include <cstdio>
-#include <exception>
 #include <string>
 #include <vector>
 
 #include "agent/console/console.hpp"
-#include "agent/console/exit_code.hpp"
+#include "platform/os/service.hpp"
 
-int main(int count, char** words) {
-  try {
+int main(int argc, char** argv) {
+  return agenttask::os::run_program(argc, argv, [](const std::vector<std::string>& arguments) {
     agenttask::console::Console console(agenttask::console::Screen::of_this_process());
-    return agenttask::console::run(std::vector<std::string>(words + 1, words + count), console);
-  } catch (const std::exception& fault) {
-    std::fprintf(stderr, "agenttask: internal fault: %s\n", fault.what());
-    return agenttask::console::kFailure;
-  }
+    return agenttask::console::run(arguments, console);
+  });
 }

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
+from calls import of_device
 from past import Past
 from truth import Truth
 from work import CHILD, REFUSED, ROOM, STEP, Order
@@ -18,20 +19,20 @@ SHARED_OF_RUN = ("run", "status", "reason", "startTime", "endTime", "occurrence"
 
 
 class View:
-    """All tasks as one side shows them: by id, each with its `runs`."""
+    """All tasks as one side shows them: by id, each with its `runs`. `key_of`: of a task."""
 
-    def __init__(self, name):
-        self.name, self.tasks, self.by_key = name, {}, defaultdict(list)
+    def __init__(self, name, key_of):
+        self.name, self.key_of, self.tasks, self.by_key = name, key_of, {}, defaultdict(list)
 
     def add(self, task, runs):
         task["runs"] = sorted(runs, key=lambda run: run["run"])
         self.tasks[task["id"]] = task
-        self.by_key[task.get("description", "")].append(task)
+        self.by_key[self.key_of(task)].append(task)
 
 
-def look_at_server(world, ids):
+def look_at_server(world, ids, key_of):
     """What the server shows of all tasks that it lists, and of those asked for."""
-    view, client = View("server"), world.operator(direct=True)
+    view, client = View("server", key_of), world.operator(direct=True)
     listed = [task["id"] for task in client.pages("/v1/tasks", "tasks")]
 
     def look(part):
@@ -53,8 +54,8 @@ def look_at_server(world, ids):
     return view
 
 
-def look_at_device(device, ids):
-    view, client = View(device.name), device.local()
+def look_at_device(device, ids, key_of):
+    view, client = View(device.name, key_of), device.local()
     listed = [task["id"] for task in client.pages("getTasks", "tasks")]
     for id in dict.fromkeys([*listed, *ids]):
         task = client.call("getTask", id=id)
@@ -80,15 +81,23 @@ class Checker:
 
     def look(self):
         """Takes down what everybody shows: everything must be quiet."""
-        self.truth = Truth(self.world.marks.file)
+        self.truth = Truth(self.world.marks.file, self.key_of_mark)
         self.past = Past(self.story, self.truth)
         ids = defaultdict(list)
         for order in self.book.all():
             if order.id or "id" in order.body:
                 ids[order.node].append(order.id or order.body["id"])
-        self.server = look_at_server(self.world, [id for part in ids.values() for id in part])
-        self.devices = [look_at_device(device, ids[device.number]) for device in self.world.devices]
+        self.server = look_at_server(self.world, [id for part in ids.values() for id in part], self.key_of)
+        self.devices = [look_at_device(device, ids[device.number], self.key_of) for device in self.world.devices]
         return self
+
+    def key_of(self, task):
+        number = next((device.number for device in self.world.devices if device.node == task.get("nodeId")), None)
+        return of_device(task.get("description", ""), number, self.book.orders)
+
+    def key_of_mark(self, mark):
+        machine = self.world.who(mark.agent, mark.time) or ""
+        return of_device(mark.key, machine.rsplit(" ", 1)[-1], self.book.orders)
 
     def check(self, rule, holds, text, key=None, **facts):
         self.made[rule] += 1
@@ -100,6 +109,7 @@ class Checker:
         children = self.children()
         for order in [*self.book.all(), *children]:
             self.check_order(order)
+        self.check_calls()
         self.check_strangers({order.key for order in [*self.book.all(), *children]} | {f"{name}.{step}" for name in self.unsure for step in (1, 2, 3)})
         self.check_marks()
         self.check_troubled()
@@ -261,7 +271,7 @@ class Checker:
     def check_runs(self, order, server):
         """Each run against the marks that it left."""
         outputs = [output_of_run(self.client, server, run["run"]) for run in server["runs"]]
-        named = [re.match(rf"begin {re.escape(order.key)} (\S+)\n", printed) for printed in outputs]
+        named = [re.match(rf"begin {re.escape(order.name)} (\S+)\n", printed) for printed in outputs]
         nobodys = {mark.run for mark in self.truth.starts[order.key]} - {began.group(1) for began in named if began}
         for run, printed, began in zip(server["runs"], outputs, named):
             mark = began.group(1) if began else None
@@ -275,7 +285,7 @@ class Checker:
             if mark:
                 self.check("results are true", [m for m in self.truth.starts[order.key] if m.run == mark], f"run {run['run']} printed what nobody marked", order.key)
             if run["status"] == "complete":
-                wanted = order.kind.output(order.key, mark) if order.kind.output else None
+                wanted = order.kind.output(order.name, mark) if order.kind.output else None
                 self.check("results are true", mark and ends and ends[0].code == 0, f"run {run['run']} is complete, and left no mark of its end", order.key)
                 facts = run["result"]["data"]
                 if facts["truncated"] and wanted and self.world.troubled_between(self.world.devices[order.node], order.asked, self.world.now(), "full disk"):
@@ -286,9 +296,27 @@ class Checker:
                 code = run["result"]["data"].get("exitCode")
                 self.check("results are true", ends and ends[0].code == code, f"run {run['run']} ended with {code}, and its mark says otherwise", order.key)
             elif order.kind.output and printed:
-                self.check("results are true", order.kind.output(order.key, mark).startswith(printed), lambda: f"run {run['run']} printed {short(printed)}", order.key)
+                self.check("results are true", order.kind.output(order.name, mark).startswith(printed), lambda: f"run {run['run']} printed {short(printed)}", order.key)
 
     # ---- all together
+
+    def check_calls(self):
+        """What was accepted for many devices counts one task for each, and all of them are over."""
+        for call in {order.call.name: order.call for order in self.book.all() if order.call}.values():
+            first = call.orders[0]
+            if not first.acknowledged or any(self.past.loose(order) for order in call.orders):
+                continue
+            answer = self.client.call("GET", f"/v1/batches/{call.batch}?limit=1000")
+            if not self.check("not lost", answer.status == 200 or self.past.database_lost(first), "the server does not show a batch that it accepted", first.key):
+                continue
+            if answer.status == 200:
+                batch, nodes = answer.document, sorted(self.world.devices[order.node].node for order in call.orders)
+                self.check("each target once", sorted(task["nodeId"] for task in batch["tasks"]) == nodes,
+                           lambda: f"asked for on {nodes}; its tasks are on {sorted(task['nodeId'] for task in batch['tasks'])}", first.key)
+                shown = Counter(task["status"] for task in batch["tasks"])
+                counts = {status: count for status, count in batch["counts"].items() if count}
+                self.check("each target once", counts == shown and batch["targets"] == len(nodes) and batch["ended"] and not batch.get("preparing"),
+                           lambda: f"it counts {counts} of {batch['targets']}, ended: {batch['ended']}; its tasks are {dict(shown)}", first.key)
 
     def children(self):
         """The steps of workflows that steps created, as orders of their own; each must have come of a complete step, once."""
@@ -345,7 +373,7 @@ class Checker:
     def check_strangers(self, known):
         for view in (self.server, *self.devices):
             for task in view.tasks.values():
-                self.check("nothing from nowhere", task.get("description") in known, f"the {view.name} has a task that nobody asked for: {task['id']}")
+                self.check("nothing from nowhere", self.key_of(task) in known, f"the {view.name} has a task that nobody asked for: {task['id']}")
 
     def check_marks(self):
         """Every run that began is one task's and was begun by a program of ours."""

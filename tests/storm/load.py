@@ -4,11 +4,9 @@ import threading
 import time
 import uuid
 
+from calls import UNDECIDED, cancel_call, new_call, submit_call
 from clients import Lost
 from work import KINDS, Order
-
-#: An answer that leaves open whether it was done.
-UNDECIDED = (408, 429, 500, 502, 503, 504)
 
 
 class Book:
@@ -91,6 +89,9 @@ class Operator(Actor):
     def enqueue(self):
         node = self.rng.randrange(len(self.world.devices))
         order = self.new_order(node, self.kinds)
+        if order.kind.name == "fleet call":
+            order = new_call(self, order).orders[0]
+            return self.insist(order)
         if self.rng.random() < 0.6:
             order.body["id"] = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
         if self.rng.random() < 0.5:
@@ -99,6 +100,10 @@ class Operator(Actor):
         order.asked = self.world.now()
         self.story.tell("asked for", key=order.key, by=self.name, kind=order.kind.name, node=order.node, id=order.body.get("id", ""),
                         idempotency=order.idempotency)
+        self.insist(order)
+
+    def insist(self, order):
+        """Asks until it is decided, and now and then once more."""
         while not self.submit(order, self.client) and repeatable(order):
             if self.world.over.wait(self.rng.uniform(0.01, 0.5)):
                 return
@@ -107,6 +112,8 @@ class Operator(Actor):
 
     def submit(self, order, client):
         """Whether it is decided."""
+        if order.call:
+            return submit_call(self, order.call, client)
         order.attempts += 1
         headers = {"Idempotency-Key": order.idempotency} if order.idempotency else {}
         began = self.world.now()
@@ -144,6 +151,8 @@ class Operator(Actor):
 
     def cancel(self):
         if order := self.book.recent(self.rng):
+            if order.call and order.call.batch and self.rng.random() < 0.5:
+                return cancel_call(self, order.call)
             order.cancels.append(self.world.now())
             wait = f"?wait={self.rng.randint(0, 1500)}" if self.rng.random() < 0.3 else ""
             self.change("cancel", order, "POST", "/cancel" + wait)
@@ -178,7 +187,7 @@ class Operator(Actor):
 
 
 def repeatable(order):
-    return bool(order.idempotency or "id" in order.body)
+    return bool(order.idempotency or "id" in order.body or order.call)
 
 
 class User(Actor):

@@ -26,11 +26,20 @@ class Mark:
 
 
 class Truth:
-    def __init__(self, file):
+    """`rename`: the key of what began with a mark, where the mark alone does not tell it."""
+
+    def __init__(self, file, rename=None):
         self.marks = [Mark(line) for line in file.read_text().splitlines()]
+        if rename:
+            self.rename(rename)
         self.starts, self.ends = defaultdict(list), defaultdict(list)
         for mark in self.marks:
             (self.starts if mark.what == "start" else self.ends)[mark.key].append(mark)
         self.of_run = defaultdict(list)
         for mark in self.marks:
             self.of_run[mark.run].append(mark)
+
+    def rename(self, key_of):
+        keys = {mark.run: key_of(mark) for mark in self.marks if mark.what == "start"}
+        for mark in self.marks:
+            mark.key = keys.get(mark.run, mark.key)

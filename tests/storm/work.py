@@ -49,6 +49,12 @@ class Order:
     choices: list = field(default_factory=list)
     updates: list = field(default_factory=list)     # values of metadata.n that were asked for
     seen: list = field(default_factory=list)        # (time, who said it, task)
+    call: object = None                             # the request that it is a part of, where that was for many devices
+
+    @property
+    def name(self):
+        """What the task calls itself: the key, but for the device of a call."""
+        return self.call.name if self.call else self.key
 
     def see(self, time, who, task):
         self.seen.append((time, who, {name: task.get(name) for name in ("status", "reason", "runCount")}))
@@ -166,6 +172,10 @@ def workflow(rng, key, marks, now):
     return {"type": STEP, "data": {"key": key, "step": 1, "of": 3, "pause": f"{rng.uniform(0, 0.6):.2f}", "next": options}, "options": options, "roomId": ROOM}
 
 
+def call(rng, key, marks, now):
+    return shell(rng, key, f"sleep {rng.uniform(0, 0.5):.2f}" if rng.random() < 0.5 else "", marks=marks)
+
+
 COMPLETE, FAILED, TIMEOUT, EXPIRED = ("complete", ""), ("failed", "exit-status"), ("failed", "timeout"), ("failed", "expired")
 
 KINDS = [
@@ -187,6 +197,7 @@ KINDS = [
     Kind("unanswered", 1, (COMPLETE, EXPIRED), unanswered, output=whole),
     Kind("nobody", 1, (), nobody, marks=False),
     Kind("echo", 4, (COMPLETE,), echo, marks=False),
+    Kind("fleet call", 3, (COMPLETE,), call, local=False, output=whole),
     Kind("workflow", 4, (COMPLETE,), workflow, once=False),
 ]
 #: How a worker exits that was refused what it asked for.

@@ -91,6 +91,19 @@ def test_a_lost_task_is_noticed(checker):
     assert broken(checker) == {"not lost"}
 
 
+def test_a_target_without_its_task_is_noticed(checker, monkeypatch):
+    of_kind(checker, "fleet call")
+    ask = checker.client.call
+
+    def forget(method, path, *more):
+        answer = ask(method, path, *more)
+        if path.startswith("/v1/batches/"):
+            answer.document["tasks"] = []
+        return answer
+    monkeypatch.setattr(checker.client, "call", forget)
+    assert broken(checker) == {"each target once"}
+
+
 def test_a_task_that_only_the_server_lost_is_noticed(checker):
     del checker.server.by_key[of_kind(checker, "quick")]
     assert broken(checker) == {"not lost"}

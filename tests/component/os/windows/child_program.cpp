@@ -51,9 +51,10 @@ void write_bytes(FILE* stream, long long count) {
 }
 
 void copy_input() {
+  // As it comes: fread would wait until its buffer is full.
   char buffer[4096];
-  for (std::size_t count = 0; (count = std::fread(buffer, 1, sizeof buffer, stdin)) > 0;) {
-    std::fwrite(buffer, 1, count, stdout);
+  for (int count = 0; (count = ::_read(::_fileno(stdin), buffer, sizeof buffer)) > 0;) {
+    std::fwrite(buffer, 1, static_cast<std::size_t>(count), stdout);
     std::fflush(stdout);
   }
 }
@@ -145,11 +146,6 @@ std::vector<std::string> child_argv(const std::vector<std::string>& words) {
 bool is_running(unsigned long pid) {
   const Handle process(::OpenProcess(SYNCHRONIZE, FALSE, pid));
   return process.is_open() && ::WaitForSingleObject(process.get(), 0) == WAIT_TIMEOUT;
-}
-
-bool under_wine() {
-  const HMODULE library = ::GetModuleHandleW(L"ntdll.dll");
-  return library != nullptr && ::GetProcAddress(library, "wine_get_version") != nullptr;
 }
 
 }  // namespace agenttask::os

@@ -26,6 +26,5 @@ inline constexpr const char* kChildVariable = "TEST_CHILD";
 
 /// Whether the process runs.
 bool is_running(unsigned long pid);
-bool under_wine();
 
 }  // namespace agenttask::os

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/windows/wine.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -63,6 +64,7 @@ TEST_F(FolderWatchTest, WaitsForWhatIsNotThere) {
 }
 
 TEST_F(FolderWatchTest, SeesThatTheFolderItselfIsGone) {
+  if (test::is_wine()) GTEST_SKIP() << "Wine removes a folder once nobody watches it any more";
   fs::create_directory(folder / "sub");
   ASSERT_TRUE(watch->watch({folder / "sub"}));
   fs::remove(folder / "sub");

@@ -129,7 +129,9 @@ TEST_F(LocalPipe, TellsWhoIsThere) {
 }
 
 TEST_F(LocalPipe, ListensOnceAndNowhereElse) {
-  EXPECT_EQ(LocalListener::listen(address, {}).error().code, ErrorCode::conflict);
+  if (!test::is_wine()) {  // which has no first instance of a pipe
+    EXPECT_EQ(LocalListener::listen(address, {}).error().code, ErrorCode::conflict);
+  }
   EXPECT_EQ(LocalListener::listen("C:\\x", {}).error().code, ErrorCode::invalid);
   EXPECT_EQ(LocalListener::listen(address + "-2", {.group = "no such group here"}).error().code,
             ErrorCode::not_found);

@@ -1,0 +1,1 @@
+"""One module for each part: NAME, ORDER, ABOUT, and run(stage)."""

@@ -91,7 +91,8 @@ TEST_F(LedgerCareTest, EachBrokenRuleIsFound) {
   start(id(1));
   create();
   close();
-  const std::string good = std::string(std::istreambuf_iterator<char>(std::ifstream(file()).rdbuf()), {});
+  const std::string good =
+      std::string(std::istreambuf_iterator<char>(std::ifstream(file(), std::ios::binary).rdbuf()), {});
   for (const char* harm :
        {"DELETE FROM runs", "UPDATE tasks SET status = 'sent', queue = 1 WHERE status = 'running'",
         "DELETE FROM inputs", "UPDATE runs SET end_time = 5", "UPDATE tasks SET end_time = 7 WHERE queue = 1",
@@ -340,7 +341,8 @@ TEST_F(LedgerCareTest, ASavedLedgerIsWholeWithoutItsLog) {
   close();
   salvage();
   EXPECT_FALSE(fs::exists(file().string() + "-wal"));
-  const std::string bytes = std::string(std::istreambuf_iterator<char>(std::ifstream(file()).rdbuf()), {});
+  const std::string bytes =
+      std::string(std::istreambuf_iterator<char>(std::ifstream(file(), std::ios::binary).rdbuf()), {});
   ASSERT_GT(bytes.size(), 20U);
   EXPECT_EQ(1, bytes[18]) << "its pages are in it, and not in a log";
   EXPECT_EQ(1, bytes[19]);

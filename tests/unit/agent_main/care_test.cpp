@@ -7,6 +7,7 @@
 
 #include "agent/sync/identity.hpp"
 #include "platform/net/enrollment_token.hpp"
+#include "platform/os/paths.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/support/manual_clock.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -68,8 +69,10 @@ TEST_F(CareTest, AnImageKeepsWhatIsNotOfThisMachine) {
   EXPECT_EQ(0, answer.code) << answer.text;
   for (const char* gone :
        {"ledger.db", "ledger.db-wal", "ledger.db.damaged-1", "identity.json", "enrollment.json", "spool",
-        "reserve", "run/agent.sock", ".identity.json.0123456789ab.new", ".enrollment.json.0123456789ab.new"})
+        "reserve", ".identity.json.0123456789ab.new", ".enrollment.json.0123456789ab.new"})
     EXPECT_FALSE(is_there(gone)) << gone;
+  const bool is_file = os::folders_inside(state).console_address().ends_with("agent.sock");
+  EXPECT_EQ(!is_file, is_there("run/agent.sock")) << "a pipe is no file";
   for (const char* kept : {"agent.conf", "policy.json", "workers/w/worker.json", ".policy.json.new"})
     EXPECT_TRUE(is_there(kept)) << kept;
   EXPECT_NE(std::string::npos, answer.text.find("has to be enrolled"))

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "platform/os/secure_file.hpp"
 #include "tests/unit/agent_sync/sync_fixture.hpp"
 
 namespace agenttask::agent {
@@ -93,12 +94,10 @@ TEST_F(MembershipTest, EnrolsUnderTheNameThatTheHostHasWhenTheServerIsAsked) {
 
 TEST_F(MembershipTest, FilesAreForTheServiceOnly) {
   ASSERT_TRUE(sync->enroll(kUrl, token, ""));
-  EXPECT_EQ(std::filesystem::status(folder.path() / "enrollment.json").permissions(),
-            std::filesystem::perms(0600));
+  EXPECT_TRUE(os::check_private(folder.path() / "enrollment.json"));
   step();
   link.answer(ServerCall::enroll, 200, grant(ServerCall::enroll));
-  EXPECT_EQ(std::filesystem::status(folder.path() / "identity.json").permissions(),
-            std::filesystem::perms(0600));
+  EXPECT_TRUE(os::check_private(folder.path() / "identity.json"));
 }
 
 TEST_F(MembershipTest, WrongInputIsRefusedAtOnce) {

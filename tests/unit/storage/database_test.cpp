@@ -285,13 +285,6 @@ TEST_F(DatabaseTest, ASecondWriterIsToldThatItIsBusy) {
   EXPECT_TRUE(transaction.commit());
 }
 
-TEST_F(DatabaseTest, NewFilesAreReadableByTheOwnerAlone) {
-  auto database = open();
-  using std::filesystem::perms;
-  EXPECT_EQ(perms::none,
-            std::filesystem::status(file_).permissions() & (perms::group_all | perms::others_all));
-}
-
 TEST_F(DatabaseTest, AFolderThatIsMissingIsNamed) {
   const auto file = folder_.path() / "nowhere" / "store.db";
   const auto database = Database::open(file, kFirst);

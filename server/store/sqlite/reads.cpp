@@ -121,9 +121,11 @@ std::vector<std::string> SqliteReads::nodes_with(const Labels& labels) const {
 }
 
 std::vector<std::string> SqliteReads::revoked_among(const std::vector<std::string>& ids) const {
+  // By the few that were revoked: the rows of a thousand nodes are not looked at for it.
   auto row = database_.query(
-      "SELECT wanted.value FROM json_each(?1) wanted WHERE EXISTS (SELECT 1 FROM nodes WHERE nodes.id = "
-      "wanted.value AND revoked_at IS NOT NULL)",
+      "SELECT id FROM nodes INDEXED BY nodes_revoked WHERE revoked_at IS NOT NULL AND id IN (SELECT value "
+      "FROM "
+      "json_each(?1))",
       {encode_json(nlohmann::json(ids))});
   std::vector<std::string> revoked;
   while (row.step()) revoked.push_back(row.text(0));

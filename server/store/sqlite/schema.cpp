@@ -295,6 +295,7 @@ CREATE TABLE batch_counts(
   batch INTEGER NOT NULL REFERENCES batches(sequence) ON DELETE CASCADE, status TEXT NOT NULL, count INTEGER NOT NULL,
   PRIMARY KEY(batch, status)) STRICT, WITHOUT ROWID;
 ALTER TABLE tasks ADD COLUMN batch INTEGER;
+CREATE INDEX nodes_revoked ON nodes(id) WHERE revoked_at IS NOT NULL;
 CREATE TRIGGER batch_task_changed AFTER UPDATE OF status ON tasks
 WHEN NEW.batch IS NOT NULL AND NEW.status <> OLD.status BEGIN
   UPDATE batch_counts SET count = count - 1 WHERE batch = NEW.batch AND status = OLD.status;

@@ -46,12 +46,22 @@ TEST_F(CommandLine, EveryVerbHasHelpWithExamplesAndJson) {
     EXPECT_NE(output_.find("--state-dir"), std::string::npos) << verb;
   }
   for (const char* verb :
-       {"login", "add", "command", "echo", "list", "show", "explain", "output", "runs", "cancel", "update",
-        "delete", "choose", "pause", "resume", "run", "messages", "post", "nodes"}) {
+       {"login",  "add",    "command", "echo",  "list",   "show", "explain",  "output", "runs",  "cancel",
+        "update", "delete", "choose",  "pause", "resume", "run",  "messages", "post",   "nodes", "batches"}) {
     EXPECT_EQ(call({"fleet", verb, "--help"}), 0) << verb;
     EXPECT_NE(output_.find("agenttask fleet " + std::string(verb)), std::string::npos) << output_;
     EXPECT_NE(output_.find("--profile"), std::string::npos) << verb;
   }
+}
+
+TEST_F(CommandLine, WhoItIsForIsSaidInOneWay) {
+  const auto refuses = [&](std::vector<std::string> words, const std::string& says) {
+    EXPECT_EQ(call(std::move(words)), kFailure);
+    EXPECT_TRUE(said(says)) << errors_;
+  };
+  refuses({"fleet", "add", "--all", "--label", "a=b", "echo"}, "--all excludes --label");
+  refuses({"fleet", "add", "--node", "web-1", "--label", "a=b", "echo"}, "excludes");
+  refuses({"fleet", "command", "--label", "", "true"}, "--label: '' is empty");
 }
 
 TEST_F(CommandLine, AnEmptyTextIsNoWayToLeaveSomethingOut) {

@@ -221,9 +221,11 @@ class Checker:
         return starts[-1].time - 0.1 if starts else order.asked
 
     def could_be_interrupted(self, order, server):
-        """Its agent was ended, or could not write, after the last run began."""
+        """Its agent was ended, or could not write, after the last run began; or before its work came to its first word."""
         began = self.last_start(order)
         device = self.world.devices[order.node]
+        if any(not self.world.who(mark.agent, mark.time) for mark in self.truth.starts[order.key][-1:]):
+            return True
         return self.world.down_between(device, began, self.world.now()) or self.world.troubled_between(device, began - 1, self.world.now())
 
     def check_starts(self, order, server):

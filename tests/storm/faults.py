@@ -267,11 +267,9 @@ class OldLedger(Fault):
         end, hurry = self.world.now() + 60, self.world.now() + 8
         while not self.world.over.is_set():
             if self.world.now() > hurry:
-                # Cut off often enough it waits for minutes before the next attempt, as it should; a start attempts at once.
                 hurry = self.world.now() + 8
                 for machine in machines:
-                    machine.kill()
-                    machine.start()
+                    self.world.hurry(machine)
             if all((machine.status() or {}).get("quarantine") for machine in machines):
                 known = self.world.now()
                 break

@@ -283,6 +283,13 @@ class World:
         except Lost:
             return False
 
+    @staticmethod
+    def hurry(device):
+        """Cut off often enough it waits for minutes before it tries again, as it should; a start tries at once. What is being said is not cut off."""
+        if (device.status() or {}).get("server", {}).get("state") != "connected":
+            device.kill()
+            device.start()
+
     def release(self, device, client):
         """Releases it, until it is free and knows."""
         end, hurry = self.now() + 90, self.now() + 8
@@ -290,10 +297,8 @@ class World:
             if self.lift_quarantine(device, client):
                 return
             if self.now() > hurry:
-                # As its links are troubled it may wait for minutes before it tries again; a start tries at once.
                 hurry = self.now() + 8
-                device.kill()
-                device.start()
+                self.hurry(device)
             time.sleep(0.1)
         self.violation("quarantine", f"{device.name} is still in quarantine 90 s after its release", at=device.name)
 

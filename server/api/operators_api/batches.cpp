@@ -95,6 +95,9 @@ Outcome cancel_batch(Call& call) {
   if (call.writes == nullptr) return NeedsWrite{std::make_shared<const PreparedCancel>()};
   cancel_batch(*call.writes, batch, call.now);
   if (is_carried_on(batch)) call.writes->after_commit(call.context.carry_batches_on);
+  call.writes->after_commit([&logger = call.context.logger, id = batch.id, by = caller_name(call)] {
+    logger.info("a task for many devices is being cancelled", {{"batch", id}, {"by", by}});
+  });
   return answer_cancel(call, batch, *wait);
 }
 

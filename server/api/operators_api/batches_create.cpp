@@ -199,6 +199,11 @@ BatchRecord store_batch(Call& call, const PreparedBatch& prepared, std::string i
   record.created_by = call.caller->id;
   record = create_batch(*call.writes, std::move(record), prepared.nodes, call.now);
   if (is_carried_on(record)) call.writes->after_commit(call.context.carry_batches_on);
+  call.writes->after_commit([&logger = call.context.logger, id = record.id, type = record.spec.type,
+                             targets = record.targets, by = caller_name(call)] {
+    logger.info("a task for many devices was accepted",
+                {{"batch", id}, {"type", type}, {"targets", targets}, {"by", by}});
+  });
   return record;
 }
 

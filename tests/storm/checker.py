@@ -19,20 +19,20 @@ SHARED_OF_RUN = ("run", "status", "reason", "startTime", "endTime", "occurrence"
 
 
 class View:
-    """All tasks as one side shows them: by id, each with its `runs`. `key_of`: of a task."""
+    """All tasks as one side shows them: by id, each with its `runs`."""
 
-    def __init__(self, name, key_of):
-        self.name, self.key_of, self.tasks, self.by_key = name, key_of, {}, defaultdict(list)
+    def __init__(self, name):
+        self.name, self.tasks, self.by_key = name, {}, defaultdict(list)
 
-    def add(self, task, runs):
+    def add(self, key, task, runs):
         task["runs"] = sorted(runs, key=lambda run: run["run"])
         self.tasks[task["id"]] = task
-        self.by_key[self.key_of(task)].append(task)
+        self.by_key[key].append(task)
 
 
 def look_at_server(world, ids, key_of):
     """What the server shows of all tasks that it lists, and of those asked for."""
-    view, client = View("server", key_of), world.operator(direct=True)
+    view, client = View("server"), world.operator(direct=True)
     listed = [task["id"] for task in client.pages("/v1/tasks", "tasks")]
 
     def look(part):
@@ -48,19 +48,19 @@ def look_at_server(world, ids, key_of):
     with ThreadPoolExecutor(2) as pool:
         for found in pool.map(look, (wanted[0::2], wanted[1::2])):
             for task, runs in found:
-                view.add(task, runs)
+                view.add(key_of(task), task, runs)
     view.messages = client.pages(f"/v1/messages?roomId={ROOM}", "messages")
     client.close()
     return view
 
 
 def look_at_device(device, ids, key_of):
-    view, client = View(device.name, key_of), device.local()
+    view, client = View(device.name), device.local()
     listed = [task["id"] for task in client.pages("getTasks", "tasks")]
     for id in dict.fromkeys([*listed, *ids]):
         task = client.call("getTask", id=id)
         if task.status == 200:
-            view.add(task.document, client.call("getRuns", id=id).document["runs"])
+            view.add(key_of(task.document), task.document, client.call("getRuns", id=id).document["runs"])
     answer = client.call("getMessages", roomId=ROOM, limit=1000)
     view.messages = answer.document["messages"] if answer.status == 200 else []
     client.close()

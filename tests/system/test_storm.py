@@ -217,7 +217,7 @@ def test_a_lost_and_a_doubled_step_are_noticed(checker):
 def test_a_task_from_nowhere_is_noticed(checker):
     task = copy.deepcopy(both(checker, of_kind(checker, "echo"))[0])
     task.update(id="another", description="nobody asked for it")
-    checker.server.add(task, [])
+    checker.server.add(task["description"], task, [])
     assert broken(checker) == {"nothing from nowhere"}
 
 

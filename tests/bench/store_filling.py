@@ -31,7 +31,7 @@ def copy_chunk(store, task, sample, lived, count, nodes):
     store.execute("DROP TABLE IF EXISTS temp.copies")
     store.execute("CREATE TEMP TABLE copies(sequence INTEGER PRIMARY KEY, id TEXT, node_id TEXT)")
     store.execute("WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) "
-                  "INSERT INTO copies SELECT ? + number, printf('01900000-0000-7000-8000-%012x', ? + number), new_nodes.id "
+                  "INSERT INTO copies SELECT ? + numbers.number, printf('01900000-0000-7000-8000-%012x', ? + numbers.number), new_nodes.id "
                   "FROM numbers JOIN new_nodes ON new_nodes.number = numbers.number % ?", (count, base, base, nodes))
     known = {"task": task, "node": node, "lived": lived, "sequence": sequence}
     copied = {"sequence": "copies.sequence", "id": "copies.id", "node_id": "copies.node_id", "task_id": "copies.id",

@@ -115,6 +115,8 @@ bool HttpsConnection::open() {
 void HttpsConnection::close() {
   if (descriptor_ >= 0) {
     if (step_ != Step::closed) loop_.forget(descriptor_, *this);
+    // Otherwise OpenSSL takes it for broken off and lets nobody resume its session.
+    if (connection_) SSL_set_shutdown(connection_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     connection_.reset();
     ::close(descriptor_);
   }

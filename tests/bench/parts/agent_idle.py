@@ -16,6 +16,7 @@ def run(stage):
     wait, polls = stage.size(55, 5), stage.size(4, 2)
     server = stage.server()
     agent = stage.agent(server, "--poll-wait", f"{wait}s")
+    agent.restart()              # as after a boot: what its enrolment took is gone
     settle(agent.program.pid)
     time.sleep(wait)             # also what is done once after a start is behind it
     series = watch(stage, server.api(), agent, wait * polls)

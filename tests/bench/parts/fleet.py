@@ -11,7 +11,7 @@ A_SERVER = 17_000
 
 
 def run(stage):
-    devices, each = stage.size(100_000, 1000), stage.size(A_SERVER, 500)
+    devices, each = stage.size(100_000, 400), stage.size(A_SERVER, 200)
     shares = [min(each, devices - begin) for begin in range(0, devices, each)]
     pairs = []
     for share in shares:

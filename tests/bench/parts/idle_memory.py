@@ -9,7 +9,7 @@ ABOUT = "Server memory for each idle device: TLS 1.3, client certificate, a long
 
 
 def run(stage):
-    devices = stage.size(15_000, 600)
+    devices = stage.size(15_000, 400)
     server = stage.server()
     load = stage.load(server)
     load.enroll(devices)

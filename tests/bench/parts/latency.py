@@ -8,7 +8,7 @@ ABOUT = "One task after another, many other devices idle: until a device has it,
 
 
 def run(stage):
-    others, tasks = stage.size(10_000, 300), stage.size(1000, 50)
+    others, tasks = stage.size(10_000, 200), stage.size(1000, 40)
     server = stage.server()
     load = stage.load(server)
     agent = stage.agent(server)
@@ -27,7 +27,7 @@ def run(stage):
             found[name].append(answer["result" if "result" in answer else "delivery"])
             accepted.append(answer["acceptance"])
         if icinga:
-            checks.append(icinga.latencies(stage.size(100, 20)))
+            checks.append(icinga.latencies(stage.size(100, 10)))
     counts = load.counts()
     stage.check(counts["twice"] == 0 and counts["holding"] == others and not counts["wrong"] and not counts["problems"], f"no task came twice, and nobody was lost: {counts}")
     mesh = {"peer": "MeshCentral 1.1.55, its agent idle alone", "given": True}

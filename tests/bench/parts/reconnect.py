@@ -10,7 +10,7 @@ ABOUT = "Devices that wait when their server is stopped and started again: from 
 
 
 def run(stage):
-    devices = stage.size(10_000, 300)
+    devices = stage.size(10_000, 200)
     server = stage.server()
     load = stage.load(server)
     load.enroll(devices)

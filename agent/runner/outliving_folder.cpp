@@ -33,6 +33,9 @@ constexpr std::int64_t kVersion = 1;
 /// Whoever looks at a run holds its lock for a moment.
 constexpr std::chrono::seconds kPatience{10};
 constexpr std::chrono::milliseconds kLookAgain{5};
+/// A recorder that has told the end of its run goes in a moment. Where programs run from files that can't be
+/// moved meanwhile (Windows), its folder waits for that.
+constexpr std::chrono::seconds kRecorderGoes{1};
 constexpr std::string_view kBegun = "begun\n";
 constexpr std::string_view kWithdrawn = "withdrawn\n";
 constexpr std::array kCauses{StopCause::timeout, StopCause::cancel, StopCause::replaced, StopCause::shutdown};
@@ -51,6 +54,32 @@ Result<void> write_in_room(const fs::path& file, std::string_view text) {
   auto written = os::write_file(file, text, os::Readable::by_owner);
   if (!written && room_for(file).give_up()) written = os::write_file(file, text, os::Readable::by_owner);
   return written;
+}
+
+bool is_there(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(folder, ignored));
+}
+
+bool move_away(const fs::path& folder, const fs::path& removed) {
+  const auto until = std::chrono::steady_clock::now() + kRecorderGoes;
+  while (is_there(folder)) {
+    std::error_code failed;
+    fs::rename(folder, removed, failed);
+    if (!failed) return true;
+    if (std::chrono::steady_clock::now() >= until) break;
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  return false;
+}
+
+/// What was moved away and could not be removed then.
+void remove_leftovers(const fs::path& spool) {
+  std::error_code failed;
+  std::error_code ignored;
+  for (fs::directory_iterator entry(spool, failed), last; !failed && entry != last; entry.increment(failed)) {
+    if (entry->path().extension() == kRemoved) fs::remove_all(entry->path(), ignored);
+  }
 }
 
 /// Who has taken the run; empty: nobody yet. What can't be read at this moment is not nobody.
@@ -93,6 +122,7 @@ Result<OutlivingFolder> OutlivingFolder::prepare(const fs::path& spool, std::str
                                                  std::int64_t keep) {
   OutlivingFolder folder(spool / (std::string(task_id) + std::string(kPrepared)));
   folder.remove();
+  remove_leftovers(spool);
   if (auto made = os::create_folder(folder.path(), os::Readable::by_owner); !made) return made.error();
   for (const auto stream : {OutputStream::standard_output, OutputStream::standard_error}) {
     if (const auto spool_file = Spool::create(folder.stream(stream), keep); !spool_file)
@@ -117,14 +147,12 @@ Result<void> OutlivingFolder::move_to(const OutlivingFolder& place) {
 void OutlivingFolder::remove() const {
   // In one step nothing has the name any more that a recorder was given: one that comes late must not find
   // the claim gone and the request still there.
-  std::error_code ignored;  // what can't be removed now is at the next start
+  std::error_code ignored;  // what can't be removed now is before the next such run, or at the next start
   fs::path removed = folder_;
   if (!is_removed()) {
     removed += kRemoved;
     fs::remove_all(removed, ignored);
-    std::error_code failed;
-    fs::rename(folder_, removed, failed);
-    if (failed) removed = folder_;
+    if (!move_away(folder_, removed)) removed = folder_;
   }
   fs::remove(removed / kRequest, ignored);
   fs::remove_all(removed, ignored);

@@ -48,6 +48,15 @@ TEST_F(OutlivingFolderTest, ARequestComesBackAsItWent) {
   EXPECT_EQ(request.keep, back->keep);
 }
 
+TEST_F(OutlivingFolderTest, WhatCouldNotBeRemovedGoesBeforeTheNext) {
+  const auto left = spool_ / "one.outliving-gone";
+  std::filesystem::create_directory(left);
+  write(left / "agenttaskd.exe", "x");
+  ASSERT_TRUE(OutlivingFolder::prepare(spool_, kTask, 100));
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path())) << "one that is under way stays";
+}
+
 TEST_F(OutlivingFolderTest, AnEndComesBackAsItWent) {
   OutlivingEnd end;
   end.result = {RunStatus::failed, "exit-status", "", "exit code 3", R"({"exitCode":3})", false};

@@ -15,8 +15,8 @@ TEST(PathText, SaysWhatItWasMadeOf) {
 }
 
 TEST(PathText, HasTheCharactersOfTheText) {
-  EXPECT_EQ(to_path("grüße").u8string(), u8"grüße");
-  EXPECT_EQ((to_path("世") / to_path("界")).generic_u8string(), u8"世/界");
+  EXPECT_TRUE(to_path("grüße").u8string() == u8"grüße");
+  EXPECT_TRUE((to_path("世") / to_path("界")).generic_u8string() == u8"世/界");
 }
 
 TEST(PathText, TakesBytesThatAreNoText) {

@@ -1,6 +1,5 @@
 """A Windows drive under Wine, servers of this machine, and nothing left of either."""
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -35,11 +34,9 @@ def drive(place):
     """One for all: to make it takes most of a minute. idle.exe lies on it (see idle.c)."""
     drive = Drive(place / "prefix")
     try:
-        drive.start()
-        subprocess.run(["x86_64-w64-mingw32-gcc-posix", "-O1", "-static", "-o", drive.c / "idle.exe", Path(__file__).parent / "idle.c"], check=True)
-        yield drive
+        yield drive.start()
     finally:
-        drive.close()
+        drive.halt()
 
 
 @pytest.fixture(scope="module")

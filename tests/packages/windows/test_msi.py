@@ -121,7 +121,7 @@ def test_half_an_enrolment_is_refused(machine):
     for half in ("SERVER_URL=https://nobody:8443", "ENROLL_TOKEN=agt_nothing"):
         code, log = machine.install(machine.this, half)
         assert code in FAILED and b"LaunchConditions. Return value 0" in log, (code, log[-2000:])
-        assert_nothing_is_there(machine)
+    assert_nothing_is_there(machine)
 
 
 def test_a_token_that_is_none_undoes_the_installation(machine, server):
@@ -149,13 +149,13 @@ def test_it_installs_while_the_server_is_away(machine, server):
 
 
 def test_agenttask_is_in_the_search_path(machine):
-    done = machine.drive.run("cmd", "/c", "agenttask", "echo", "found")
+    done = machine.drive.run("agenttask", "echo", "found")
     assert done.stdout.decode().strip() == "found"
 
 
 def test_the_token_is_used_up_and_lies_nowhere(machine):
     until(machine.identity, "the identity is on disk", SLOW)
-    registry = machine.drive.registry()   # ends all, so that nothing is held back
+    registry = machine.drive.registry()
     assert machine.token not in registry
     assert '"ImagePath"="\\"C:\\\\Program Files\\\\AgentTask\\\\agenttaskd.exe\\""' in registry, "no C:\\Program.exe is tried first"
     machine.drive.path("msi.log")[0].unlink()
@@ -168,7 +168,8 @@ def test_the_token_is_used_up_and_lies_nowhere(machine):
 
 def test_after_a_boot_it_is_there_again(machine, server):
     before = machine.identity()
-    machine.drive.run("cmd", "/c", "exit 0")
+    machine.drive.halt()
+    machine.drive.boot()
     until(machine.connected, "the service started with the machine", SLOW)
     assert machine.identity() == before
     assert ended(server.api(), server.api().run(before["nodeId"], "echo up")["id"])["status"] == "complete"

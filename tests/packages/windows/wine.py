@@ -56,9 +56,10 @@ def finished(words, variables, deadline=SLOW):
 
 
 class Drive:
-    """A Windows drive C: in a folder, which nobody else uses. start() makes it, close() ends what runs there."""
+    """A Windows machine with a drive C: in a folder, which nobody else uses: start() makes it, boot() and halt() are its switch."""
 
     def __init__(self, folder):
+        self.on = None
         self.folder = Path(folder)
         self.c = self.folder / "drive_c"
         self.variables = {"WINEPREFIX": str(self.folder), "HOME": str(self.folder.parent), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
@@ -67,8 +68,15 @@ class Drive:
         # Alone, before anything else: two first starts at once crash each other.
         self.run("wineboot", "-i", deadline=2 * SLOW)
         self.run("winecfg", "-v", "win10")
-        self.run("cmd", "/c", "exit 0")
+        subprocess.run(["x86_64-w64-mingw32-gcc-posix", "-O1", "-static", "-o", self.c / "idle.exe", Path(__file__).parent / "idle.c"], check=True)
+        self.boot()
         return self
+
+    def boot(self):
+        """Wine starts services with its first program, and ends them with its last."""
+        self.on = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.words("C:\\idle.exe", "on")], env=self.variables, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.run("cmd", "/c", "exit 0")
 
     def words(self, *arguments):
         return ["env", f"WINEPREFIX={self.folder}", str(ROOT / "scripts/wine-run"), *map(str, arguments)]
@@ -79,15 +87,21 @@ class Drive:
         assert not check or done.returncode == 0, done
         return done
 
-    def close(self):
-        """Ends what runs on this drive, and its wineserver, which writes the registry down."""
+    def halt(self):
+        """Ends whatever runs there, at once, and its wineserver, which writes the registry down."""
         for word in ("-k", "-w"):
             subprocess.run([WINE / "wineserver64", word], env=self.variables, timeout=60, check=False)
+        if self.on:
+            self.on.kill()
+            self.on.wait()
+            self.on = None
 
     def registry(self):
-        """All of it; everything that ran is ended first."""
-        self.close()
-        return "".join((self.folder / name).read_text(errors="replace") for name in ("system.reg", "user.reg", "userdef.reg"))
+        """All of it. The machine is halted to read it, and boots again."""
+        self.halt()
+        text = "".join((self.folder / name).read_text(errors="replace") for name in ("system.reg", "user.reg", "userdef.reg"))
+        self.boot()
+        return text
 
     def path(self, *parts):
         """A file on the drive: where Linux has it, and what Windows calls it."""

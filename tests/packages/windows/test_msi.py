@@ -240,7 +240,8 @@ def test_a_task_upgrades_the_agent_that_runs_it(machine, server):
     assert (machine.drive.c / "upgrades").read_bytes().split() == [b"x"], "it began once"
     assert until(machine.connected, "the new one is there", SLOW)["agent"]["pid"] != before
     assert machine.identity()["nodeId"] == node and machine.service() == "running"
-    assert not list((machine.data / "state" / "spool").iterdir()), "nothing of it is left"
+    # The program that recorded it may still be at its end, and is in the way of its folder's.
+    assert all(folder.suffix == ".outliving-gone" for folder in (machine.data / "state" / "spool").iterdir())
 
 
 def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine, server):
@@ -260,6 +261,7 @@ def test_a_removal_keeps_who_the_device_is_and_nothing_else(machine, server):
     until(machine.connected, "the device is itself again", SLOW)
     assert machine.identity() == before
     assert ended(api, outside["id"])["reason"] == "interrupted"
+    until(lambda: not list((machine.data / "state" / "spool").iterdir()), "nothing of them is left", SLOW)
 
 
 def test_a_removal_for_good_leaves_nothing(machine):

@@ -65,7 +65,10 @@ int ticket_key(SSL* connection, unsigned char* name, unsigned char* iv, EVP_CIPH
   if (EVP_MAC_CTX_set_params(mac, parameters.data()) != 1) return -1;
   if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), nullptr, key->cipher.data(), iv, seal != 0 ? 1 : 0) != 1)
     return -1;
-  return current ? 1 : 2;
+  if (seal != 0) return 1;
+  // A client of TLS 1.3 uses a ticket once (RFC 8446, appendix C.4): without another its next handshake would
+  // be a full one.
+  return current && SSL_version(connection) < TLS1_3_VERSION ? 1 : 2;
 }
 
 /// HTTP/1.1 where the peer offers it, else HTTP/1.0; peers that offer nothing are served the same way.

@@ -17,6 +17,7 @@ constexpr milliseconds kShortestPoll{
     1'000};  ///< an empty answer sooner than this is not asked for again at once
 constexpr milliseconds kAfterDropped{5'000};  ///< between polls whose answers don't fit what we have
 constexpr std::size_t kBatchBytes = 4 * 1024 * 1024;
+constexpr std::size_t kLeastBatchBytes = 16 * 1024;  ///< over a line that breaks again and again
 constexpr std::size_t kWatchedTasks = 64;
 
 CallFailure other_protocol(const std::string& theirs) {
@@ -38,6 +39,7 @@ Streams::Streams(Ledger& ledger, ServerLink& link, const Clock& clock, Logger& l
       options_(options),
       events_(std::move(events)),
       poll_(options.poll),
+      batch_bytes_(kBatchBytes),
       poll_timer_(options.first_retry, options.longest_retry, options.fraction),
       reports_timer_(options.first_retry, options.longest_retry, options.fraction) {}
 
@@ -292,7 +294,7 @@ void Streams::poll_failed(const CallFailure& failure, Trouble which) {
 }
 
 void Streams::start_reports() {
-  const auto batch = ledger_.pending_reports(limits::kReportsInPost, kBatchBytes);
+  const auto batch = ledger_.pending_reports(limits::kReportsInPost, batch_bytes_);
   if (!batch) {
     const CallFailure failure = failure_of(batch.error());
     reports_timer_.failed(clock_.monotonic(), failure);
@@ -303,12 +305,28 @@ void Streams::start_reports() {
     return;
   }
   reports_open_ = true;
-  link_.start(ServerCall::reports, *peer_, encode(*batch), kReportsTime,
-              [this, after = batch->after](const net::HttpResult& result) { reports_done(result, after); });
+  std::string body = encode(*batch);
+  const std::size_t bytes = body.size();
+  link_.start(ServerCall::reports, *peer_, std::move(body), kReportsTime,
+              [this, after = batch->after, bytes](const net::HttpResult& result) {
+                reports_done(result, after, bytes);
+              });
 }
 
-void Streams::reports_done(const net::HttpResult& result, const Cursor& after) {
+void Streams::size_batches(const net::HttpResult& result, std::size_t bytes) {
+  // What breaks in the middle is sent whole again: over a line that carries less than that at a time it would
+  // never arrive.
+  if (result) {
+    batch_bytes_ = std::min(batch_bytes_ + batch_bytes_ / 8, kBatchBytes);
+  } else if (const auto why = result.error().failure;
+             why == net::HttpFailure::broken || why == net::HttpFailure::timeout) {
+    batch_bytes_ = std::max(std::min(batch_bytes_, bytes) / 2, kLeastBatchBytes);
+  }
+}
+
+void Streams::reports_done(const net::HttpResult& result, const Cursor& after, std::size_t bytes) {
   reports_open_ = false;
+  size_batches(result, bytes);
   auto failure = failure_of(result, clock_.wall());
   if (!failure) {
     const auto answer = decode_report_answer(result->body);

@@ -56,7 +56,8 @@ class Streams {
   void schedule_poll(bool had_something, MonotonicTime started);
   void poll_failed(const CallFailure& failure, Trouble which);
   void start_reports();
-  void reports_done(const net::HttpResult& result, const Cursor& after);
+  void reports_done(const net::HttpResult& result, const Cursor& after, std::size_t bytes);
+  void size_batches(const net::HttpResult& result, std::size_t bytes);
   [[nodiscard]] std::optional<CallFailure> take(const ReportAnswer& answer, const Cursor& after);
   [[nodiscard]] std::optional<PollAnswer> answer_of(const net::HttpResult& result);
   [[nodiscard]] Result<PollRequest> poll_request();
@@ -72,6 +73,7 @@ class Streams {
   const SyncOptions& options_;
   Events events_;
   PollSettings poll_;
+  std::size_t batch_bytes_;  ///< of reports in one call: fewer where the line breaks
 
   std::optional<ServerPeer> peer_;
   std::string node_id_;

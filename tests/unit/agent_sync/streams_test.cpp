@@ -214,6 +214,46 @@ TEST_F(StreamsTest, ALostAcknowledgementRepeatsTheSameReports) {
   EXPECT_EQ(reports().lines, first.lines);
 }
 
+TEST_F(StreamsTest, ABatchThatALineDoesNotCarryIsSentInSmallerOnes) {
+  constexpr std::size_t kCarried = 40'000;  // then it breaks
+  constexpr int kTasks = 64;
+  const auto id_of = [](int number) {
+    const std::string digits = std::to_string(number);
+    return "01a20000-0000-7000-8000-" + std::string(12 - digits.size(), '0') + digits;
+  };
+  be_connected();
+  std::vector<std::string> lines;
+  for (int i = 0; i < kTasks; ++i) lines.push_back(task_line(i + 1, id_of(i)));
+  answer_poll(lines);
+  RunOutcome outcome;
+  outcome.result = R"({"success":true,"data":{"stdout":")" + std::string(4'000, 'x') + "\"}}";
+  for (int i = 0; i < kTasks; ++i) {
+    ASSERT_TRUE(ledger->start(id_of(i)));
+    ASSERT_TRUE(ledger->end(id_of(i), 1, outcome));
+  }
+  step();
+  const std::size_t whole = link.get(ServerCall::reports).body.size();
+  ASSERT_GT(whole, kTasks * 4'000U);
+  int broken = 0;
+  std::size_t largest = 0;
+  while (link.has(ServerCall::reports)) {
+    const std::size_t bytes = link.get(ServerCall::reports).body.size();
+    if (bytes <= kCarried) {
+      largest = std::max(largest, bytes);
+      answer_reports();
+      continue;
+    }
+    ASSERT_LT(++broken, 16);
+    link.lose(ServerCall::reports);
+    while (!link.has(ServerCall::reports)) {
+      pass(step());
+      if (link.has(ServerCall::poll) && poll().wait == 0) answer_poll();
+    }
+  }
+  EXPECT_EQ(ledger->status()->outbox_reports, 0);
+  EXPECT_GT(largest, kCarried / 4);  // no smaller than they have to be
+}
+
 TEST_F(StreamsTest, ReportsThatNobodyAnswersAskWhetherTheServerIsThere) {
   be_connected();
   answer_poll({task_line(1, kTask)});

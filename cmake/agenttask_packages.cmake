@@ -149,6 +149,8 @@ set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
   OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 
+# Each has its own words: CPack would put the project's before them.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(CPACK_COMPONENT_AGENT_DESCRIPTION "agent of AgentTask: runs tasks on this device, and its console
 Keeps a durable inbox of tasks on the device and runs them on time, with or
 without a network: what an operator queued on a task server, what somebody

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <thread>
 
+#include "platform/os/line_buffer.hpp"
 #include "platform/os/posix/open_descriptor.hpp"
 #include "platform/os/posix/peer.hpp"
 #include "platform/os/posix/users.hpp"
@@ -21,7 +22,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kLongestPath = sizeof(sockaddr_un::sun_path) - 1;  // Linux: 107 bytes and a NUL
-constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr int kBacklog = 64;
 constexpr milliseconds kConnectAgain{10};
 
@@ -90,7 +90,7 @@ Error wait_error(Wait wait, std::string_view what) {
 struct LocalStream::State {
   Descriptor socket;
   Peer peer;
-  std::string unread = {};  // what came after the last line
+  LineBuffer lines = {};
 };
 
 LocalStream::LocalStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -138,29 +138,8 @@ Result<std::size_t> LocalStream::read_some(std::span<char> into, milliseconds ti
 
 Result<std::optional<std::string>> LocalStream::read_line(std::size_t most, milliseconds timeout,
                                                           const std::stop_token& stop) {
-  auto& unread = state_->unread;
-  const auto deadline = deadline_after(timeout);
-  std::size_t searched = 0;
-  std::array<char, kReadBytes> chunk;
-  for (;;) {
-    const auto newline = unread.find('\n', searched);
-    if (newline != std::string::npos ? newline > most : unread.size() > most) {
-      return Error{ErrorCode::limit,
-                   "a line on the local socket has more than " + std::to_string(most) + " bytes"};
-    }
-    if (newline != std::string::npos) {
-      auto line = unread.substr(0, newline);
-      unread.erase(0, newline + 1);
-      return line;
-    }
-    searched = unread.size();
-    const auto left = deadline ? milliseconds(std::max(1, poll_milliseconds(deadline))) : milliseconds(0);
-    const auto count = read_some(chunk, left, stop);
-    if (!count) return count.error();
-    if (*count == 0 && unread.empty()) return std::optional<std::string>();
-    if (*count == 0) return Error{ErrorCode::invalid, "the local socket ended in the middle of a line"};
-    unread.append(chunk.data(), *count);
-  }
+  return state_->lines.next(
+      most, timeout, [&](std::span<char> into, milliseconds left) { return read_some(into, left, stop); });
 }
 
 Result<void> LocalStream::write_all(std::string_view bytes, milliseconds timeout,

@@ -26,18 +26,6 @@ std::optional<int> next_signal(const Descriptor& descriptor, const std::stop_tok
 
 }  // namespace
 
-std::string_view to_string(ServiceEvent event) {
-  switch (event) {
-    case ServiceEvent::terminate:
-      return "terminate";
-    case ServiceEvent::interrupt:
-      return "interrupt";
-    case ServiceEvent::reload:
-      return "reload";
-  }
-  return "terminate";
-}
-
 struct ServiceEvents::State {
   Descriptor signals;
 };

@@ -6,6 +6,7 @@
 #include <winternl.h>
 
 #include "platform/base/clock.hpp"
+#include "platform/os/line_buffer.hpp"
 #include "platform/os/windows/access_rights.hpp"
 #include "platform/os/windows/handle.hpp"
 #include "platform/os/windows/peer.hpp"
@@ -23,7 +24,6 @@ using Deadline = std::optional<MonotonicTime>;
 
 constexpr std::string_view kPrefix = "\\\\.\\pipe\\";
 constexpr std::size_t kLongestName = 256;
-constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr DWORD kBufferBytes = 64 * 1024;
 constexpr std::size_t kMostAtOnce = 64 * 1024;
 /// To read, write and ask who is there; not to make another instance of the pipe (0x4).
@@ -155,8 +155,8 @@ struct LocalStream::State {
 
   Handle pipe;
   Peer peer;
-  bool ended = false;       // the other side said that no more will come
-  std::string unread = {};  // what came after the last line
+  bool ended = false;  // the other side said that no more will come
+  LineBuffer lines = {};
 };
 
 LocalStream::LocalStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -227,29 +227,8 @@ Result<std::size_t> LocalStream::read_some(std::span<char> into, milliseconds ti
 
 Result<std::optional<std::string>> LocalStream::read_line(std::size_t most, milliseconds timeout,
                                                           const std::stop_token& stop) {
-  auto& unread = state_->unread;
-  const auto deadline = deadline_after(timeout);
-  std::size_t searched = 0;
-  std::array<char, kReadBytes> chunk;
-  for (;;) {
-    const auto newline = unread.find('\n', searched);
-    if (newline != std::string::npos ? newline > most : unread.size() > most) {
-      return Error{ErrorCode::limit,
-                   "a line on the local pipe has more than " + std::to_string(most) + " bytes"};
-    }
-    if (newline != std::string::npos) {
-      auto line = unread.substr(0, newline);
-      unread.erase(0, newline + 1);
-      return line;
-    }
-    searched = unread.size();
-    const auto left = deadline ? milliseconds(std::max<DWORD>(1, left_until(deadline))) : milliseconds(0);
-    const auto count = read_some(chunk, left, stop);
-    if (!count) return count.error();
-    if (*count == 0 && unread.empty()) return std::optional<std::string>();
-    if (*count == 0) return Error{ErrorCode::invalid, "the local pipe ended in the middle of a line"};
-    unread.append(chunk.data(), *count);
-  }
+  return state_->lines.next(
+      most, timeout, [&](std::span<char> into, milliseconds left) { return read_some(into, left, stop); });
 }
 
 Result<void> LocalStream::write_all(std::string_view bytes, milliseconds timeout,

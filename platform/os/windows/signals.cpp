@@ -38,18 +38,6 @@ BOOL WINAPI on_console_control(DWORD control) {
 
 }  // namespace
 
-std::string_view to_string(ServiceEvent event) {
-  switch (event) {
-    case ServiceEvent::terminate:
-      return "terminate";
-    case ServiceEvent::interrupt:
-      return "interrupt";
-    case ServiceEvent::reload:
-      return "reload";
-  }
-  return "terminate";
-}
-
 ControlEvents& ControlEvents::of_this_process() {
   static ControlEvents events;
   return events;

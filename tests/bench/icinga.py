@@ -123,7 +123,7 @@ class Icinga:
             # One that is asked for while the one before is being put away does not happen.
             if not select.select([self.stream], [], [], 2.0)[0]:
                 lost += 1
-                assert lost <= count, "icinga2 answers no check"
+                assert lost <= 3 * count + 20, "icinga2 answers no check"
                 continue
             event = json.loads(self.events.readline())
             assert event["type"] == "CheckResult" and event["check_result"]["output"].strip() == "hi", event

@@ -3,7 +3,7 @@ import sqlite3
 
 CHUNK = 100_000
 #: What a copy takes on the disk, about, with its run and what finds it again.
-A_TASK = 2000
+A_TASK = 1300
 
 
 def copy_task(server, task, nodes, count, progress):

@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def run(stage):
-    schedules, seconds = stage.size(1_000_000, 2000), stage.size(60, 5)
+    schedules, seconds = stage.size(100_000, 2000), stage.size(60, 5)
     filled = FilledAgent(stage)
     before = look(filled, seconds)
     stage.say(f"filling in {schedules} schedules")

@@ -32,11 +32,11 @@ def problem(machine):
 
 # ---- elsewhere
 
-def test_the_state_of_a_device_is_a_link_to_another_disk(machine):
-    machine.run(f"mkdir -p /srv/disk/agent && ln -s /srv/disk/agent {STATE}")
+def test_a_link_in_place_of_the_state_is_refused_by_systemd_and_goes_with_a_purge(machine):
+    machine.run(f"mkdir -p /srv/disk/agent && ln -s /srv/disk/agent {STATE} && touch /srv/disk/agent/left")
     install(machine, "agenttask-agent.deb")
-    assert active(machine, AGENT) and machine.says('agenttask echo "test data"') == "test data"
-    assert machine.succeeds("test -s /srv/disk/agent/ledger.db")
+    assert not active(machine, AGENT)
+    until(lambda: "Not a directory" in journal(machine, AGENT), lambda: f"systemd says why\n{machine.tail()}")
     purge(machine)
     assert machine.says("find /srv/disk") == "/srv/disk\n/srv/disk/agent", "nothing of it is left there"
     assert not machine.succeeds(f"test -e {STATE} || test -L {STATE}")

@@ -129,6 +129,10 @@ class SqliteStore final : public Store {
 
   Result<std::unique_ptr<WriteSession>> write_session() override {
     if (!writer_) return Error{ErrorCode::conflict, "the server's database has a writer already"};
+    // What a statement or a job could undo is kept in memory: in files it costs a write of each page that a
+    // row touches.
+    writer_->execute_script("PRAGMA temp_store = MEMORY");
+    if (auto set = writer_->check(); !set) return set.error();
     auto session = std::make_unique<SqliteSession>(std::move(*writer_), [this] { close_idle(); });
     writer_.reset();
     return std::unique_ptr<WriteSession>(std::move(session));

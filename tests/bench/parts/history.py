@@ -52,6 +52,10 @@ class Site:
             day = 86_400_000
             sample = self.server.api().add(nodes[1], schedule={"scheduledFor": int(time.time() * 1000) + 300 * day, "updateInterval": 3_600_000})["id"]
             self.fill(stage, sample, nodes[1:], waiting)
+        if not ended and not waiting:
+            self.load.drop()
+            self.server.restart()    # as the others
+            self.load.hold(1)
 
     def fill(self, stage, sample, nodes, count):
         self.load.drop()

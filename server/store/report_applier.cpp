@@ -72,7 +72,8 @@ void ReportApplier::adopt(TaskRecord& record, const TaskState& reported) {
   imply_sent(state);
   const bool was_running = state.status == TaskStatus::running;
   // The end that is taken back was the server's own word.
-  if (has_ended(state.status) && !has_ended(reported.status)) store_.clear_result(record.task.spec.id);
+  if (has_ended(state.status) && (record.decided_alone || !has_ended(reported.status)))
+    store_.clear_result(record.task.spec.id);
   state.status = reported.status;
   state.reason = reported.reason;
   state.detail = reported.detail;

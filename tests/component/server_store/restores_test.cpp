@@ -1,6 +1,7 @@
 #include <fstream>
 
 #include "platform/protocol/json.hpp"
+#include "server/store/housekeeping.hpp"
 #include "server/store/lineage.hpp"
 #include "server/store/store_copy.hpp"
 #include "tests/component/server_store/reference_device.hpp"
@@ -317,6 +318,27 @@ TEST_F(RestoresTest, ADeletionThatWasAcceptedIsOneInANewEpochToo) {
     return 0;
   });
   EXPECT_TRUE(state(id).deleted_at);
+}
+
+TEST_F(RestoresTest, WhatTheServerSaidOfAnEndAloneDoesNotStandBesideTheDevicesEnd) {
+  settle();
+  TaskSpec wanted = spec();
+  wanted.options.expires_at = clock.wall() + 1000;
+  const auto id = add(wanted);
+  back_up();
+  settle();
+  clock.advance(std::chrono::seconds(2));
+  device.end(id, TaskStatus::failed, std::string(reason::kExpired));
+  close();  // put back by hand, so nothing tells the server that it may have been offered since
+  for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file().string() + part);
+  std::filesystem::copy_file(backup(), file());
+  open();
+  write([&](WriteStore& writes) { return expire_tasks(writes, clock.wall(), 10); });
+  ASSERT_NE("", state(id).result);
+  settle();
+  EXPECT_EQ(TaskStatus::failed, state(id).status);
+  EXPECT_FALSE(task(id).decided_alone);
+  EXPECT_EQ("", state(id).result) << "it said that the device never had it";
 }
 
 TEST_F(RestoresTest, ADatabaseThatIsPutInIsWholeWithoutItsLog) {

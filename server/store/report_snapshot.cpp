@@ -30,7 +30,10 @@ void ReportApplier::take(const CreatedReport& report) {
     return end_elsewhere(*record);
   }
   if (has_ended(record->task.state.status)) {
-    if (!snapshot_corrects(*record, reported)) return take_deletion(*record, reported);
+    if (!snapshot_corrects(*record, reported)) {
+      note_held(*record, reported);
+      return take_deletion(*record, reported);
+    }
   }
   const bool has_place = may_grow(*record);
   adopt(*record, reported);
@@ -67,6 +70,15 @@ bool ReportApplier::snapshot_corrects(const TaskRecord& record, const TaskState&
     return record.decided_alone && known == TaskStatus::failed;
   }
   return known != reported.status || record.decided_alone;
+}
+
+void ReportApplier::note_held(TaskRecord& record, const TaskState& reported) {
+  TaskState& state = record.task.state;
+  if (!record.decided_alone || !end_may_change(record)) return;
+  if (state.status != TaskStatus::cancelled || has_ended(reported.status)) return;
+  state.sent_time = reported.sent_time.value_or(now_);
+  state.detail.clear();  // it was that the device never had it
+  save_state(store_, record, now_);
 }
 
 void ReportApplier::insert(const CreatedReport& report) {

@@ -109,6 +109,8 @@ def main():
     from peers import Peers
     signal.signal(signal.SIGTERM, leave)
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.folder:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     peers = Peers(enabled=not options.no_peers)
     failed = []
     for name in options.parts or known:

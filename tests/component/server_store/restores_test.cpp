@@ -59,6 +59,13 @@ class RestoresTest : public StoreTest {
     before = *prepared;
     open();
   }
+  /// By hand, so nothing tells the server what may have been offered since.
+  void put_back() {
+    close();
+    for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file().string() + part);
+    std::filesystem::copy_file(backup(), file());
+    open();
+  }
   [[nodiscard]] std::filesystem::path backup() const { return folder.path() / "backup.db"; }
   TaskState state(const std::string& id) { return task(id).task.state; }
 
@@ -329,16 +336,35 @@ TEST_F(RestoresTest, WhatTheServerSaidOfAnEndAloneDoesNotStandBesideTheDevicesEn
   settle();
   clock.advance(std::chrono::seconds(2));
   device.end(id, TaskStatus::failed, std::string(reason::kExpired));
-  close();  // put back by hand, so nothing tells the server that it may have been offered since
-  for (const char* part : {"", "-wal", "-shm"}) std::filesystem::remove(file().string() + part);
-  std::filesystem::copy_file(backup(), file());
-  open();
+  put_back();
   write([&](WriteStore& writes) { return expire_tasks(writes, clock.wall(), 10); });
   ASSERT_NE("", state(id).result);
   settle();
   EXPECT_EQ(TaskStatus::failed, state(id).status);
   EXPECT_FALSE(task(id).decided_alone);
   EXPECT_EQ("", state(id).result) << "it said that the device never had it";
+}
+
+TEST_F(RestoresTest, ACancelOfTheServerAloneGivesWayToTheDevicesOwn) {
+  settle();
+  const auto held = add();
+  back_up();
+  settle();
+  ASSERT_TRUE(device.inbox.contains(held));
+  put_back();
+  const auto waiting = add();
+  for (const auto& id : {held, waiting}) {
+    write([&](WriteStore& writes) { return cancel_task(writes, task(id), clock.wall()).answer; });
+    ASSERT_EQ("cancelled before it was sent to the device", state(id).detail);
+  }
+  const auto decided = state(waiting).end_time;
+  settle();
+  EXPECT_EQ(TaskStatus::cancelled, device.inbox.at(held).state.status);
+  EXPECT_EQ(TaskStatus::cancelled, state(held).status);
+  EXPECT_EQ(device.inbox.at(held).state.end_time, state(held).end_time);
+  EXPECT_EQ("", state(held).detail) << "it had been sent";
+  EXPECT_EQ(decided, state(waiting).end_time);
+  EXPECT_EQ("cancelled before it was sent to the device", state(waiting).detail);
 }
 
 TEST_F(RestoresTest, ADatabaseThatIsPutInIsWholeWithoutItsLog) {

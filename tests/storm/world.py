@@ -316,10 +316,9 @@ class World:
         self.violation("lives", f"{machine.name} ended by itself with code {code}; the end of its log:\n{log[-1500:]}", at=machine.name)
 
     def who(self, pid, time):
-        """The machine whose program had this pid then."""
-        for machine in [*self.machines, *self.clones]:
-            if any(life[0] == pid and life[1] - 1 <= time for life in machine.lives):
-                return machine.name
+        """The machine whose program had this pid then: the last that got it, as the system gives them anew."""
+        had = [(life[1], machine.name) for machine in [*self.machines, *self.clones] for life in machine.lives if life[0] == pid and life[1] - 1 <= time]
+        return max(had)[1] if had else None
 
     def troubled_between(self, machine, begin, end, what=None):
         """Whether its disk or its syncs failed in that time."""

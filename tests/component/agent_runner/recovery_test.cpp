@@ -6,6 +6,7 @@
 #include "platform/os/host.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/component/agent_runner/runner_fixture.hpp"
+#include "tests/support/posix/emulator.hpp"
 
 namespace agenttask::agent {
 namespace {
@@ -92,6 +93,7 @@ TEST_F(RecoveryTest, WhatACrashAfterAnEndLeftIsRemoved) {
 }
 
 TEST_F(RecoveryTest, AProcessThatShedItsMarkIsStoppedAndARecordOfAnotherBootIsNot) {
+  if (test::is_emulated()) GTEST_SKIP() << test::kEmulatedRecord;
   for (const bool this_boot : {true, false}) {
     ledger_options_.boot_id = this_boot ? os::boot_id() : "another-boot";
     open_ledger();
@@ -132,6 +134,7 @@ TEST_F(RecoveryTest, OnAFullDiskItIsInterruptedWithoutItsOutput) {
 }
 
 TEST_F(RecoveryTest, AProcessOfARunThatTheLedgerDoesNotKnowIsStoppedInItsOwnBoot) {
+  if (test::is_emulated()) GTEST_SKIP() << test::kEmulatedRecord;
   for (const bool this_boot : {true, false}) {
     EXPECT_TRUE(os::create_folder(options_.spool_folder, os::Readable::by_owner));
     Gate gate;

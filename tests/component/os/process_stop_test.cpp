@@ -12,6 +12,7 @@
 #include "platform/os/posix/process_table.hpp"
 #include "platform/os/secure_file.hpp"
 #include "tests/component/os/child.hpp"
+#include "tests/support/posix/emulator.hpp"
 
 namespace agenttask::os {
 namespace {
@@ -293,6 +294,7 @@ class ProcessRecord : public ProcessStop {
 };
 
 TEST_P(ProcessRecord, AProcessIsFoundWithItsGroup) {
+  if (test::is_emulated()) GTEST_SKIP() << test::kEmulatedRecord;
   begin("trap '' TERM; (/bin/sleep 60 &); setsid /bin/sleep 60 & echo ready; wait");
   const auto report = stop_recorded();
   running_.join();
@@ -329,6 +331,7 @@ TEST_P(ProcessRecord, WhatIsLeftInTheGroupOfOneThatIsGoneIsSaidNotKilled) {
   ASSERT_EQ(report.survivors.size(), 1U);
   EXPECT_EQ(report.survivors[0].pid, left);
   EXPECT_EQ(::kill(left, SIGKILL), 0);
+  if (test::is_emulated()) GTEST_SKIP() << test::kEmulatedOrphans;
   EXPECT_EQ(::waitpid(left, nullptr, 0), left) << "it fell to us";
 }
 
@@ -400,6 +403,7 @@ TEST_P(ProcessStop, WhatCanNotBeStoppedIsReported) {
   // It fell to us, and we are root.
   ASSERT_GT(survivor, 1);
   EXPECT_EQ(::kill(survivor, SIGKILL), 0);
+  if (test::is_emulated()) GTEST_SKIP() << test::kEmulatedOrphans;
   EXPECT_EQ(::waitpid(survivor, nullptr, 0), survivor);
 }
 

@@ -2,9 +2,19 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <sys/socket.h>
 
+#include "tests/support/posix/emulator.hpp"
+
 namespace agenttask::test {
+
+// The emulator answers for a program's own entry in /proc, which it knows by two of its three names.
+bool is_emulated() {
+  std::error_code none;
+  return std::filesystem::read_symlink("/proc/self/exe", none) !=
+         std::filesystem::read_symlink("/proc/thread-self/exe", none);
+}
 
 void set_variable(const char* name, const std::string& value) {
   ::setenv(name, value.c_str(), 1);

@@ -44,6 +44,17 @@ def test_its_programs_are_for_arm64_and_run(root, program):
 
 
 def test_it_brings_service_manual_and_settings(root):
-    for file in ("lib/systemd/system/agenttask.service", "usr/share/man/man8/agenttaskd.8.gz", "usr/share/man/man1/agenttask.1.gz",
+    for file in ("usr/lib/systemd/system/agenttask.service", "usr/share/man/man8/agenttaskd.8.gz", "usr/share/man/man1/agenttask.1.gz",
                  "etc/agenttask/agent.conf", "usr/share/bash-completion/completions/agenttask"):
-        assert (root / file).stat().st_size > 0 or (root / "usr" / file).stat().st_size > 0, file
+        assert (root / file).stat().st_size > 0, file
+
+
+def test_the_worker_library_beside_it_is_for_arm64(tmp_path):
+    found = list(FOLDER.glob("agenttask-worker-dev_*_arm64.deb"))
+    assert len(found) == 1, found
+    subprocess.run(["dpkg-deb", "-x", found[0], tmp_path], check=True)
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    subprocess.run(["ar", "x", tmp_path / "usr/lib/libagenttask-worker.a"], check=True, cwd=objects)
+    machines = {int.from_bytes(file.read_bytes()[18:20], "little") for file in objects.iterdir()}
+    assert machines == {AARCH64}

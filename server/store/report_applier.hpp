@@ -66,9 +66,6 @@ class ReportApplier {
   void end_elsewhere(TaskRecord& record);
   /// Whether the end that the server has gives way to what a snapshot says.
   [[nodiscard]] bool snapshot_corrects(const TaskRecord& record, const TaskState& reported) const;
-  /// What the server cancelled alone is on the device, as a snapshot tells: the end that the device tells,
-  /// once the cancel has reached it, will be the one that counts.
-  void note_held(TaskRecord& record, const TaskState& reported);
   /// Answers that the device has taken or refused, and what it said about them was lost with the epoch
   /// before: the snapshot has told what holds.
   void settle_lost_answers();

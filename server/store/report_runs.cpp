@@ -97,10 +97,8 @@ void ReportApplier::take(const EndedReport& report) {
     return ignore(report.task_id);
   }
   if (has_ended(from)) {
-    // The same end, unless the server decided alone about what the device had: then that is the one that
-    // counts.
-    const bool had_it = report.run || (to == TaskStatus::cancelled && record->task.state.sent_time);
-    if (from == to && !(record->decided_alone && had_it)) return confirm(*record);
+    // The same end, unless the server decided alone and the device ran it: then there is more to know.
+    if (from == to && !(record->decided_alone && report.run)) return confirm(*record);
     if (!end_may_change(*record) || !has_ended(to)) return ignore(report.task_id);
     // What the device was told to cancel as it may have run already was not cancelled in time.
     if (record->decided_alone && record->task.state.reason == reason::kInterrupted && !report.run &&

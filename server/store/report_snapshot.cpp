@@ -30,10 +30,7 @@ void ReportApplier::take(const CreatedReport& report) {
     return end_elsewhere(*record);
   }
   if (has_ended(record->task.state.status)) {
-    if (!snapshot_corrects(*record, reported)) {
-      note_held(*record, reported);
-      return take_deletion(*record, reported);
-    }
+    if (!snapshot_corrects(*record, reported)) return take_deletion(*record, reported);
   }
   const bool has_place = may_grow(*record);
   adopt(*record, reported);
@@ -47,8 +44,12 @@ void ReportApplier::take(const CreatedReport& report) {
 
 void ReportApplier::settle_cancel(TaskRecord& record, const TaskState& reported) const {
   TaskState& state = record.task.state;
-  if (has_ended(state.status) || cancel_is_on_its_way(store_, record)) return;
-  state.cancel_requested_at = reported.cancel_requested_at;
+  if (has_ended(state.status)) return;
+  if (!cancel_is_on_its_way(store_, record)) {
+    state.cancel_requested_at = reported.cancel_requested_at;
+  } else if (!state.cancel_requested_at) {
+    state.cancel_requested_at = now_;  // the server had cancelled it alone
+  }
 }
 
 void ReportApplier::end_elsewhere(TaskRecord& record) {
@@ -63,22 +64,11 @@ void ReportApplier::end_elsewhere(TaskRecord& record) {
 }
 
 bool ReportApplier::snapshot_corrects(const TaskRecord& record, const TaskState& reported) const {
-  const TaskStatus known = record.task.state.status;
   if (!end_may_change(record)) return false;
-  if (!has_ended(reported.status)) {
-    // A cancel is on its way to it; what was only given up for lost goes on.
-    return record.decided_alone && known == TaskStatus::failed;
-  }
-  return known != reported.status || record.decided_alone;
-}
-
-void ReportApplier::note_held(TaskRecord& record, const TaskState& reported) {
-  TaskState& state = record.task.state;
-  if (!record.decided_alone || !end_may_change(record)) return;
-  if (state.status != TaskStatus::cancelled || has_ended(reported.status)) return;
-  state.sent_time = reported.sent_time.value_or(now_);
-  state.detail.clear();  // it was that the device never had it
-  save_state(store_, record, now_);
+  // What was given up for lost goes on, and what was cancelled without knowing that the device has it: how it
+  // ends is told by the device, to which the cancel is on its way.
+  if (!has_ended(reported.status)) return record.decided_alone;
+  return record.task.state.status != reported.status || record.decided_alone;
 }
 
 void ReportApplier::insert(const CreatedReport& report) {

@@ -85,6 +85,8 @@ class ReadStore {
   /// those cancelled by the server alone. In order of their sequence; ids and statuses.
   [[nodiscard]] virtual std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const = 0;
+  /// Deleted, and not ended yet, in doubt or not.
+  [[nodiscard]] virtual std::vector<std::string> deleted_tasks_going_on(std::string_view node_id) const = 0;
   /// Offered to a ledger that may be lost, and not found in a snapshot since.
   [[nodiscard]] virtual std::vector<std::string> tasks_in_doubt(std::string_view node_id) const = 0;
   /// All tasks of a node that have not ended, in order of their sequence.

@@ -105,15 +105,23 @@ PollAnswer head(const NodeRecord& node, bool resync) {
   return answer;
 }
 
-/// The device holds all up to its cursor: the tasks among them are `sent`.
+/// The device holds all up to its cursor: the tasks among them are `sent`, the deletions done. Should its
+/// ledger be put back before it tells of them, they hold all the same.
 void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, UnixMilliseconds now) {
   for (const auto& directive : store.offered_directives(node.id, node.acknowledged.sequence, kAll)) {
     if (directive.sequence > cursor.sequence) break;
-    if (directive.kind != DirectiveKind::task) continue;
+    if (directive.kind != DirectiveKind::task && directive.kind != DirectiveKind::delete_) continue;
     auto record = store.task(directive.task_id, WithData::no);
-    if (!record || record->task.state.status != TaskStatus::pending) continue;
-    record->task.state.status = TaskStatus::sent;
-    record->task.state.sent_time = now;
+    if (!record) continue;
+    TaskState& state = record->task.state;
+    if (directive.kind == DirectiveKind::delete_) {
+      if (state.deleted_at) continue;
+      state.deleted_at = now;
+    } else {
+      if (state.status != TaskStatus::pending) continue;
+      state.status = TaskStatus::sent;
+      state.sent_time = now;
+    }
     save_state(store, *record, now);
   }
   store.commits(commit_point::kDirectivesAcknowledged);
@@ -493,6 +501,9 @@ void open_epoch(WriteStore& store, NodeRecord& node, std::int64_t above, UnixMil
   for (const auto& [task_id, status] : store.tasks_for_epoch(node.id)) {
     append(has_ended(status) ? DirectiveKind::cancel : DirectiveKind::task, task_id, {});
   }
+  // Those that an older ledger no longer knows of.
+  for (const auto& task_id : store.deleted_tasks_going_on(node.id))
+    append(DirectiveKind::delete_, task_id, {});
   for (const auto& request : requests) append(request.kind, request.task_id, request.body);
   store.update_node(node);
   store.touch("node:" + node.id);

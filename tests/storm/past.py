@@ -19,6 +19,11 @@ class Past:
         """What the server alone decided then may be undone."""
         return any(event["since"] - 1 <= time <= event["time"] for event in self.databases)
 
+    def server_decided_alone(self, order, time, task):
+        """In a time that was lost later, or after it without knowing that the device had the task: its device tells how it ended."""
+        ignorant = "before it was sent to the device" in (task["detail"] or "") and any(order.asked <= event["time"] <= time for event in self.databases)
+        return ignorant or self.server_forgot(time)
+
     def forgot(self, order, change):
         """A change was answered as done in a time that was lost later: that of the database, or of the ledger where the device alone answered."""
         if not change:

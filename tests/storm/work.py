@@ -57,7 +57,7 @@ class Order:
         return self.call.name if self.call else self.key
 
     def see(self, time, who, task):
-        self.seen.append((time, who, {name: task.get(name) for name in ("status", "reason", "runCount")}))
+        self.seen.append((time, who, {name: task.get(name) for name in ("status", "reason", "detail", "runCount")}))
 
 
 def shell(rng, key, middle, code=0, marks=None, **options):

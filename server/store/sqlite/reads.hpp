@@ -37,6 +37,7 @@ class SqliteReads : public virtual ReadStore {
                                               std::size_t limit, WithData with_data) const override;
   [[nodiscard]] std::vector<std::pair<std::string, TaskStatus>> tasks_for_epoch(
       std::string_view node_id) const override;
+  [[nodiscard]] std::vector<std::string> deleted_tasks_going_on(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> tasks_in_doubt(std::string_view node_id) const override;
   [[nodiscard]] std::vector<std::string> open_tasks(std::string_view node_id) const override;
   [[nodiscard]] std::optional<std::string> task_of_directive(std::string_view node_id,

@@ -106,6 +106,13 @@ std::vector<std::pair<std::string, TaskStatus>> SqliteReads::tasks_for_epoch(std
   return tasks;
 }
 
+std::vector<std::string> SqliteReads::deleted_tasks_going_on(std::string_view node_id) const {
+  return ids(
+      database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND deleted_at IS NOT NULL AND status NOT IN "
+                      "('complete', 'failed', 'cancelled') ORDER BY sequence",
+                      {node_id}));
+}
+
 std::vector<std::string> SqliteReads::tasks_in_doubt(std::string_view node_id) const {
   return ids(database_.query("SELECT id FROM tasks WHERE node_id = ?1 AND in_doubt = 1 ORDER BY sequence",
                              {node_id}));

@@ -130,6 +130,7 @@ TEST_F(RestoresTest, AnOldLedgerIsStillNoticed) {
   back_up();
   restore();
   device = old;
+  device.restart();
   device.incarnation = "of a disk that was put back";
   device.predecessors = {"long ago"};
   EXPECT_FALSE(poll().quarantined.empty());
@@ -325,6 +326,28 @@ TEST_F(RestoresTest, ADeletionThatWasAcceptedIsOneInANewEpochToo) {
     return 0;
   });
   EXPECT_TRUE(state(id).deleted_at);
+}
+
+TEST_F(RestoresTest, ADeletionThatALedgerForgotBeforeItToldOfItHoldsAllTheSame) {
+  const auto ended = add();
+  const auto waiting = add();
+  settle();
+  device.start(ended);
+  device.finish(TaskStatus::complete);
+  settle();
+  const ReferenceDevice old = device;
+  for (const auto& id : {ended, waiting})
+    write([&](WriteStore& writes) { return delete_task(writes, task(id), clock.wall()).answer; });
+  poll();
+  poll();  // it has them, and says so; what they did to its tasks it has not told yet
+  EXPECT_TRUE(state(waiting).deleted_at);
+  device = old;
+  device.restart();
+  settle();
+  EXPECT_TRUE(state(ended).deleted_at);
+  EXPECT_TRUE(state(waiting).deleted_at);
+  EXPECT_EQ(TaskStatus::cancelled, state(waiting).status);
+  EXPECT_EQ(TaskStatus::cancelled, device.inbox.at(waiting).state.status) << "it is asked again";
 }
 
 TEST_F(RestoresTest, WhatTheServerSaidOfAnEndAloneDoesNotStandBesideTheDevicesEnd) {

@@ -88,6 +88,10 @@ std::optional<LedgerProblem> Ledger::problem() const {
   return body_->problem();
 }
 
+void Ledger::release_memory() {
+  body_->release_memory();
+}
+
 Result<void> Ledger::try_again() {
   return body_->try_again();
 }

@@ -86,6 +86,11 @@ Result<void> Ledger::Body::probe() {
   return written;
 }
 
+void Ledger::Body::release_memory() {
+  const std::scoped_lock lock(mutex_);
+  if (database_) database_->release_memory();
+}
+
 std::optional<LedgerProblem> Ledger::Body::problem() const {
   const std::scoped_lock lock(problem_mutex_);
   return problem_;

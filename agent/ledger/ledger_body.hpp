@@ -81,6 +81,7 @@ class Ledger::Body {
 
   [[nodiscard]] std::optional<LedgerProblem> problem() const;
   Result<void> try_again();
+  void release_memory();
 
   Result<Cancelled> cancel(std::string_view id, bool deleted);
   /// One of pause, resume, run_now.

@@ -15,6 +15,7 @@
 #include "agent/workers/task_concerns.hpp"
 #include "agent/workers/workers_folder.hpp"
 #include "platform/os/host.hpp"
+#include "platform/os/memory.hpp"
 #include "platform/os/outliving.hpp"
 #include "platform/os/paths.hpp"
 #include "platform/os/process.hpp"
@@ -31,6 +32,8 @@ constexpr milliseconds kLastReports{2'000};  ///< what the last reports may take
 constexpr milliseconds kLastReportsLook{20};
 constexpr milliseconds kFirstMending{500};  ///< between looks whether the ledger can be used again
 constexpr milliseconds kLongestMending{5'000};
+constexpr milliseconds kQuiet{
+    10'000};  ///< an agent that waited for so long gives back memory before it waits on
 
 Result<os::FileLock> own(const os::Folders& folders) {
   const auto made = os::create_folder(folders.state, os::Readable::by_owner);
@@ -302,6 +305,7 @@ Result<void> Agent::Body::open_console() {
 void Agent::Body::keep_in_step(const std::stop_token& stop) {
   milliseconds pause = kFirstMending;
   MonotonicTime look = clock_.monotonic() + pause;
+  bool quiet = true;  // what the start took is not needed again
   while (!stop.stop_requested()) {
     milliseconds most = sync_.step(stop);
     supervisor_.reap_orphans();
@@ -316,7 +320,13 @@ void Agent::Body::keep_in_step(const std::stop_token& stop) {
     } else {
       most = std::min(most, std::chrono::ceil<milliseconds>(look - clock_.monotonic()));
     }
+    if (quiet) {
+      ledger_->release_memory();
+      os::give_back_memory();
+    }
+    const MonotonicTime begin = clock_.monotonic();
     link_->wait(most, stop);
+    quiet = clock_.monotonic() - begin >= kQuiet;
   }
 }
 

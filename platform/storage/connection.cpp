@@ -68,11 +68,21 @@ Connection::~Connection() {
   close();
 }
 
-void Connection::close() {
+void Connection::drop_statements() {
   for (auto& [sql, statements] : cache_) {
     for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
   }
   cache_.clear();
+}
+
+void Connection::release_memory() {
+  if (lent_ > 0 || in_transaction()) return;
+  drop_statements();
+  if (handle_ != nullptr) sqlite3_db_release_memory(handle_);
+}
+
+void Connection::close() {
+  drop_statements();
   sqlite3_close_v2(handle_);
   handle_ = nullptr;
 }

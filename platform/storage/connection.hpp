@@ -47,6 +47,8 @@ class Connection {
   /// A statement of this text, from the cache or newly prepared; null on failure (kept).
   [[nodiscard]] sqlite3_stmt* take(std::string_view sql);
   void give_back(std::string_view sql, sqlite3_stmt* statement);
+  /// Gives back what is kept for the next use: statements, and pages of the file.
+  void release_memory();
   /// Runs a script whatever failed before; returns SQLite's code.
   int run(const char* script);
 
@@ -61,6 +63,7 @@ class Connection {
 
  private:
   void close();
+  void drop_statements();
 
   sqlite3* handle_;  ///< null: closed after a failure of the disk, and not open again yet
   std::filesystem::path file_;

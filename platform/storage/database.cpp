@@ -145,6 +145,10 @@ const std::filesystem::path& Database::file() const {
   return connection_->file();
 }
 
+void Database::release_memory() {
+  connection_->release_memory();
+}
+
 std::int64_t Database::size_bytes() {
   Statement statement = query("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
   return statement.step() ? statement.integer(0) : 0;

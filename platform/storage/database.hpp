@@ -147,6 +147,10 @@ class Database {
   /// is undone with it.
   void commits(CommitPoint point);
 
+  /// Gives back the memory that is kept for the next use, prepared statements and pages of the file: for a
+  /// connection that will wait. The next use takes a little longer. Outside of transactions.
+  void release_memory();
+
   /// The size of the file in bytes by SQLite's count of pages.
   [[nodiscard]] std::int64_t size_bytes();
   [[nodiscard]] const std::filesystem::path& file() const;

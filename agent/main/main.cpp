@@ -11,6 +11,7 @@
 #include "agent/policy/policy.hpp"
 #include "agent/runner/outliving_recorder.hpp"
 #include "platform/base/watchdog.hpp"
+#include "platform/os/memory.hpp"
 #include "platform/os/process.hpp"
 #include "platform/os/service.hpp"
 #include "platform/os/signals.hpp"
@@ -73,6 +74,7 @@ void stop(Agent& agent, os::ServiceEvent asked, os::ServiceEvents& events) {
 /// Serves until a signal asks to stop.
 int serve(const std::vector<std::string>& arguments, const AgentOptions& options, os::ServiceEvents& events,
           const os::ServiceNotifier& notifier) {
+  os::use_one_heap();
   const os::SystemClock clock;
   Logger log(options.log_level, options.log_format);
   auto agent = Agent::start(options, clock, log);

@@ -7,4 +7,8 @@ namespace agenttask::os {
 /// Threads: any.
 void give_back_memory();
 
+/// All threads take from one heap, and not each from its own where the system would give it one: less memory,
+/// for a program whose threads rarely allocate at the same time. Threads: before there are others.
+void use_one_heap();
+
 }  // namespace agenttask::os

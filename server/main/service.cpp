@@ -108,6 +108,7 @@ Result<void> Service::listen() {
   housekeeper_->start();
   carrier_->start();
   maintenance_ = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
+  os::give_back_memory();  // what the start took
   return {};
 }
 

@@ -248,7 +248,7 @@ class Checker:
     def check_seen(self, order, server):
         """What had ended stays as it was."""
         for time, who, task in order.seen:
-            undone = not task["runCount"] and who == "server" and self.past.server_decided_alone(order, time, task) or who != "server" and self.past.loose(order)
+            undone = self.past.undone(order, time, who, task) or who != "server" and self.past.loose(order)
             if task["status"] in ENDED and not undone:
                 same = all(task.get(name) == server.get(name) for name in ("status", "reason"))
                 self.check("an end is an end", same, lambda: f"the {who} had shown {state(task)}, now it is {state(server)}", order.key)

@@ -19,9 +19,11 @@ class Past:
         """What the server alone decided then may be undone."""
         return any(event["since"] - 1 <= time <= event["time"] for event in self.databases)
 
-    def server_decided_alone(self, order, time, task):
-        """In a time that was lost later, or after it without knowing that the device had the task: its device tells how it ended."""
-        ignorant = "before it was sent to the device" in (task["detail"] or "") and any(order.asked <= event["time"] <= time for event in self.databases)
+    def undone(self, order, time, who, task):
+        """An end that the server had shown without the device's word. In a time that was lost later, or after it without knowing that the device had the task: its device tells how it ended."""
+        if who != "server" or task["runCount"]:
+            return False
+        ignorant = "sent to the device" in (task["detail"] or "") and any(order.asked <= event["time"] <= time for event in self.databases)
         return ignorant or self.server_forgot(time)
 
     def forgot(self, order, change):
@@ -38,7 +40,8 @@ class Past:
                    if event["at"] == f"agent {order.node}")
 
     def ended_before(self, order, time):
-        if any(seen < time - 1 and task["status"] in ("complete", "failed", "cancelled") for seen, _, task in order.seen):
+        ends = [end for end in order.seen if end[2]["status"] in ("complete", "failed", "cancelled") and not self.undone(order, *end)]
+        if any(seen < time - 1 for seen, _, _ in ends):
             return True
         marks = self.truth.starts[order.key] + self.truth.ends[order.key]
         return order.kind.once and bool(self.truth.ends[order.key]) and all(mark.time < time - 3 for mark in marks)

@@ -197,14 +197,9 @@ int enqueue_batch(const Fleet& fleet, BatchWish wish) {
   json body = std::move(wish.task);
   body["target"] = std::move(*target);
   if (wish.target.dry_run) return list_targets(fleet, std::move(body));
-  ServerApi::Query headers;
-  if (!wish.idempotency_key.empty()) headers.emplace_back("Idempotency-Key", wish.idempotency_key);
-  if (wish.wait) {  // from here on a Ctrl-C has something to cancel: follow_batch does it
-    fleet.interrupts.set_leaves_at(2);
-    fleet.interrupts.set_farewell(
-        "left before the server answered; whether it took the tasks: agenttask fleet batches");
-  }
-  const agent::Answer answer = fleet.api.call("POST", api_path({"tasks"}), {}, encode_json(body), headers);
+  const agent::Answer answer =
+      request_work(fleet, api_path({"tasks"}), body, wish.idempotency_key, wish.wait,
+                   "left before the server answered; whether it took the tasks: agenttask fleet batches");
   if (!answer.ok()) return fleet.console.fail(*answer.problem);
   const auto batch = parse_json(answer.json, limits::kJsonDepth + 16);
   if (!batch) return fleet.console.fail(with_context(batch.error(), "cannot read the server's answer"));

@@ -55,6 +55,17 @@ int print_answer(const Console& console, const agent::Answer& answer,
   return kSuccess;
 }
 
+agent::Answer request_work(const Fleet& fleet, const std::string& path, const nlohmann::json& body,
+                           const std::string& idempotency_key, bool waits, const char* unsure) {
+  ServerApi::Query headers;
+  if (!idempotency_key.empty()) headers.emplace_back("Idempotency-Key", idempotency_key);
+  if (waits) {
+    fleet.interrupts.set_leaves_at(2);
+    fleet.interrupts.set_farewell(unsure);
+  }
+  return fleet.api.call("POST", path, {}, encode_json(body), headers);
+}
+
 int print_task(const Console& console, const agent::Answer& answer) {
   return print_answer(console, answer, [](const nlohmann::json& value) -> Result<std::string> {
     const auto view = read_task(value);

@@ -36,6 +36,13 @@ CLI::App* add_fleet_task_verb(CLI::App& parent, Console& console, const Verb& ve
 /// An answer that should hold a task.
 [[nodiscard]] Result<TaskView> task_of(const agent::Answer& answer);
 
+/// Asks the server for work, which `path` and `body` say. Waiting for what comes of it, a Ctrl-C from here on
+/// has something to cancel, which the follower does; `unsure` tells whoever leaves before the answer where to
+/// look.
+[[nodiscard]] agent::Answer request_work(const Fleet& fleet, const std::string& path,
+                                         const nlohmann::json& body, const std::string& idempotency_key,
+                                         bool waits, const char* unsure);
+
 /// Puts the names of nodes in the place of their ids in the list of that name, for people.
 void put_node_names(ServerApi& api, nlohmann::json& answer, const char* list);
 

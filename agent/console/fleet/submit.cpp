@@ -37,15 +37,9 @@ struct Words {
 int enqueue(const Fleet& fleet, const Words& words, const std::string& node, Result<json> body) {
   if (!body) return fleet.console.fail(body.error());
   if (!words.id.empty()) (*body)["id"] = words.id;
-  ServerApi::Query headers;
-  if (!words.idempotency_key.empty()) headers.emplace_back("Idempotency-Key", words.idempotency_key);
-  if (words.wait) {  // from here on a Ctrl-C has something to cancel: follow_fleet does it
-    fleet.interrupts.set_leaves_at(2);
-    fleet.interrupts.set_farewell(
-        "left before the server answered; whether it took the task: agenttask fleet list");
-  }
   const agent::Answer answer =
-      fleet.api.call("POST", api_path({"nodes", node, "tasks"}), {}, encode_json(*body), headers);
+      request_work(fleet, api_path({"nodes", node, "tasks"}), *body, words.idempotency_key, words.wait,
+                   "left before the server answered; whether it took the task: agenttask fleet list");
   if (!answer.ok()) return fleet.console.fail(*answer.problem);
   const auto view = task_of(answer);
   if (!view) return fleet.console.fail(view.error());

@@ -103,7 +103,10 @@ def test_H5_a_restored_server_gets_back_what_the_devices_did_and_nothing_runs_tw
         found = until(lambda: (lambda a: a.json if a.status == 200 and a.json["status"] == "complete" else None)(api.get(f"/v1/tasks/{task['id']}")),
                       f"{task['id']} is back")
         assert found["result"]["data"]["stdout"].strip() == f"done-{task['description']}"
-    nodes = {n["id"]: n for n in api.get("/v1/nodes").ok()["nodes"]}
+    def known():
+        return {n["id"]: n for n in api.get("/v1/nodes").ok()["nodes"]}
+
+    nodes = until(lambda: (lambda found: found if newcomer.node in found else None)(known()), "the newcomer is heard")
     for agent in (steady, away_again, revoked):
         assert "quarantinedAt" not in nodes[agent.node], nodes
     api.get(f"/v1/tasks/{undelivered['id']}").problem(404)      # it was not in the backup, and nobody else had it

@@ -57,7 +57,7 @@ class Ledger {
   /// Why the ledger can't be used: it could not be opened, or the disk refused the last thing that was done
   /// with it. None: it can.
   [[nodiscard]] std::optional<LedgerProblem> problem() const;
-  /// Gives back the memory that it keeps for the next use, which then takes about a millisecond longer: for
+  /// Gives back the memory that it keeps for the next use, which then takes a little longer: for
   /// an agent that waits.
   void release_memory();
   /// Opens it where it is not open yet, and writes something: problem() is over when that succeeds.

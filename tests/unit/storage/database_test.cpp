@@ -82,6 +82,25 @@ TEST_F(DatabaseTest, OneStatementMayBeUsedTwiceAtOnce) {
   EXPECT_EQ(9, sum);
 }
 
+TEST_F(DatabaseTest, GivesBackMemoryAndGoesOn) {
+  auto database = open();
+  {
+    Transaction transaction(database);
+    database.execute("INSERT INTO things VALUES ('one', 1, NULL)");
+    database.release_memory();  // not now: the transaction goes on
+    ASSERT_TRUE(transaction.commit());
+  }
+  {
+    auto statement = database.query("SELECT size FROM things");
+    ASSERT_TRUE(statement.step());
+    database.release_memory();  // nor while a statement is in use
+    EXPECT_EQ(1, statement.integer(0));
+  }
+  database.release_memory();
+  EXPECT_EQ(1, count(database));
+  EXPECT_TRUE(database.check());
+}
+
 TEST_F(DatabaseTest, CommitsOrRollsBack) {
   auto database = open();
   {

@@ -32,8 +32,7 @@ constexpr milliseconds kLastReports{2'000};  ///< what the last reports may take
 constexpr milliseconds kLastReportsLook{20};
 constexpr milliseconds kFirstMending{500};  ///< between looks whether the ledger can be used again
 constexpr milliseconds kLongestMending{5'000};
-constexpr milliseconds kQuiet{
-    10'000};  ///< an agent that waited for so long gives back memory before it waits on
+constexpr milliseconds kQuiet{10'000};  ///< who waited so long gives back memory before waiting on
 
 Result<os::FileLock> own(const os::Folders& folders) {
   const auto made = os::create_folder(folders.state, os::Readable::by_owner);

@@ -105,6 +105,19 @@ PollAnswer head(const NodeRecord& node, bool resync) {
   return answer;
 }
 
+/// What it means that the device has taken a task, or a deletion. False: that was known.
+bool note_taken(TaskState& state, DirectiveKind kind, UnixMilliseconds now) {
+  if (kind == DirectiveKind::delete_) {
+    if (state.deleted_at) return false;
+    state.deleted_at = now;
+    return true;
+  }
+  if (state.status != TaskStatus::pending) return false;
+  state.status = TaskStatus::sent;
+  state.sent_time = now;
+  return true;
+}
+
 /// The device holds all up to its cursor: the tasks among them are `sent`, the deletions done. Should its
 /// ledger be put back before it tells of them, they hold all the same.
 void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, UnixMilliseconds now) {
@@ -112,17 +125,7 @@ void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, Unix
     if (directive.sequence > cursor.sequence) break;
     if (directive.kind != DirectiveKind::task && directive.kind != DirectiveKind::delete_) continue;
     auto record = store.task(directive.task_id, WithData::no);
-    if (!record) continue;
-    TaskState& state = record->task.state;
-    if (directive.kind == DirectiveKind::delete_) {
-      if (state.deleted_at) continue;
-      state.deleted_at = now;
-    } else {
-      if (state.status != TaskStatus::pending) continue;
-      state.status = TaskStatus::sent;
-      state.sent_time = now;
-    }
-    save_state(store, *record, now);
+    if (record && note_taken(record->task.state, directive.kind, now)) save_state(store, *record, now);
   }
   store.commits(commit_point::kDirectivesAcknowledged);
   store.remove_acknowledged(node.id, cursor.sequence);

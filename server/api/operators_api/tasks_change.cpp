@@ -44,8 +44,11 @@ Outcome change_task(Call& call) {
 Outcome remove_task(Call& call) {
   auto found = find_task(call.store, call.path[0], WithData::yes);
   if (!found.record) return found.refusal;
-  if (found.record->task.state.deleted_at)
-    return json_response(200, render_task(call, std::move(*found.record)));
+  if (const TaskState& state = found.record->task.state; state.deleted_at) {
+    const int status =
+        has_ended(state.status) ? 200 : 202;  // it may have taken the deletion and still stop a run
+    return json_response(status, render_task(call, std::move(*found.record)));
+  }
   if (call.writes == nullptr) return NeedsWrite{};
   return answer(call, delete_task(*call.writes, std::move(*found.record), call.now));
 }

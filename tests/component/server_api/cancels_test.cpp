@@ -51,6 +51,17 @@ TEST_F(CancelsApi, AfterADeleteThatWaitsNobodyIsAsked) {
   EXPECT_EQ(cancels().size(), 0U);
 }
 
+TEST_F(CancelsApi, ADeletionThatTheDeviceTookIsStillAskedUntilItsTaskHasEnded) {
+  const auto id = running();
+  ok("DELETE", path(id), nullptr, 202);
+  directives();
+  acknowledge();
+  const auto again = ok("DELETE", path(id), nullptr, 202);
+  EXPECT_EQ(again["status"], "running");
+  EXPECT_TRUE(again.contains("deletedAt"));
+  EXPECT_EQ(directives().size(), 0U);
+}
+
 TEST_F(CancelsApi, ARefusalOfSomethingElseDoesNotTakeItBack) {
   const auto id = running();
   cancel(id);

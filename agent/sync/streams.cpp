@@ -52,6 +52,10 @@ void Streams::use(ServerPeer peer, std::string node_id, std::string name) {
 
 void Streams::renewed(ServerPeer peer) {
   peer_ = std::move(peer);
+  // An answer to the former certificate, "it has expired", would ask for another renewal.
+  link_.abandon(ServerCall::poll);
+  link_.abandon(ServerCall::reports);
+  poll_open_ = reports_open_ = false;
   retry_now();
 }
 

@@ -28,7 +28,7 @@ class Streams {
 
   /// From now on with this server and as this node; calls under way are given up.
   void use(ServerPeer peer, std::string node_id, std::string name);
-  /// The same node has a new certificate.
+  /// The same node has a new certificate; calls under way with the former one begin anew.
   void renewed(ServerPeer peer);
   /// With no server.
   void leave();

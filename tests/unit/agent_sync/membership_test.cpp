@@ -365,6 +365,31 @@ TEST_F(MembershipTest, AnExpiredCertificateIsRenewedWhatevertheClockSays) {
   EXPECT_EQ(link.get(ServerCall::poll).peer.certificate_pem, files.identity()->value().certificate_pem);
 }
 
+TEST_F(MembershipTest, AnAnswerToTheFormerCertificateThatComesLateRenewsNothing) {
+  be_enrolled();
+  step();
+  answer_resync();
+  if (link.has(ServerCall::reports)) answer_reports();
+  if (poll().wait == 0) answer_poll();
+  TaskSpec spec;
+  spec.type = "echo";
+  ASSERT_TRUE(ledger->create(spec));
+  step();
+  ASSERT_TRUE(link.has(ServerCall::reports));
+  const std::string expired = R"({"status":403,"code":"certificate-expired","detail":"renew it"})";
+  link.answer(ServerCall::poll, 403, expired);
+  step();
+  link.answer(ServerCall::renew, 200, grant(ServerCall::renew));
+  if (link.has(ServerCall::reports)) link.answer(ServerCall::reports, 403, expired);
+  step();
+  EXPECT_FALSE(link.has(ServerCall::renew));
+  ASSERT_TRUE(link.has(ServerCall::poll));
+  ASSERT_TRUE(link.has(ServerCall::reports)) << "at once, with the new certificate";
+  EXPECT_EQ(link.get(ServerCall::reports).peer.certificate_pem, files.identity()->value().certificate_pem);
+  for (int second = 0; second < 100; ++second) pass(std::chrono::seconds(1));
+  EXPECT_EQ(link.started(ServerCall::renew), 1);
+}
+
 TEST_F(MembershipTest, ARenewedCertificateThatIsCalledExpiredTooIsNotRenewedInACircle) {
   be_enrolled();
   step();

@@ -128,11 +128,9 @@ def test_the_worker_library_stands_alone():
 # ---- third parties and the operating system
 
 # Where a library may be named: in these folders, in .cpp files; and in headers of the second list, which then are that folder's own.
-# Boost.Process wants an execution context of Asio's.
 LIBRARIES = {
     "beast": (r"boost/beast(/|\.hpp)", ("server/http",), ("server/http",)),
-    "asio": (r"boost/asio(/|\.hpp)", ("server/http", "platform/os"), ("server/http",)),
-    "Boost.Process": (r"boost/process", ("platform/os",), ()),
+    "asio": (r"boost/asio(/|\.hpp)", ("server/http",), ("server/http",)),
     "OpenSSL": (r"openssl/", ("platform/base", "platform/net", "server/http"), ("platform/net", "server/http")),
     "curl": (r"curl/", ("platform/net",), ()),
     "SQLite": (r"sqlite3", ("platform/storage",), ()),

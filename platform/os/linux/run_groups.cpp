@@ -163,8 +163,8 @@ RunGroup::~RunGroup() {
   if (maker_ != nullptr) maker_->give_back(std::move(folder_));
 }
 
-Descriptor RunGroup::open_entry() const {
-  return Descriptor(::open((folder_ / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+Descriptor RunGroup::open_folder() const {
+  return Descriptor(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 std::vector<int> RunGroup::members() const {
@@ -304,7 +304,7 @@ Descriptor open_group_beside_ours() {
   const auto above = place->folder == place->top ? place->top : place->folder.parent_path();
   const auto beside = above / "agenttask-outliving";
   if (::mkdir(beside.c_str(), 0755) != 0 && (errno != EEXIST || !is_ours(beside))) return {};
-  return Descriptor(::open((beside / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  return Descriptor(::open(beside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 bool is_held_by_service() {

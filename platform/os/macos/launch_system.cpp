@@ -12,6 +12,17 @@
 
 namespace agenttask::os {
 
+// There are no groups that hold processes.
+bool enter(int) {
+  errno = ENOTSUP;
+  return false;
+}
+
+pid_t start_in_group(int, void (*)(void*), void*) {
+  errno = ENOSYS;
+  return -1;
+}
+
 // Here these are plain calls of the system, and a process, not a thread, has an identity. It keeps at most 16
 // groups: one who is in more of them has less rights in a run, and never more.
 bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t user) {

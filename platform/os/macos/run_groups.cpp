@@ -8,7 +8,7 @@ namespace agenttask::os {
 
 RunGroup::~RunGroup() = default;
 
-Descriptor RunGroup::open_entry() const {
+Descriptor RunGroup::open_folder() const {
   errno = ENOTSUP;
   return {};
 }

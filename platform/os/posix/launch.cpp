@@ -11,56 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <boost/asio/execution_context.hpp>
-#include <boost/process/v2/posix/default_launcher.hpp>
-#if !defined(__APPLE__)
-#include <boost/process/v2/posix/vfork_launcher.hpp>
-#endif
-// The launcher's last step, which this version declares above and defines only where its whole library is
-// included.
-#include <boost/process/v2/posix/detail/close_handles.ipp>
-
 #include "platform/os/posix/launch_system.hpp"
 #include "platform/os/posix/open_descriptor.hpp"
 
-namespace process = boost::process::v2;
-
 namespace agenttask::os {
 namespace {
-
-// What the launcher asks of an executor: only its context. A bare context has no services, so that the
-// launcher's notify_fork in the child neither allocates nor touches an event loop whose memory the parent
-// shares.
-struct LaunchExecutor {
-  boost::asio::execution_context* context;
-
-  boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept { return *context; }
-  template <class Work>
-  void execute(Work&&) const {}
-  bool operator==(const LaunchExecutor& other) const noexcept { return context == other.context; }
-  bool operator!=(const LaunchExecutor& other) const noexcept { return !(*this == other); }
-};
-
-}  // namespace
-}  // namespace agenttask::os
-
-// The launcher's handle without an event loop: the library's own opens a pidfd (and throws when none is left,
-// with the child running) and reaps in its destructor. We need no more than the pid, which the launcher has.
-template <>
-struct boost::process::v2::basic_process<agenttask::os::LaunchExecutor> {
-  explicit basic_process(agenttask::os::LaunchExecutor) {}
-  basic_process(agenttask::os::LaunchExecutor, int) {}
-};
-
-namespace agenttask::os {
-namespace {
-
-#if defined(__APPLE__)
-// There, vfork is declared obsolete, and what a child may do before exec is said of fork alone.
-using Launcher = process::posix::default_launcher;
-#else
-using Launcher = process::posix::vfork_launcher;
-#endif
 
 enum class Stage : int { fork, session, group, record, streams, user, cwd, descriptors, exec };
 
@@ -69,44 +24,39 @@ struct Failure {
   int error_number = 0;
 };
 
-// The launcher's initializer: runs in the child between vfork and exec, where the memory is the parent's and
-// only system calls are safe.
-class ChildSetup {
+// The child between its start and exec, where the memory is the parent's and only system calls are safe.
+class Child {
  public:
-  ChildSetup(const LaunchRequest& request, int report, int descriptor_limit)
-      : request_(request), report_(report), descriptor_limit_(descriptor_limit) {}
+  Child(const LaunchRequest& request, const char* const* argv, const char* const* environment, int report,
+        int descriptor_limit)
+      : request_(request),
+        argv_(argv),
+        environment_(environment),
+        report_(report),
+        descriptor_limit_(descriptor_limit) {}
 
-  process::error_code on_setup(process::posix::default_launcher& launcher, const process::filesystem::path&,
-                               const char* const*) {
-    launcher.fd_whitelist.push_back(report_);  // it closes itself at exec
-    return {};
-  }
-
-  process::error_code on_exec_setup(process::posix::default_launcher&, const process::filesystem::path&,
-                                    const char* const*) {
-    for (const auto step : {&ChildSetup::reset_signals, &ChildSetup::leave_session, &ChildSetup::enter_group,
-                            &ChildSetup::leave_trace, &ChildSetup::bind_streams, &ChildSetup::become_user,
-                            &ChildSetup::enter_folder, &ChildSetup::close_others}) {
-      if (!(this->*step)()) return {errno, boost::system::system_category()};
+  /// Runs the program, or tells why that can't be; `in_group`: it is in its control group already.
+  [[noreturn]] void become_program(bool in_group) {
+    if (set_up(in_group)) {
+      failure_.stage = Stage::exec;
+      // Last: from here on a pending signal may end the child.
+      sigset_t none;
+      ::sigemptyset(&none);
+      ::sigprocmask(SIG_SETMASK, &none, nullptr);
+      ::execve(request_.executable.c_str(), const_cast<char* const*>(argv_),
+               const_cast<char* const*>(environment_));
     }
-    failure_.stage = Stage::exec;
-    // Last: from here on a pending signal may end the child.
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    return {};
-  }
-
-  // Takes whatever the launcher passes: version 1.81 looks for one signature and calls another. It would go
-  // on with exit(), which runs the parent's handlers in the parent's memory.
-  template <class... Arguments>
-  void on_exec_error(Arguments&&...) {
     failure_.error_number = errno;
     [[maybe_unused]] const auto written = ::write(report_, &failure_, sizeof failure_);
     ::_exit(127);
   }
 
  private:
+  bool set_up(bool in_group) {
+    return reset_signals() && leave_session() && (in_group || enter_group()) && leave_trace() &&
+           bind_streams() && become_user() && enter_folder() && close_others();
+  }
+
   bool reset_signals() {
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
@@ -123,7 +73,7 @@ class ChildSetup {
   // Before anything of the program, and as who we are: its user may not write there. A run that can't enter
   // begins all the same, which is told.
   bool enter_group() {
-    if (request_.group < 0 || ::write(request_.group, "0", 1) == 1) return true;
+    if (request_.group < 0 || enter(request_.group)) return true;
     const Failure note{Stage::group, errno};
     return ::write(report_, &note, sizeof note) == static_cast<ssize_t>(sizeof note);
   }
@@ -159,10 +109,31 @@ class ChildSetup {
   }
 
   const LaunchRequest& request_;
+  const char* const* argv_;
+  const char* const* environment_;
   int report_;
   int descriptor_limit_;
   Failure failure_;
 };
+
+/// Starts it, in its group from the beginning where the system can do that: to move there takes a process
+/// that lives already many milliseconds, as all processes that fork are waited for. A child of vfork runs
+/// before this goes on.
+pid_t start(const LaunchRequest& request, Child& child) {
+  if (request.group >= 0) {
+    const auto begin = [](void* self) { static_cast<Child*>(self)->become_program(true); };
+    if (const pid_t pid = start_in_group(request.group, begin, &child); pid > 0) return pid;
+  }
+#if defined(__APPLE__)
+  // There, vfork is declared obsolete, and what a child may do before exec is said of fork alone.
+  const pid_t pid = ::fork();
+#else
+  const pid_t pid =
+      ::vfork();        // NOLINT(clang-analyzer-security.insecureAPI.vfork): it only makes system calls
+#endif
+  if (pid == 0) child.become_program(false);
+  return pid;
+}
 
 // Signals wait while the child shares our memory: a handler of ours must not run in it.
 class AllSignalsBlocked {
@@ -259,7 +230,7 @@ std::optional<Failure> read_report(int descriptor, int& group_error) {
   }
 }
 
-/// Three streams and the launcher's report, each with two ends; and a few on the way.
+/// Three streams and the child's report, each with two ends; and a few on the way.
 constexpr int kPipesOfARun = 6;
 
 int descriptor_limit() {
@@ -274,28 +245,23 @@ int descriptor_limit() {
 Result<Launched> launch(const LaunchRequest& request) {
   auto [report, report_in_child] = open_pipe();
   if (!report.is_open()) return launch_error(request, {Stage::fork, errno});
-  auto argv = pointers(request.argv);
+  const auto argv = pointers(request.argv);
   const auto environment = pointers(request.environment);
-  const char** const arguments = argv.data();
-
-  boost::asio::execution_context context;
-  Launcher launcher;
-  launcher.env = environment.data();
-  launcher.fd_whitelist.reserve(8);
-  ChildSetup setup(request, report_in_child.get(), descriptor_limit());
-  process::error_code fork_error;
+  Child child(request, argv.data(), environment.data(), report_in_child.get(), descriptor_limit());
+  pid_t pid = -1;
+  int failed = 0;
   {
     const AllSignalsBlocked blocked;
-    launcher(LaunchExecutor{&context}, fork_error, process::filesystem::path(request.executable), arguments,
-             setup);
+    pid = start(request, child);
+    failed = errno;
   }
-  if (launcher.pid <= 0) return launch_error(request, {Stage::fork, fork_error.value()});
+  if (pid < 0) return launch_error(request, {Stage::fork, failed});
   report_in_child.close();
-  // The report, and not the launcher's error code, which reaches us only where vfork really shares memory
-  // (the thread sanitizer and qemu-user fork).
-  Launched launched{launcher.pid};
+  // A report, and not the child's own variables: the memory is not always shared (the thread sanitizer and
+  // qemu-user fork).
+  Launched launched{pid};
   if (const auto failure = read_report(report.get(), launched.group_error)) {
-    while (::waitpid(launcher.pid, nullptr, 0) < 0 && errno == EINTR) {
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     return launch_error(request, *failure);
   }

@@ -24,7 +24,7 @@ struct LaunchRequest {
   int standard_error = -1;
   int record = -1;                         ///< where the child writes who it is; -1: nowhere
   std::optional<std::uint64_t> mark = {};  ///< see `inherit_mark`
-  int group = -1;  ///< where the child writes "0" to enter a control group; -1: it stays in ours
+  int group = -1;  ///< the folder of the control group that it begins in; -1: it stays in ours
 };
 
 /// A child that is running the program.

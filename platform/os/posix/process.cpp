@@ -173,9 +173,9 @@ struct ProcessSupervisor::State {
 
 Result<ProcessSupervisor::State::Launched> ProcessSupervisor::State::launch(
     LaunchRequest& request, const std::optional<RunGroup>& group) {
-  const Descriptor entry = group ? group->open_entry() : Descriptor();
-  const int closed = entry.is_open() ? 0 : errno;
-  request.group = entry.get();
+  const Descriptor folder = group ? group->open_folder() : Descriptor();
+  const int closed = folder.is_open() ? 0 : errno;
+  request.group = folder.get();
   const auto child = children.launch(request);
   if (!child) return child.error();
   const int failed = closed != 0 ? closed : child->group_error;

@@ -31,8 +31,8 @@ class RunGroup {
   /// Gives it back to whoever made it: it goes as soon as nothing runs in it.
   ~RunGroup();
 
-  /// What a process writes "0" to in order to enter. Sets errno where it can't be opened.
-  [[nodiscard]] Descriptor open_entry() const;
+  /// For a child that shall begin in it. Sets errno where it can't be opened.
+  [[nodiscard]] Descriptor open_folder() const;
   /// The processes in it and in groups inside it. One that is forked meanwhile may be missing.
   [[nodiscard]] std::vector<int> members() const;
   /// Kills all of them at once, also those that are being forked; as kill_frozen() where the system is too
@@ -81,7 +81,7 @@ class RunGroups {
   std::vector<std::filesystem::path> left_;  // something ran in them when their run ended
 };
 
-/// The entry (as RunGroup::open_entry) of a group beside our own, which is made where it is not there, for
+/// The folder (as RunGroup::open_folder) of a group beside our own, which is made where it is not there, for
 /// what shall not end with ours. Not open where we are at the top or can't make one.
 [[nodiscard]] Descriptor open_group_beside_ours();
 

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 
 #include "platform/os/posix/launch.hpp"
+#include "platform/os/posix/launch_system.hpp"
 #include "platform/os/posix/process_table.hpp"
 #include "platform/os/posix/run_groups.hpp"
 #include "tests/component/os/child.hpp"
@@ -127,8 +128,7 @@ TEST_F(ProcessGroups, AnAgentThatATaskStartedIsNotKilledAsThatTasksRemains) {
   ASSERT_TRUE(group);
   const pid_t agent = ::fork();
   if (agent == 0) {
-    const auto entry = group->open_entry();
-    if (::write(entry.get(), "0", 1) != 1) ::_exit(1);
+    if (!enter(group->open_folder().get())) ::_exit(1);
     const std::string ids[] = {run_id};
     ProcessSupervisor inside;
     ::_exit(inside.stop_marked(ids, 0ms).found.empty() ? 0 : 2);
@@ -167,8 +167,7 @@ TEST_F(ProcessGroups, AnOlderSystemFreezesAndKills) {
   ASSERT_TRUE(group);
   const pid_t main = ::fork();
   if (main == 0) {
-    const auto entry = group->open_entry();
-    if (::write(entry.get(), "0", 1) != 1) ::_exit(1);
+    if (!enter(group->open_folder().get())) ::_exit(1);
     ::execl("/bin/sh", "sh", "-c", "trap '' TERM; while :; do setsid sleep 60 & sleep 0.01; done", nullptr);
     ::_exit(2);
   }
@@ -187,7 +186,7 @@ TEST_F(ProcessGroups, AGroupThatIsGoneStopsNoRunFromBeginning) {
   // Somebody removes it between its making and the start: then the marks are what is left.
   const auto groups = RunGroups::of_this_process();
   const auto group = groups->make(run_id);
-  const auto entry = group->open_entry();
+  const auto folder = group->open_folder();
   ASSERT_EQ(::rmdir(group->folder().c_str()), 0);
   LaunchRequest request;
   request.executable = "/bin/true";
@@ -195,10 +194,10 @@ TEST_F(ProcessGroups, AGroupThatIsGoneStopsNoRunFromBeginning) {
   request.cwd = "/";
   const Descriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
   request.standard_input = request.standard_output = request.standard_error = nothing.get();
-  request.group = entry.get();
+  request.group = folder.get();
   const auto launched = launch(request);
   ASSERT_TRUE(launched);
-  EXPECT_EQ(launched->group_error, ENODEV);
+  EXPECT_EQ(launched->group_error, ENOENT);
   int status = 0;
   ASSERT_EQ(::waitpid(launched->pid, &status, 0), launched->pid);
   EXPECT_EQ(WEXITSTATUS(status), 0);

@@ -17,8 +17,8 @@ bool become(const gid_t* groups, std::size_t group_count, gid_t group, uid_t use
 bool enter(int group);
 
 /// Of the parent: starts a child as vfork does, which is in the control group with this folder from its first
-/// instruction, and calls `begin(argument)`, which must not return. Goes on when the child runs a program or has
-/// ended. Returns its pid, or -1 and errno: where the system can't do this, ENOSYS.
+/// instruction, and calls `begin(argument)`, which must not return. Goes on when the child runs a program or
+/// has ended. Returns its pid, or -1 and errno: where the system can't do this, ENOSYS.
 pid_t start_in_group(int group, void (*begin)(void*), void* argument);
 
 /// Gives the process a mark that all its descendants inherit; nothing where the system has or allows none.

@@ -86,6 +86,78 @@ Result<void> Ledger::Body::probe() {
   return written;
 }
 
+void Ledger::Body::pass(QueuedWrite& write) {
+  queue_.pass(write, [this](std::span<QueuedWrite* const> writes) { carry_out(writes); });
+  announce(write.change);
+  if (write.thrown) std::rethrow_exception(write.thrown);
+}
+
+void Ledger::Body::carry_out(std::span<QueuedWrite* const> writes) {
+  const std::scoped_lock lock(mutex_);
+  if (!database_) {
+    for (QueuedWrite* write : writes) write->stored = closed_because_;
+    return;
+  }
+  note_sleep();
+  storage::Transaction transaction(*database_);
+  std::vector<QueuedWrite*> kept;
+  if (writes.size() == 1) {
+    if (apply(*writes.front())) kept.push_back(writes.front());
+  } else {
+    kept = apply_together(transaction, writes);
+  }
+  if (kept.empty()) return;
+  const auto committed = transaction.commit();
+  if (committed) kept.front()->change.health = clear_problem();
+  for (QueuedWrite* write : kept) note_stored(*write, committed);
+}
+
+/// Each in a part of the transaction that can be undone alone. What ends the whole of it (a full disk may)
+/// fails them all: behind that a part would be a transaction of its own.
+std::vector<QueuedWrite*> Ledger::Body::apply_together(storage::Transaction& transaction,
+                                                       std::span<QueuedWrite* const> writes) {
+  std::vector<QueuedWrite*> kept;
+  for (QueuedWrite* write : writes) {
+    if (transaction.ended()) break;
+    storage::Savepoint part(*database_);
+    if (!apply(*write)) continue;
+    if (const auto released = part.release(); released) {
+      kept.push_back(write);
+    } else {
+      note_stored(*write, released);
+    }
+  }
+  if (!transaction.ended()) return kept;
+  const auto failed = transaction.commit();
+  for (QueuedWrite* write : writes) note_stored(*write, failed);
+  return {};
+}
+
+void Ledger::Body::note_stored(QueuedWrite& write, const Result<void>& stored) {
+  write.stored = stored;
+  if (stored) return;
+  write.change = {};
+  write.change.health = note_problem(stored.error());
+  write.stored = unwritable(stored.error());
+}
+
+bool Ledger::Body::apply(QueuedWrite& write) {
+  database_->commits(write.point);
+  LedgerWrite how(*database_, clock_, awake_since_, options_.outbox_budget);
+  bool accepted = false;
+  try {
+    accepted = write.apply(how);
+  } catch (...) {
+    write.thrown = std::current_exception();
+  }
+  write.stored = {};
+  // A failure of the storage explains why something seemed not to be there.
+  if (write.thrown || (!accepted && !database_->failed())) return false;
+  how.finish();
+  write.change = std::move(how.change);
+  return true;
+}
+
 void Ledger::Body::release_memory() {
   const std::scoped_lock lock(mutex_);
   if (database_) database_->release_memory();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "agent/ledger/ledger.hpp"
 #include "agent/ledger/ledger_file.hpp"
 #include "agent/ledger/ledger_write.hpp"
+#include "agent/ledger/write_queue.hpp"
 #include "platform/base/ids.hpp"
 #include "platform/storage/database.hpp"
 
@@ -32,32 +34,20 @@ class Ledger::Body {
  public:
   Body(std::filesystem::path file, const Clock& clock, LedgerOptions options);
 
-  /// Runs `action(LedgerWrite&)`, which returns a Result, as one transaction; tells of its change afterwards.
-  /// `point` is its name; an action that does more adds others (storage::Database::commits).
+  /// Runs `action(LedgerWrite&)`, which returns a Result, as one transaction or as a part of one with those
+  /// of other threads, that stands or falls alone; tells of its change afterwards. It may run on another
+  /// thread, while this one waits. `point` is its name; an action that does more adds others
+  /// (storage::Database::commits).
   template <class Action>
   auto write(CommitPoint point, Action action) -> decltype(action(std::declval<LedgerWrite&>())) {
-    LedgerChange change;
-    auto result = [&]() -> decltype(action(std::declval<LedgerWrite&>())) {
-      const std::scoped_lock lock(mutex_);
-      if (!database_) return closed_because_;
-      note_sleep();
-      storage::Transaction transaction(*database_);
-      database_->commits(point);
-      LedgerWrite write(*database_, clock_, awake_since_, options_.outbox_budget);
-      auto answer = action(write);
-      // A failure of the storage explains why something seemed not to be there.
-      if (!answer && !database_->failed()) return answer;
-      write.finish();
-      if (auto committed = transaction.commit(); !committed) {
-        change.health = note_problem(committed.error());
-        return unwritable(committed.error());
-      }
-      change = std::move(write.change);
-      change.health = clear_problem();
-      return answer;
-    }();
-    announce(change);
-    return result;
+    std::optional<decltype(action(std::declval<LedgerWrite&>()))> answer;
+    QueuedWrite write{.point = point, .apply = [&](LedgerWrite& how) {
+                        answer.emplace(action(how));
+                        return answer->has_value();
+                      }};
+    pass(write);
+    if (!write.stored) return write.stored.error();
+    return *std::move(answer);
   }
 
   /// Runs `action(Database&)`, which returns a Result, in one consistent view.
@@ -108,6 +98,14 @@ class Ledger::Body {
   [[nodiscard]] static Error unwritable(const Error& error) {
     return with_context(error, "the ledger can't be written");
   }
+  /// Has it carried out, and tells of its change.
+  void pass(QueuedWrite& write);
+  void carry_out(std::span<QueuedWrite* const> writes);
+  [[nodiscard]] std::vector<QueuedWrite*> apply_together(storage::Transaction& transaction,
+                                                         std::span<QueuedWrite* const> writes);
+  /// Whether something of it is to be committed.
+  [[nodiscard]] bool apply(QueuedWrite& write);
+  void note_stored(QueuedWrite& write, const Result<void>& stored);
   void announce(const LedgerChange& change);
   Result<void> open_file();
   Result<void> begin();
@@ -117,6 +115,7 @@ class Ledger::Body {
   bool clear_problem();
 
   const std::filesystem::path file_;
+  WriteQueue queue_;
   std::mutex mutex_;
   std::optional<os::FileLock> file_lock_;      ///< as long as the file is open
   std::optional<storage::Database> database_;  ///< none: it can't be opened

@@ -238,11 +238,10 @@ Result<bool> Runner::Body::adopt(const OpenRun& run) {
   const std::scoped_lock lock(mutex_);
   active_.emplace(run.task_id, active);
   try {
-    active->thread =
-        std::jthread([this, active, started = StartedRun{*std::move(task), run.number, run.run_id}] {
-          follow_outside(*active, started, {});
-          retire(*active);
-        });
+    threads_.start([this, active, started = StartedRun{*std::move(task), run.number, run.run_id}] {
+      follow_outside(*active, started, {});
+      retire(*active);
+    });
   } catch (const std::system_error& error) {
     active_.erase(run.task_id);
     return Error{ErrorCode::unavailable,

@@ -115,7 +115,6 @@ void Runner::Body::run(ActiveRun& active) {
 
 void Runner::Body::retire(ActiveRun& active) {
   const std::scoped_lock lock(mutex_);
-  finished_.push_back(std::move(active.thread));
   active_.erase(active_.find(active.task.id));
   look_ = true;
   wake_.notify_all();
@@ -190,32 +189,46 @@ void Runner::Body::attempt(ActiveRun& active) {
   const auto worker = workers_.find(task->spec.type);
   if (worker == nullptr || !may_start(*task, *worker, active.stop.get_token())) return;
   if (active.stop.stop_requested()) return;  // a shutdown: it waits for the next start of the agent
-  if (auto room = supervisor_.check_room(); !room) {
+  if (auto room = worker->starts_processes() ? supervisor_.check_room() : Result<void>(); !room) {
     const std::scoped_lock lock(mutex_);
     return note_shortage(room.error().message);
   }
   // Without room for its end nothing is started, nor without files for its output.
   if (auto taken = take_reserve(); !taken) return note_problem(taken.error());
   if (task->spec.options.outlives_agent) return attempt_outside(active, *task, *worker);
-  const std::int64_t keep = task->spec.options.max_output_bytes;
+  active.has_files = worker->starts_processes();
+  auto spools = make_spools(*task, active.has_files);
+  if (!spools) return note_problem(spools.error());
+  const auto started = commit_start(id, false);
+  if (!started) return remove_files(active);
+  show_live(active,
+            std::make_shared<LiveRun>(started->number, std::move(spools->standard_output),
+                                      std::move(spools->standard_error)),
+            run_limit(started->task.spec, *worker));
+  execute(active, *started, *worker);
+}
+
+Result<Runner::Body::Spools> Runner::Body::make_spools(const Task& task, bool files) {
+  if (!files) return Spools{Spool::none(), Spool::none()};
+  const std::string& id = task.spec.id;
+  const std::int64_t keep = task.spec.options.max_output_bytes;
   auto standard_output = Spool::create(spool_file(id, OutputStream::standard_output), keep);
+  if (!standard_output) return standard_output.error();
   auto standard_error = Spool::create(spool_file(id, OutputStream::standard_error), keep);
-  if (!standard_output || !standard_error) {
-    note_problem(standard_output ? standard_error.error() : standard_output.error());
-    return;
-  }
+  if (!standard_error) return standard_error.error();
   if (auto prepared = prepare_record(process_record(id)); !prepared) {
     remove_spool(id);
-    note_problem(prepared.error());
-    return;
+    return prepared.error();
   }
-  const auto started = commit_start(id, false);
-  if (!started) return remove_spool(id);
-  show_live(
-      active,
-      std::make_shared<LiveRun>(started->number, std::move(*standard_output), std::move(*standard_error)),
-      run_limit(started->task.spec, *worker));
-  execute(active, *started, *worker);
+  return Spools{*std::move(standard_output), *std::move(standard_error)};
+}
+
+void Runner::Body::remove_files(const ActiveRun& active) {
+  if (active.folder) {
+    active.folder->remove();
+  } else if (active.has_files) {
+    remove_spool(active.task.id);
+  }
 }
 
 bool Runner::Body::is_stopping() const {
@@ -283,7 +296,7 @@ void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started
                               {"run", started.number},
                               {"status", to_string(outcome.status)},
                               {"reason", outcome.reason}});
-      active.folder ? active.folder->remove() : remove_spool(id);
+      remove_files(active);
       return;
     }
     if (ended.error().code == ErrorCode::conflict || ended.error().code == ErrorCode::not_found) {

@@ -183,12 +183,6 @@ void Runner::Body::stop() {
   }
   subscription_.reset();
   if (loop_.joinable()) loop_.join();
-  std::vector<std::jthread> finished;
-  {
-    const std::scoped_lock lock(mutex_);
-    finished.swap(finished_);
-  }
-  finished.clear();
   announce_change();
 }
 

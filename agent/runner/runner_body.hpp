@@ -12,6 +12,7 @@
 
 #include "agent/runner/live_run.hpp"
 #include "agent/runner/outliving_folder.hpp"
+#include "agent/runner/run_threads.hpp"
 #include "agent/runner/runner.hpp"
 #include "agent/scheduler/scheduler.hpp"
 #include "platform/base/backoff.hpp"
@@ -32,7 +33,7 @@ struct ActiveRun {
   /// It runs outside the agent's service, or is about to: it is followed, and left alone when we stop.
   std::atomic<bool> outside = false;
   std::optional<OutlivingFolder> folder = {};  ///< where that is recorded; of the run's own thread
-  std::jthread thread;
+  bool has_files = false;  ///< beside the ledger, for its output and its processes; of the run's own thread
 
   /// The first cause counts.
   void ask_to_stop(StopCause why) {
@@ -105,6 +106,13 @@ class Runner::Body {
   [[nodiscard]] std::optional<StartedRun> commit_start(const std::string& id, bool outside);
   void show_live(ActiveRun& active, std::shared_ptr<LiveRun> live, DurationMilliseconds timeout);
   [[nodiscard]] bool is_stopping() const;
+  struct Spools {
+    std::unique_ptr<Spool> standard_output;
+    std::unique_ptr<Spool> standard_error;
+  };
+  /// With `files` all that a run needs on disk: without room for it nothing is started.
+  [[nodiscard]] Result<Spools> make_spools(const Task& task, bool files);
+  void remove_files(const ActiveRun& active);
 
   // outliving_runs.cpp: runs outside the agent's service
   void attempt_outside(ActiveRun& active, const Task& task, const TaskWorker& worker);
@@ -178,7 +186,6 @@ class Runner::Body {
   std::condition_variable wake_;     ///< the loop sleeps on it
   std::condition_variable changed_;  ///< runs ended, or the runner stops
   std::map<std::string, std::shared_ptr<ActiveRun>, std::less<>> active_;
-  std::vector<std::jthread> finished_;
   std::map<std::string, std::size_t> refused_checks_;  ///< how often each worker said no to a task
   unsigned slots_;
   std::chrono::milliseconds drain_;
@@ -203,6 +210,7 @@ class Runner::Body {
   std::condition_variable_any followed_;
   std::uint64_t changes_ = 0;
 
+  RunThreads threads_;
   std::jthread loop_;
   std::shared_ptr<void> subscription_;  ///< last, so that it ends first
 };

@@ -24,18 +24,15 @@ bool is_due(const std::optional<Time>& time, Time now) {
 
 void Runner::Body::loop() {
   while (true) {
-    std::vector<std::jthread> finished;
     bool look = false;
     {
       const std::scoped_lock lock(mutex_);
       if (ended_) return;
-      finished.swap(finished_);
       const MonotonicTime now = clock_.monotonic();
       look = look_ || is_due(look_again_, clock_.wall()) ||
              is_due(look_again_since_boot_, clock_.since_boot()) || is_due(retry_at_, now);
       look_ = timers_changed_ = false;
     }
-    finished.clear();  // joins threads that have nothing left to do
     stop_overdue();
     if (look) pass();
     supervisor_.reap_orphans();
@@ -125,7 +122,7 @@ bool Runner::Body::launch(ReadyTask task) {
     if (stopping_) return false;
     active_.emplace(active->task.id, active);
     try {
-      active->thread = std::jthread([this, active] { run(*active); });
+      threads_.start([this, active] { run(*active); });
     } catch (const std::system_error& error) {
       active_.erase(active->task.id);
       note_shortage(std::string("the system has no thread for another run: ") + error.what());
@@ -145,7 +142,7 @@ std::optional<MonotonicTime> Runner::Body::next_deadline() const {
 
 void Runner::Body::sleep() {
   std::unique_lock lock(mutex_);
-  while (!look_ && !timers_changed_ && !ended_ && finished_.empty()) {
+  while (!look_ && !timers_changed_ && !ended_) {
     const auto deadline = next_deadline();
     const MonotonicTime now = clock_.monotonic();
     if (deadline && *deadline <= now) return;

@@ -34,7 +34,7 @@ bool continues_character(char c) {
 }  // namespace
 
 Spool::Spool(File file, std::int64_t keep) : file_(std::move(file)), keep_(keep), ring_(ring_for(keep)) {
-  std::setvbuf(file_.get(), nullptr, _IONBF, 0);
+  if (file_) std::setvbuf(file_.get(), nullptr, _IONBF, 0);
 }
 
 Result<std::unique_ptr<Spool>> Spool::create(const std::filesystem::path& file, std::int64_t keep) {
@@ -43,6 +43,12 @@ Result<std::unique_ptr<Spool>> Spool::create(const std::filesystem::path& file, 
   std::unique_ptr<Spool> spool(new Spool(std::move(handle), keep));
   if (!spool->write_header(0))
     return io_error("cannot write " + file.string() + " for a run's output", errno);
+  return spool;
+}
+
+std::unique_ptr<Spool> Spool::none() {
+  std::unique_ptr<Spool> spool(new Spool(File(), 0));
+  spool->broken_ = true;
   return spool;
 }
 

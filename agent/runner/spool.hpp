@@ -29,6 +29,9 @@ class Spool {
   /// Opens what a crash left, for reading.
   [[nodiscard]] static Result<std::unique_ptr<Spool>> reopen(const std::filesystem::path& file);
 
+  /// Of a run that writes nothing: there is no file, and what it takes it only counts.
+  [[nodiscard]] static std::unique_ptr<Spool> none();
+
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 

@@ -5,7 +5,7 @@
 namespace agenttask::agent {
 namespace {
 
-constexpr std::size_t kLookedAtOnce = 64;
+constexpr std::size_t kMostLookedAtOnce = 64;
 /// A fleet of waiting tasks is told bit by bit, so that it delays nothing else.
 constexpr std::size_t kToldAtOnce = 100;
 constexpr DurationMilliseconds kWorthTelling = 1000;
@@ -25,8 +25,10 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
   std::vector<std::string> without_worker;
   std::set<std::string> unknown_types;
   std::optional<ReadyTask> last;
+  // Those that are being started stand in the queue until their start is on disk.
+  const std::size_t at_once = std::min(occupancy.free_slots + occupancy.tasks.size(), kMostLookedAtOnce);
   while (plan.start.size() < occupancy.free_slots) {
-    auto tasks = ledger_.ready(last, kLookedAtOnce);
+    auto tasks = ledger_.ready(last, at_once);
     if (!tasks) return tasks.error();
     for (ReadyTask& task : *tasks) {
       if (plan.start.size() == occupancy.free_slots) break;
@@ -40,7 +42,7 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
         plan.start.push_back(task);
       }
     }
-    if (tasks->size() < kLookedAtOnce) break;
+    if (tasks->size() < at_once) break;
     last = std::move(tasks->back());
   }
   if (auto parked = ledger_.park(behind_key, reason::kKeyHeld, ""); !parked) return parked;

@@ -94,6 +94,8 @@ class TaskWorker {
   [[nodiscard]] virtual Result<void> check_data(const TaskSpec&) const { return {}; }
   /// What else on this device such a task waits for, for people; empty: nothing. It may come and go.
   [[nodiscard]] virtual std::string lacks(const TaskSpec&) const { return {}; }
+  /// Whether a run may start processes and write output; otherwise nothing has to be there for that.
+  [[nodiscard]] virtual bool starts_processes() const { return true; }
   /// The most that such a run may take, whatever the task says; 0: as the task says.
   [[nodiscard]] virtual DurationMilliseconds longest_run(const TaskSpec&) const { return 0; }
 };

@@ -178,6 +178,10 @@ Transaction::~Transaction() {
   (void)connection.take_failure();
 }
 
+bool Transaction::ended() const {
+  return !open_ || !database_.connection_->in_transaction();
+}
+
 Result<void> Transaction::commit() {
   Connection& connection = *database_.connection_;
   if (open_ && !connection.failed()) {

@@ -178,6 +178,9 @@ class Transaction {
   Transaction& operator=(const Transaction&) = delete;
   ~Transaction();
 
+  /// Whether it did not begin, or is over and undone already: a full disk can do that, to which the failure
+  /// of the statement belongs.
+  [[nodiscard]] bool ended() const;
   /// On disk when this returns no error. On an error everything was rolled back.
   [[nodiscard]] Result<void> commit();
 

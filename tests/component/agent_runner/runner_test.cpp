@@ -89,7 +89,7 @@ TEST_F(RunnerTest, TheStartIsOnDiskBeforeTheWorkBegins) {
 }
 
 TEST_F(RunnerTest, NothingStartsWithoutRoomForTheRecordOfItsProcesses) {
-  const auto id = create(spec("echo"));
+  const auto id = create(spec("command", {{"cmd", "true"}}));
   const auto record = options_.spool_folder / (id + ".processes");
   std::filesystem::create_directories(record / "in the way");
   run();

@@ -153,11 +153,16 @@ void set_trust(CURL* easy, const HttpClientSettings& settings, Verification veri
   }
 }
 
+/// Over a connection that is there already nothing is connected, and the timer for that would only wake us:
+/// then it has the time of the whole exchange, should the connection be gone after all.
+milliseconds connect_timeout(const HttpClientSettings& settings, const HttpRequest& request, bool connected) {
+  return connected && request.timeout > settings.connect_timeout ? request.timeout : settings.connect_timeout;
+}
+
 void set_route(CURL* easy, const HttpClientSettings& settings) {
   set(easy, CURLOPT_PROXY, settings.proxy.c_str());  // empty: none, the environment's neither
   set(easy, CURLOPT_NOPROXY, settings.no_proxy.c_str());
   set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings.connect_timeout.count()));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 }
 
@@ -299,6 +304,7 @@ struct HttpClient::Body {
   std::map<Transfer, std::unique_ptr<Exchange>> exchanges;
   std::deque<std::pair<Transfer, HttpResult>> finished;
   Transfer last = 0;
+  bool connected = false;  ///< the last transfer was answered: its connection is kept
   std::atomic<bool> woken = false;
 };
 
@@ -320,6 +326,8 @@ HttpClient::Transfer HttpClient::Body::start(HttpRequest request, Done done, Ver
     set_request(*exchange);
     set_trust(exchange->easy.get(), settings, verification);
     set_route(exchange->easy.get(), settings);
+    const auto connecting = connect_timeout(settings, exchange->request, connected);
+    set(exchange->easy.get(), CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(connecting.count()));
     curl_multi_add_handle(multi.get(), exchange->easy.get());
   }
   exchanges.emplace(id, std::move(exchange));
@@ -339,6 +347,7 @@ void HttpClient::Body::perform() {
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &mark);
     auto& exchange = *static_cast<Exchange*>(mark);
     exchange.code = code;
+    connected = code == CURLE_OK;
     finished.emplace_back(exchange.id, result_of(exchange));
     curl_multi_remove_handle(multi.get(), easy);
   }
@@ -367,6 +376,7 @@ HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
 void HttpClient::configure(HttpClientSettings settings) {
   body_->settings = std::move(settings);
+  body_->connected = false;
 }
 
 HttpClient::Transfer HttpClient::start(HttpRequest request, Done done) {

@@ -30,6 +30,7 @@ struct HttpClientSettings {
   std::string proxy = {};     ///< as check_proxy_url takes it; empty: none, whatever the environment says
   std::string no_proxy = {};  ///< comma-separated hosts and domains that are reached directly
   TlsVersion tls_minimum = TlsVersion::tls_1_3;
+  /// Where the transfer before was answered, so that its connection is there: that of the whole exchange.
   std::chrono::milliseconds connect_timeout{10'000};
 };
 

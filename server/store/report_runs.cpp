@@ -41,6 +41,7 @@ void ReportApplier::take(const StartedReport& report) {
     return ignore(report.task_id);
   }
   if (may_grow(*record)) {
+    // An update in the meantime changes nothing about the limit of this run.
     store_.put_run({report.task_id,
                     report.run,
                     RunStatus::running,
@@ -49,9 +50,8 @@ void ReportApplier::take(const StartedReport& report) {
                     {},
                     {},
                     report.occurrence,
-                    report.option});
-    // An update in the meantime changes nothing about this run.
-    store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
+                    report.option},
+                   record->task.spec.options.max_output_bytes);
   }
   // The cursor that says so may come later than the start: it was there by then at the latest.
   if (report.time >= state.add_time && report.time < state.sent_time.value_or(0))
@@ -119,7 +119,7 @@ void ReportApplier::take(const EndedReport& report) {
   } else if (run_counts && store_.run(report.task_id, report.run->number)) {
     Run run = *report.run;
     run.result = left_out(run.status == RunStatus::complete);
-    store_.put_run(run);
+    store_.put_run(run, std::nullopt);
   }
   adopt(*record, report.state);
   if (report.run) {
@@ -147,9 +147,7 @@ void ReportApplier::confirm(TaskRecord& record) {
 }
 
 void ReportApplier::put_run(const Run& run, const TaskSpec& spec) {
-  store_.put_run(run);
-  store_.set_output_limit(run.task_id, run.number,
-                          std::max(spec.options.max_output_bytes, limits::kDefaultMaxOutputBytes));
+  store_.put_run(run, std::max(spec.options.max_output_bytes, limits::kDefaultMaxOutputBytes));
 }
 
 void ReportApplier::put_runs(const TaskRecord& record, const std::vector<Run>& runs) {

@@ -241,9 +241,8 @@ class WriteStore : public virtual ReadStore {
   /// One whose tasks are all gone.
   virtual void remove_batch(std::int64_t sequence) = 0;
 
-  virtual void put_run(const Run& run) = 0;
-  /// The first one stays.
-  virtual void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) = 0;
+  /// `output_limit`: how much of its output may be kept. The first one that a run is put with stays.
+  virtual void put_run(const Run& run, std::optional<std::int64_t> output_limit) = 0;
   /// Of a run that is there. One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
 

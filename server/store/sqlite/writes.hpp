@@ -46,8 +46,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void remove_part(std::int64_t batch, std::int64_t number) override;
   void insert_batch_tasks(BatchRecord& batch, const std::vector<BatchTask>& tasks) override;
   void remove_batch(std::int64_t sequence) override;
-  void put_run(const Run& run) override;
-  void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) override;
+  void put_run(const Run& run, std::optional<std::int64_t> output_limit) override;
   void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 

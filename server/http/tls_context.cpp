@@ -163,6 +163,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsIdentity& identity
   ContextPointer context(SSL_CTX_new(TLS_server_method()));
   if (!context) return refused("TLS");
   SSL_CTX_set_min_proto_version(context.get(), identity.allow_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+  // A record and what follows it with one call to the system, not two and more.
+  SSL_CTX_set_read_ahead(context.get(), 1);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

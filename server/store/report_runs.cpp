@@ -64,7 +64,7 @@ void ReportApplier::take(const StartedReport& report) {
   state.run_count = std::max(state.run_count, report.run);
   state.occurrence = report.occurrence;
   save_state(store_, *record, now_);
-  trim(*record, 1);
+  if (!trim(*record, 1)) started_ = std::move(record);
 }
 
 void ReportApplier::take(const OutputReport& report) {
@@ -132,7 +132,7 @@ void ReportApplier::take(const EndedReport& report) {
         left_out(report.run ? report.run->status == RunStatus::complete : to == TaskStatus::complete);
   }
   save_state(store_, *record, now_);
-  trim(*record, 1);
+  (void)trim(*record, 1);
 }
 
 bool ReportApplier::end_may_change(const TaskRecord& record) const {
@@ -163,12 +163,13 @@ void ReportApplier::put_runs(const TaskRecord& record, const std::vector<Run>& r
   // Only the last can still run.
   store_.close_runs(task.spec.id, task.state.status == TaskStatus::running ? task.state.run_count : INT64_MAX,
                     now_);
-  trim(record, keep);
+  (void)trim(record, keep);
 }
 
-void ReportApplier::trim(const TaskRecord& record, std::size_t added) {
-  if (record.task.state.run_count - record.trimmed_runs > 2 * limits_.runs)
-    (void)store_.trim_runs(record.task.spec.id, limits_.runs, kTrimmedAtOnce + added);
+bool ReportApplier::trim(const TaskRecord& record, std::size_t added) {
+  if (record.task.state.run_count - record.trimmed_runs <= 2 * limits_.runs) return false;
+  (void)store_.trim_runs(record.task.spec.id, limits_.runs, kTrimmedAtOnce + added);
+  return true;
 }
 
 }  // namespace agenttask::server

@@ -213,6 +213,8 @@ class WriteStore : public virtual ReadStore {
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
+  /// The device has taken it: `sent`, if it was `pending`. False: it was not.
+  virtual bool mark_sent(std::string_view task_id, UnixMilliseconds now) = 0;
   /// The choose directive about the task has its number, unless its question is over.
   virtual void mark_choice_offered(std::string_view task_id, std::int64_t directive) = 0;
   /// From now on the device decides about all tasks of the node; their directives have no numbers yet.

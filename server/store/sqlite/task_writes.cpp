@@ -121,6 +121,13 @@ void SqliteWrites::mark_offered(std::string_view task_id, std::int64_t directive
   database_.execute("UPDATE tasks SET offered = 1, directive = ?2 WHERE id = ?1", {task_id, directive});
 }
 
+bool SqliteWrites::mark_sent(std::string_view task_id, UnixMilliseconds now) {
+  return database_.execute(
+             "UPDATE tasks SET status = ?2, sent_time = ?3, updated_at = max(?3, updated_at + 1) WHERE id = "
+             "?1 AND status = 'pending'",
+             {task_id, to_string(TaskStatus::sent), now}) > 0;
+}
+
 void SqliteWrites::mark_choice_offered(std::string_view task_id, std::int64_t directive) {
   // A question that is over waits for no answer.
   database_.execute("UPDATE tasks SET choice_directive = ?2 WHERE id = ?1 AND choice_requested <> ''",

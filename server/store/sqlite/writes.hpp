@@ -34,6 +34,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void clear_result(std::string_view task_id) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
+  bool mark_sent(std::string_view task_id, UnixMilliseconds now) override;
   void mark_choice_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;
   void clear_directive_numbers(std::string_view node_id) override;

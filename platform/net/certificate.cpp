@@ -112,6 +112,13 @@ Result<Certificate> Certificate::from_der(std::string_view der) {
   return certificate;
 }
 
+Certificate Certificate::share(x509_st* certificate) {
+  X509_up_ref(certificate);
+  auto body = std::make_shared<Body>();
+  body->certificate.reset(certificate);
+  return Certificate(std::move(body));
+}
+
 std::string Certificate::to_pem() const {
   const BioHandle bio(BIO_new(BIO_s_mem()));
   must(bio != nullptr && PEM_write_bio_X509(bio.get(), body_->certificate.get()) == 1,

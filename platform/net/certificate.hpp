@@ -12,6 +12,8 @@
 /// Keys, requests and certificates (X.509), with OpenSSL kept inside. Everything here is an immutable value,
 /// cheap to copy. Errors: `invalid` for input that can't be read or does not fit, `denied` where a check of
 /// trust fails. Threads: any.
+struct x509_st;  // OpenSSL's X509
+
 namespace agenttask::net {
 
 class PrivateKey;
@@ -64,8 +66,9 @@ class Certificate {
   [[nodiscard]] static Result<Certificate> from_pem(std::string_view pem);
   /// One or more, in the order of the file: a server's chain begins with its own.
   [[nodiscard]] static Result<std::vector<Certificate>> list_from_pem(std::string_view pem);
-  /// What a TLS peer showed.
   [[nodiscard]] static Result<Certificate> from_der(std::string_view der);
+  /// What OpenSSL has read already, as of a TLS peer: to read it again costs as much as a signature.
+  [[nodiscard]] static Certificate share(x509_st* certificate);
 
   [[nodiscard]] std::string to_pem() const;
   [[nodiscard]] std::string to_der() const;

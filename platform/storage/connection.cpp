@@ -109,41 +109,53 @@ Result<void> Connection::mend() {
   return {};
 }
 
-sqlite3_stmt* Connection::take(std::string_view sql) {
-  if (failed()) return nullptr;
+int Connection::lend(std::string_view sql, Lent& lent) {
+  auto found = cache_.find(sql);
+  if (found == cache_.end() || found->second.empty()) {
+    const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &lent.statement, nullptr);
+    if (code != SQLITE_OK || lent.statement == nullptr) return code;
+    if (found == cache_.end()) found = cache_.try_emplace(std::string(sql)).first;
+  } else {
+    lent.statement = found->second.back();
+    found->second.pop_back();
+  }
+  lent.home = &found->second;
+  ++lent_;
+  return SQLITE_OK;
+}
+
+Connection::Lent Connection::take(std::string_view sql) {
+  if (failed()) return {};
   if (suspect_) {
     if (auto mended = mend(); !mended) {
       fail(mended.error());
-      return nullptr;
+      return {};
     }
   }
-  if (const auto found = cache_.find(sql); found != cache_.end() && !found->second.empty()) {
-    sqlite3_stmt* statement = found->second.back();
-    found->second.pop_back();
-    ++lent_;
-    return statement;
-  }
-  sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
-                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  Lent lent;
+  const int code = lend(sql, lent);
   if (code != SQLITE_OK) fail(code, "cannot prepare a statement on " + file_.string());
-  if (statement != nullptr) ++lent_;
-  return statement;
+  return lent;
 }
 
-void Connection::give_back(std::string_view sql, sqlite3_stmt* statement) {
+void Connection::give_back(Lent lent) {
   --lent_;
-  sqlite3_reset(statement);
-  sqlite3_clear_bindings(statement);
-  const auto found = cache_.find(sql);
-  if (found != cache_.end()) {
-    found->second.push_back(statement);
-  } else {
-    cache_.emplace(std::string(sql), std::vector<sqlite3_stmt*>{statement});
-  }
+  sqlite3_reset(lent.statement);
+  sqlite3_clear_bindings(lent.statement);
+  lent.home->push_back(lent.statement);
 }
 
-int Connection::run(const char* script) {
+int Connection::run(std::string_view sql) {
+  if (handle_ == nullptr) return SQLITE_IOERR;
+  Lent lent;
+  if (const int code = lend(sql, lent); code != SQLITE_OK) return code;
+  const int code = sqlite3_step(lent.statement);
+  give_back(lent);
+  return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+int Connection::run_script(const char* script) {
   return handle_ == nullptr ? SQLITE_IOERR : sqlite3_exec(handle_, script, nullptr, nullptr, nullptr);
 }
 

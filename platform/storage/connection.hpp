@@ -2,11 +2,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "platform/base/commit_point.hpp"
@@ -44,13 +44,21 @@ class Connection {
   /// nothing failed. Call it outside of transactions. On an error it is tried again at the next call.
   [[nodiscard]] Result<void> mend();
 
-  /// A statement of this text, from the cache or newly prepared; null on failure (kept).
-  [[nodiscard]] sqlite3_stmt* take(std::string_view sql);
-  void give_back(std::string_view sql, sqlite3_stmt* statement);
+  /// Statements of one text that nobody uses.
+  using Idle = std::vector<sqlite3_stmt*>;
+  struct Lent {
+    sqlite3_stmt* statement = nullptr;  ///< null: it failed before it began
+    Idle* home = nullptr;               ///< where it comes from and goes back to
+  };
+  /// A statement of this text, from the cache or newly prepared; none on failure (kept).
+  [[nodiscard]] Lent take(std::string_view sql);
+  void give_back(Lent lent);
   /// Gives back what is kept for the next use: statements, and pages of the file.
   void release_memory();
   /// Runs a script whatever failed before; returns SQLite's code.
-  int run(const char* script);
+  int run_script(const char* script);
+  /// The same for one statement without values, which is prepared once: what begins and ends a scope.
+  int run(std::string_view sql);
 
   void fail(Error error);
   void fail(int code, std::string_view what);
@@ -62,8 +70,12 @@ class Connection {
   [[nodiscard]] std::vector<CommitPoint>& commit_points() { return commit_points_; }
 
  private:
+  struct TextHash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
   void close();
   void drop_statements();
+  int lend(std::string_view sql, Lent& lent);
 
   sqlite3* handle_;  ///< null: closed after a failure of the disk, and not open again yet
   std::filesystem::path file_;
@@ -73,7 +85,7 @@ class Connection {
   int lent_ = 0;          ///< statements in use
   std::optional<Error> failure_;
   std::vector<CommitPoint> commit_points_;
-  std::map<std::string, std::vector<sqlite3_stmt*>, std::less<>> cache_;
+  std::unordered_map<std::string, Idle, TextHash, std::equal_to<>> cache_;
 };
 
 }  // namespace agenttask::storage

@@ -10,7 +10,7 @@
 namespace agenttask::storage {
 namespace {
 
-int bind(sqlite3_stmt* statement, int position, const Value& value) {
+int bind(sqlite3_stmt* statement, int position, const Value& value, sqlite3_destructor_type life) {
   switch (value.kind()) {
     case Value::Kind::null:
       return sqlite3_bind_null(statement, position);
@@ -21,10 +21,10 @@ int bind(sqlite3_stmt* statement, int position, const Value& value) {
     // An empty view may have no address, and SQLite takes null for NULL.
     case Value::Kind::text:
       return sqlite3_bind_text64(statement, position, value.bytes().empty() ? "" : value.bytes().data(),
-                                 value.bytes().size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+                                 value.bytes().size(), life, SQLITE_UTF8);
     case Value::Kind::blob:
       return sqlite3_bind_blob64(statement, position, value.bytes().empty() ? "" : value.bytes().data(),
-                                 value.bytes().size(), SQLITE_TRANSIENT);
+                                 value.bytes().size(), life);
   }
   return SQLITE_MISUSE;
 }
@@ -35,48 +35,44 @@ void tell(Connection& connection, CommitMoment moment) {
 
 }  // namespace
 
-struct Statement::Body {
-  Connection& connection;
-  std::string sql;
-  sqlite3_stmt* handle;  ///< null: it failed before it began
-  bool done = false;
-};
-
-Statement::Statement(std::unique_ptr<Body> body) : body_(std::move(body)) {}
-Statement::Statement(Statement&& other) noexcept = default;
+Statement::Statement(Statement&& other) noexcept
+    : connection_(other.connection_),
+      handle_(std::exchange(other.handle_, nullptr)),
+      home_(other.home_),
+      done_(other.done_) {}
 
 Statement::~Statement() {
-  if (body_ && body_->handle != nullptr) body_->connection.give_back(body_->sql, body_->handle);
+  if (handle_ != nullptr) connection_->give_back({handle_, home_});
 }
 
 bool Statement::step() {
-  if (body_->handle == nullptr || body_->done || body_->connection.failed()) return false;
-  const int code = sqlite3_step(body_->handle);
+  if (handle_ == nullptr || done_ || connection_->failed()) return false;
+  const int code = sqlite3_step(handle_);
   if (code == SQLITE_ROW) return true;
-  body_->done = true;
+  done_ = true;
   if (code != SQLITE_DONE) {
-    const std::string what = "cannot work on " + body_->connection.file().string();
-    body_->connection.fail(sqlite3_extended_errcode(body_->connection.handle()), what);
+    const std::string what = "cannot work on " + connection_->file().string();
+    connection_->fail(sqlite3_extended_errcode(connection_->handle()), what);
   }
   return false;
 }
 
 bool Statement::is_null(int column) const {
-  return body_->handle == nullptr || sqlite3_column_type(body_->handle, column) == SQLITE_NULL;
+  return handle_ == nullptr || sqlite3_column_type(handle_, column) == SQLITE_NULL;
 }
 
 std::int64_t Statement::integer(int column) const {
-  return body_->handle == nullptr ? 0 : sqlite3_column_int64(body_->handle, column);
+  return handle_ == nullptr ? 0 : sqlite3_column_int64(handle_, column);
 }
 
 double Statement::real(int column) const {
-  return body_->handle == nullptr ? 0 : sqlite3_column_double(body_->handle, column);
+  return handle_ == nullptr ? 0 : sqlite3_column_double(handle_, column);
 }
 
 std::string Statement::text(int column) const {
-  if (body_->handle == nullptr) return {};
-  const void* bytes = sqlite3_column_blob(body_->handle, column);
-  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(body_->handle, column));
+  if (handle_ == nullptr) return {};
+  const void* bytes = sqlite3_column_blob(handle_, column);
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(handle_, column));
   return bytes == nullptr ? std::string() : std::string(static_cast<const char*>(bytes), size);
 }
 
@@ -93,16 +89,19 @@ Database::Database(Database&& other) noexcept = default;
 Database& Database::operator=(Database&& other) noexcept = default;
 Database::~Database() = default;
 
-Statement Database::query(std::string_view sql, std::initializer_list<Value> values) {
-  sqlite3_stmt* handle = connection_->take(sql);
-  auto body = std::make_unique<Statement::Body>(Statement::Body{*connection_, std::string(sql), handle});
+Statement Database::bound(std::string_view sql, std::initializer_list<Value> values, Values life) {
+  const auto [handle, home] = connection_->take(sql);
   int position = 0;
   for (const Value& value : values) {
     if (handle == nullptr) break;
-    const int code = bind(handle, ++position, value);
+    const int code = bind(handle, ++position, value, life == Values::stay ? SQLITE_STATIC : SQLITE_TRANSIENT);
     if (code != SQLITE_OK) connection_->fail(code, "cannot bind a value for " + connection_->file().string());
   }
-  return Statement(std::move(body));
+  return {*connection_, handle, home};
+}
+
+Statement Database::query(std::string_view sql, std::initializer_list<Value> values) {
+  return bound(sql, values, Values::go);
 }
 
 std::int64_t Database::execute(std::string_view sql, std::initializer_list<Value> values) {
@@ -110,7 +109,7 @@ std::int64_t Database::execute(std::string_view sql, std::initializer_list<Value
   if (failed()) return 0;
   const std::int64_t before = sqlite3_total_changes64(connection_->handle());
   {
-    Statement statement = query(sql, values);
+    Statement statement = bound(sql, values, Values::stay);
     while (statement.step()) {
     }
   }
@@ -120,7 +119,7 @@ std::int64_t Database::execute(std::string_view sql, std::initializer_list<Value
 void Database::execute_script(std::string_view sql) {
   if (auto mended = connection_->mend(); !mended) connection_->fail(mended.error());
   if (failed()) return;
-  const int code = connection_->run(std::string(sql).c_str());
+  const int code = connection_->run_script(std::string(sql).c_str());
   if (code != SQLITE_OK) connection_->fail(code, "cannot work on " + connection_->file().string());
 }
 
@@ -217,7 +216,10 @@ Savepoint::~Savepoint() {
 void Savepoint::roll_back() {
   open_ = false;
   Connection& connection = *database_.connection_;
-  if (connection.in_transaction()) connection.run("ROLLBACK TO part; RELEASE part");
+  if (connection.in_transaction()) {
+    connection.run("ROLLBACK TO part");
+    connection.run("RELEASE part");
+  }
   auto& points = connection.commit_points();
   points.erase(points.begin() + static_cast<std::ptrdiff_t>(std::min(names_before_, points.size())),
                points.end());

@@ -9,9 +9,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "platform/base/commit_point.hpp"
 #include "platform/base/error.hpp"
+
+struct sqlite3_stmt;
 
 /// SQLite behind RAII: open and check, statements, transactions, migrations.
 ///
@@ -110,9 +113,13 @@ class Statement {
 
  private:
   friend class Database;
-  struct Body;
-  explicit Statement(std::unique_ptr<Body> body);
-  std::unique_ptr<Body> body_;
+  Statement(Connection& connection, sqlite3_stmt* handle, std::vector<sqlite3_stmt*>* home)
+      : connection_(&connection), handle_(handle), home_(home) {}
+
+  Connection* connection_;
+  sqlite3_stmt* handle_;              ///< null: it failed before it began, or was moved from
+  std::vector<sqlite3_stmt*>* home_;  ///< where it goes back to
+  bool done_ = false;
 };
 
 /// One open connection. Movable; statements and scopes refer to it and must end before it.
@@ -159,6 +166,9 @@ class Database {
   friend class Transaction;
   friend class Savepoint;
   friend class Salvage;
+  /// Whether the values are there as long as the statement: then they are not copied.
+  enum class Values : std::uint8_t { stay, go };
+  Statement bound(std::string_view sql, std::initializer_list<Value> values, Values life);
   static Result<Database> open_once(const std::filesystem::path& file, const Schema& schema,
                                     const OpenOptions& options);
   explicit Database(std::unique_ptr<Connection> connection);

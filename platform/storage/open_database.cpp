@@ -102,9 +102,15 @@ enum class Existence : std::uint8_t {
 };
 
 /// Pages of files are taken from the heap one by one, and given back one by one: SQLite would take twenty at
-/// once for each file, and keep them. Before the first file is opened, as it holds for the process.
+/// once for each file, and keep them. What the heap holds is not counted, as nobody asks: the counters have
+/// one lock, for which all threads would wait at each piece of memory. Before the first file is opened, as it
+/// holds for the process.
 void configure_process() {
-  static const int configured = sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0);
+  static const bool configured = [] {
+    sqlite3_config(SQLITE_CONFIG_PAGECACHE, nullptr, 0, 0);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    return true;
+  }();
   (void)configured;
 }
 

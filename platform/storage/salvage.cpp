@@ -24,34 +24,31 @@ std::string in_quotes(std::string_view name) {
 /// A statement that goes back to its connection.
 class Rows {
  public:
-  Rows(Connection& connection, std::string sql) : connection_(connection), sql_(std::move(sql)) {
-    statement_ = connection_.take(sql_);
-  }
+  Rows(Connection& connection, std::string_view sql) : connection_(connection), lent_(connection.take(sql)) {}
   Rows(const Rows&) = delete;
   Rows& operator=(const Rows&) = delete;
   ~Rows() {
-    if (statement_ != nullptr) connection_.give_back(sql_, statement_);
+    if (lent_.statement != nullptr) connection_.give_back(lent_);
   }
-  [[nodiscard]] sqlite3_stmt* get() const { return statement_; }
+  [[nodiscard]] sqlite3_stmt* get() const { return lent_.statement; }
   /// False: no more rows, or the next one can't be read.
   bool step() {
-    if (statement_ == nullptr) return false;
-    const int code = sqlite3_step(statement_);
+    if (lent_.statement == nullptr) return false;
+    const int code = sqlite3_step(lent_.statement);
     if (code != SQLITE_ROW && code != SQLITE_DONE)
       connection_.fail(code, "cannot read " + connection_.file().string());
     return code == SQLITE_ROW;
   }
   [[nodiscard]] std::string text(int column) const {
-    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(lent_.statement, column));
     return bytes == nullptr
                ? std::string()
-               : std::string(bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+               : std::string(bytes, static_cast<std::size_t>(sqlite3_column_bytes(lent_.statement, column)));
   }
 
  private:
   Connection& connection_;
-  std::string sql_;
-  sqlite3_stmt* statement_ = nullptr;
+  const Connection::Lent lent_;
 };
 
 /// What was wrong with the damaged file since the last call; empty: nothing.
@@ -74,11 +71,12 @@ Result<FileHeader> read_header(const std::filesystem::path& file) {
   FileHeader header;
   for (auto [pragma, field] : {std::pair{"PRAGMA application_id", &header.application_id},
                                std::pair{"PRAGMA user_version", &header.version}}) {
-    sqlite3_stmt* statement = connection.take(pragma);
+    const auto lent = connection.take(pragma);
+    sqlite3_stmt* statement = lent.statement;
     if (statement == nullptr) return connection.take_failure().error();
     const int code = sqlite3_step(statement);
     if (code == SQLITE_ROW) *field = sqlite3_column_int(statement, 0);
-    connection.give_back(pragma, statement);
+    connection.give_back(lent);
     if (code != SQLITE_ROW) return sqlite_error(raw, code, "cannot read " + file.string());
   }
   return header;
@@ -90,7 +88,7 @@ Result<Salvage> Salvage::begin(Database& into, const std::filesystem::path& dama
       sqlite3_open_v2(damaged.string().c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, nullptr);
   auto connection = std::make_unique<Connection>(raw, damaged);
   if (opened != SQLITE_OK) return sqlite_error(raw, opened, "cannot read " + damaged.string());
-  connection->run("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF");
+  connection->run_script("PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF");
   into.execute_script("PRAGMA foreign_keys = OFF");
   if (auto ready = into.check(); !ready) return ready.error();
   return Salvage(into, std::move(connection));

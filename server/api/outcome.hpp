@@ -25,7 +25,7 @@ struct PeerCertificate {
   UnixMilliseconds expires_at = 0;
 };
 
-/// What a handler has read out of a request on a reader, for its evaluation on the writer.
+/// What a handler has read out of a request, for its next evaluation.
 struct Prepared {
   Prepared() = default;
   virtual ~Prepared() = default;
@@ -45,7 +45,7 @@ struct Request {
   std::string remote_address;
   MonotonicTime received;  ///< waits count from here
   bool may_wait = true;    ///< false: the wait is over, or the server stops; answer now with what there is
-  std::shared_ptr<const Prepared> prepared = {};  ///< from `NeedsWrite`; none: it was not read yet
+  std::shared_ptr<const Prepared> prepared = {};  ///< from `NeedsWrite` or `Wait`; none: it was not read yet
 };
 
 struct Response {
@@ -63,6 +63,10 @@ struct Response {
 struct Wait {
   std::vector<std::string> keys;
   MonotonicTime until;
+  /// For the evaluation after that, in its request; body and headers, for which it stands, are let go of.
+  std::shared_ptr<const Prepared> prepared = {};
+  /// A touch most likely means that it has to write: it goes to the writer then, and no reader looks first.
+  bool then_writes = false;
 };
 
 /// A response whose body goes on. `next` is called on a reader thread when one of `keys` was touched or

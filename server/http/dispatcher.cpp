@@ -100,9 +100,10 @@ class Dispatcher::Impl::Job final : public ExchangeObserver, public std::enable_
 
   void conclude(Outcome outcome);
   void conclude_with(Response response);
-  void conclude_with(const Wait& wait);
+  void conclude_with(Wait wait);
   void conclude_with(Stream stream);
   void conclude_with(NeedsWrite needed);
+  void write();
   void continue_stream();
   /// After a piece: goes on when the peer took it, where there is more at hand; else when something is
   /// touched.
@@ -116,6 +117,7 @@ class Dispatcher::Impl::Job final : public ExchangeObserver, public std::enable_
   const std::shared_ptr<Exchange> exchange_;
   Mailboxes::Moment moment_ = 0;
   std::optional<Stream> stream_;
+  bool then_writes_ = false;  ///< Wait's
 
   std::mutex mutex_;  // guards the rest
   Place place_ = Place::moving;
@@ -182,6 +184,10 @@ void Dispatcher::Impl::Job::log(int status) const {
 
 void Dispatcher::Impl::Job::conclude_with(NeedsWrite needed) {
   exchange_->request()->prepared = std::move(needed.prepared);
+  write();
+}
+
+void Dispatcher::Impl::Job::write() {
   auto done = [self = shared_from_this()](Outcome outcome) {
     if (std::holds_alternative<NeedsWrite>(outcome)) {
       self->fail("it was written and wants to be written again");
@@ -194,8 +200,15 @@ void Dispatcher::Impl::Job::conclude_with(NeedsWrite needed) {
   }
 }
 
-void Dispatcher::Impl::Job::conclude_with(const Wait& wait) {
+void Dispatcher::Impl::Job::conclude_with(Wait wait) {
   if (!exchange_->request()->may_wait) return fail("it waits although its time is over");
+  if (wait.prepared) {
+    Request& request = *exchange_->request();
+    request.prepared = std::move(wait.prepared);
+    request.headers.clear();
+    std::string().swap(request.body);
+  }
+  then_writes_ = wait.then_writes;
   park(wait.keys, wait.until);
 }
 
@@ -272,6 +285,7 @@ void Dispatcher::Impl::Job::park(const std::vector<std::string>& keys, Monotonic
 
 void Dispatcher::Impl::Job::woken(Mailboxes::Wake wake) {
   impl_->release_parked();
+  bool straight = false;
   {
     const std::lock_guard lock(mutex_);
     place_ = Place::moving;
@@ -283,8 +297,11 @@ void Dispatcher::Impl::Job::woken(Mailboxes::Wake wake) {
       self_ = shared_from_this();
       return;
     }
+    straight = then_writes_ && !timed_out_ && !gone_ && !impl_->releasing();
   }
-  impl_->resume(shared_from_this());
+  if (!straight) return impl_->resume(shared_from_this());
+  moment_ = impl_->mailboxes().moment();  // as in run()
+  write();
 }
 
 void Dispatcher::Impl::Job::drained() {

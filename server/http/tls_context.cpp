@@ -137,6 +137,9 @@ Result<void> set_up_sessions(SSL_CTX* context, TicketKeys* keys) {
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);  // tickets only: no memory of ours
   SSL_CTX_set_timeout(context, kSessionSeconds);
   SSL_CTX_set_app_data(context, keys);
+  // One, not OpenSSL's two: each has the client's certificate in it, which is read again to make it, and that
+  // costs as much as the key exchange. Whoever connects again gets another.
+  SSL_CTX_set_num_tickets(context, 1);
   if (SSL_CTX_set_session_id_context(context, kSessionContext, sizeof kSessionContext - 1) != 1 ||
       SSL_CTX_set_tlsext_ticket_key_evp_cb(context, ticket_key) != 1) {
     return refused("session tickets");
@@ -160,6 +163,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsIdentity& identity
   ContextPointer context(SSL_CTX_new(TLS_server_method()));
   if (!context) return refused("TLS");
   SSL_CTX_set_min_proto_version(context.get(), identity.allow_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+  // A record and what follows it with one call to the system, not two and more.
+  SSL_CTX_set_read_ahead(context.get(), 1);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -191,20 +196,13 @@ UnixMilliseconds issued_at(const net::Certificate& certificate) {
 Result<std::optional<PeerFacts>> peer_facts(const SSL* connection) {
   auto* certificate = SSL_get0_peer_certificate(connection);
   if (certificate == nullptr) return std::optional<PeerFacts>();
-  unsigned char* bytes = nullptr;
-  const int length = i2d_X509(certificate, &bytes);
-  if (length <= 0)
-    return Error{ErrorCode::denied, "the peer's certificate can't be read: " + take_openssl_error()};
-  const std::string_view der(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
-  const auto parsed = net::Certificate::from_der(der);
-  OPENSSL_free(bytes);
-  if (!parsed) return with_context(parsed.error(), "the peer's certificate");
+  const auto shown = net::Certificate::share(certificate);
   // The handshake has seen to it; a resumed session saw an older handshake.
-  if (!parsed->allows(net::CertificatePurpose::client) || parsed->common_name().empty()) {
+  if (!shown.allows(net::CertificatePurpose::client) || shown.common_name().empty()) {
     return Error{ErrorCode::denied, "the peer's certificate is not one of a device"};
   }
   return std::optional(
-      PeerFacts{parsed->fingerprint(), parsed->common_name(), parsed->not_after(), issued_at(*parsed)});
+      PeerFacts{shown.fingerprint(), shown.common_name(), shown.not_after(), issued_at(shown)});
 }
 
 }  // namespace agenttask::server

@@ -22,6 +22,7 @@ bool has_moved_on(const TaskRecord& record) {
 
 void ReportApplier::apply(const Report& report, const std::string& line) {
   line_ = &line;
+  if (!std::holds_alternative<EndedReport>(report.body)) started_.reset();
   std::visit([this](const auto& body) { take(body); }, report.body);
 }
 
@@ -40,6 +41,7 @@ bool ReportApplier::may_grow(const TaskRecord& record) {
 }
 
 std::optional<TaskRecord> ReportApplier::find(const std::string& task_id, std::string_view kind) {
+  if (started_ && started_->task.spec.id == task_id) return std::exchange(started_, std::nullopt);
   auto record = store_.task(task_id, WithData::no);
   if (!record) {
     if (!store_.tombstone(task_id)) keep_orphan(task_id, kind);

@@ -61,7 +61,8 @@ class ReportApplier {
   void put_run(const Run& run, const TaskSpec& spec);
   void put_runs(const TaskRecord& record, const std::vector<Run>& runs);
   /// Housekeeping keeps runs within their number; it is not to be outrun. `added`: by this report.
-  void trim(const TaskRecord& record, std::size_t added);
+  /// True: it removed some.
+  bool trim(const TaskRecord& record, std::size_t added);
   void insert(const CreatedReport& report);
   void end_elsewhere(TaskRecord& record);
   /// Whether the end that the server has gives way to what a snapshot says.
@@ -83,6 +84,8 @@ class ReportApplier {
   UnixMilliseconds now_;
   HistoryLimits limits_;
   const std::string* line_ = nullptr;
+  /// The task whose start was the last report, as it is stored: its end mostly follows.
+  std::optional<TaskRecord> started_;
   ReportTroubles troubles_;
 };
 

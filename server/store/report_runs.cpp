@@ -41,6 +41,7 @@ void ReportApplier::take(const StartedReport& report) {
     return ignore(report.task_id);
   }
   if (may_grow(*record)) {
+    // An update in the meantime changes nothing about the limit of this run.
     store_.put_run({report.task_id,
                     report.run,
                     RunStatus::running,
@@ -49,9 +50,8 @@ void ReportApplier::take(const StartedReport& report) {
                     {},
                     {},
                     report.occurrence,
-                    report.option});
-    // An update in the meantime changes nothing about this run.
-    store_.set_output_limit(report.task_id, report.run, record->task.spec.options.max_output_bytes);
+                    report.option},
+                   record->task.spec.options.max_output_bytes);
   }
   // The cursor that says so may come later than the start: it was there by then at the latest.
   if (report.time >= state.add_time && report.time < state.sent_time.value_or(0))
@@ -64,7 +64,7 @@ void ReportApplier::take(const StartedReport& report) {
   state.run_count = std::max(state.run_count, report.run);
   state.occurrence = report.occurrence;
   save_state(store_, *record, now_);
-  trim(*record, 1);
+  if (!trim(*record, 1)) started_ = std::move(record);
 }
 
 void ReportApplier::take(const OutputReport& report) {
@@ -119,7 +119,7 @@ void ReportApplier::take(const EndedReport& report) {
   } else if (run_counts && store_.run(report.task_id, report.run->number)) {
     Run run = *report.run;
     run.result = left_out(run.status == RunStatus::complete);
-    store_.put_run(run);
+    store_.put_run(run, std::nullopt);
   }
   adopt(*record, report.state);
   if (report.run) {
@@ -132,7 +132,7 @@ void ReportApplier::take(const EndedReport& report) {
         left_out(report.run ? report.run->status == RunStatus::complete : to == TaskStatus::complete);
   }
   save_state(store_, *record, now_);
-  trim(*record, 1);
+  (void)trim(*record, 1);
 }
 
 bool ReportApplier::end_may_change(const TaskRecord& record) const {
@@ -147,9 +147,7 @@ void ReportApplier::confirm(TaskRecord& record) {
 }
 
 void ReportApplier::put_run(const Run& run, const TaskSpec& spec) {
-  store_.put_run(run);
-  store_.set_output_limit(run.task_id, run.number,
-                          std::max(spec.options.max_output_bytes, limits::kDefaultMaxOutputBytes));
+  store_.put_run(run, std::max(spec.options.max_output_bytes, limits::kDefaultMaxOutputBytes));
 }
 
 void ReportApplier::put_runs(const TaskRecord& record, const std::vector<Run>& runs) {
@@ -165,12 +163,13 @@ void ReportApplier::put_runs(const TaskRecord& record, const std::vector<Run>& r
   // Only the last can still run.
   store_.close_runs(task.spec.id, task.state.status == TaskStatus::running ? task.state.run_count : INT64_MAX,
                     now_);
-  trim(record, keep);
+  (void)trim(record, keep);
 }
 
-void ReportApplier::trim(const TaskRecord& record, std::size_t added) {
-  if (record.task.state.run_count - record.trimmed_runs > 2 * limits_.runs)
-    (void)store_.trim_runs(record.task.spec.id, limits_.runs, kTrimmedAtOnce + added);
+bool ReportApplier::trim(const TaskRecord& record, std::size_t added) {
+  if (record.task.state.run_count - record.trimmed_runs <= 2 * limits_.runs) return false;
+  (void)store_.trim_runs(record.task.spec.id, limits_.runs, kTrimmedAtOnce + added);
+  return true;
 }
 
 }  // namespace agenttask::server

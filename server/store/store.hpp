@@ -213,6 +213,8 @@ class WriteStore : public virtual ReadStore {
   /// The spec but `data`, id, node and type, which never change.
   virtual void update_task_spec(const TaskSpec& spec) = 0;
   virtual void mark_offered(std::string_view task_id, std::int64_t directive) = 0;
+  /// The device has taken it: `sent`, if it was `pending`. False: it was not.
+  virtual bool mark_sent(std::string_view task_id, UnixMilliseconds now) = 0;
   /// The choose directive about the task has its number, unless its question is over.
   virtual void mark_choice_offered(std::string_view task_id, std::int64_t directive) = 0;
   /// From now on the device decides about all tasks of the node; their directives have no numbers yet.
@@ -241,9 +243,8 @@ class WriteStore : public virtual ReadStore {
   /// One whose tasks are all gone.
   virtual void remove_batch(std::int64_t sequence) = 0;
 
-  virtual void put_run(const Run& run) = 0;
-  /// The first one stays.
-  virtual void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) = 0;
+  /// `output_limit`: how much of its output may be kept. The first one that a run is put with stays.
+  virtual void put_run(const Run& run, std::optional<std::int64_t> output_limit) = 0;
   /// Of a run that is there. One that overlaps what is there already changes nothing.
   virtual void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) = 0;
 

@@ -105,17 +105,16 @@ PollAnswer head(const NodeRecord& node, bool resync) {
   return answer;
 }
 
-/// What it means that the device has taken a task, or a deletion. False: that was known.
-bool note_taken(TaskState& state, DirectiveKind kind, UnixMilliseconds now) {
-  if (kind == DirectiveKind::delete_) {
-    if (state.deleted_at) return false;
-    state.deleted_at = now;
-    return true;
+/// What it means that the device has taken a task, or a deletion.
+void note_taken(WriteStore& store, const DirectiveRecord& directive, UnixMilliseconds now) {
+  if (directive.kind == DirectiveKind::task) {
+    if (store.mark_sent(directive.task_id, now)) touch_task(store, directive.task_id);
+  } else if (directive.kind == DirectiveKind::delete_) {
+    auto record = store.task(directive.task_id, WithData::no);
+    if (!record || record->task.state.deleted_at) return;
+    record->task.state.deleted_at = now;
+    save_state(store, *record, now);
   }
-  if (state.status != TaskStatus::pending) return false;
-  state.status = TaskStatus::sent;
-  state.sent_time = now;
-  return true;
 }
 
 /// The device holds all up to its cursor: the tasks among them are `sent`, the deletions done. Should its
@@ -123,9 +122,7 @@ bool note_taken(TaskState& state, DirectiveKind kind, UnixMilliseconds now) {
 void acknowledge(WriteStore& store, NodeRecord& node, const Cursor& cursor, UnixMilliseconds now) {
   for (const auto& directive : store.offered_directives(node.id, node.acknowledged.sequence, kAll)) {
     if (directive.sequence > cursor.sequence) break;
-    if (directive.kind != DirectiveKind::task && directive.kind != DirectiveKind::delete_) continue;
-    auto record = store.task(directive.task_id, WithData::no);
-    if (record && note_taken(record->task.state, directive.kind, now)) save_state(store, *record, now);
+    note_taken(store, directive, now);
   }
   store.commits(commit_point::kDirectivesAcknowledged);
   store.remove_acknowledged(node.id, cursor.sequence);

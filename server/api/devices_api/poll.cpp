@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "platform/protocol/message.hpp"
@@ -55,12 +56,26 @@ void name_admitted(WriteStore& store, NodeRecord& node, const PollRequest& reque
   store.update_node(node);
 }
 
+struct PreparedPoll final : Prepared {
+  explicit PreparedPoll(PollRequest read) : request(std::move(read)) {}
+  const PollRequest request;
+};
+
+/// Read once: it is looked at again each time when it waits and something happens, mostly on the writer.
+Result<std::shared_ptr<const PreparedPoll>> read_poll(const Request& request) {
+  if (auto prepared = std::dynamic_pointer_cast<const PreparedPoll>(request.prepared)) return prepared;
+  auto poll = decode_poll_request(request.body);
+  if (!poll) return poll.error();
+  std::sort(poll->watching.begin(), poll->watching.end());
+  return std::make_shared<const PreparedPoll>(std::move(*poll));
+}
+
 /// The device can't use its ledger: it is there, and is given nothing. Held like any other poll.
 Outcome poll_without_ledger(Call& call, const PollRequest& request, const std::string& name) {
   Presence& presence = call.context.presence;
   const bool words_count = presence.wait_before(call.device->id, Presence::Dear::words).count() == 0;
   if (examine_ledger_problem(*call.device, request, words_count) == PollNeed::write) {
-    if (call.writes == nullptr) return NeedsWrite{};
+    if (call.writes == nullptr) return NeedsWrite{call.request.prepared};
     presence.got(call.device->id, Presence::Dear::words);
     apply_ledger_problem(*call.writes, *call.device, request, call.context.logger);
   }
@@ -72,45 +87,43 @@ Outcome poll_without_ledger(Call& call, const PollRequest& request, const std::s
 }  // namespace
 
 Outcome poll(Call& call) {
-  auto request = decode_poll_request(call.request.body);
-  if (!request) return refuse(request.error());
-  if (!understands_protocol(request->protocol)) {
+  const auto prepared = read_poll(call.request);
+  if (!prepared) return refuse(prepared.error());
+  PollRequest request = (*prepared)->request;
+  if (!understands_protocol(request.protocol)) {
     return refuse(Code::unsupported_protocol, "this server speaks protocol " + protocol_version() +
-                                                  " and cannot understand " + request->protocol);
+                                                  " and cannot understand " + request.protocol);
   }
-  if (auto refusal = refuse_epoch(call, request->epoch)) return *refusal;
-  note_presence(call, *request);
-  const std::string name = settle_name(call, *request);
-  if (call.admitted && call.writes != nullptr) name_admitted(*call.writes, *call.device, *request);
-  if (request->ledger) return poll_without_ledger(call, *request, name);
+  if (auto refusal = refuse_epoch(call, request.epoch)) return *refusal;
+  note_presence(call, request);
+  const std::string name = settle_name(call, request);
+  if (call.admitted && call.writes != nullptr) name_admitted(*call.writes, *call.device, request);
+  if (request.ledger) return poll_without_ledger(call, request, name);
   auto watched = call.context.live.watched(call.device->id);
-  std::sort(request->watching.begin(), request->watching.end());
   if (call.device->quarantined_at) watched.clear();
   const auto hold_back = [&](const PollAnswer& answer) -> std::optional<Wait> {
-    if (answer.resync || !answer.lines.empty() || request->watching != watched) return std::nullopt;
-    if (request->quarantined == answer.quarantined.empty()) return std::nullopt;
-    return call.wait(std::min(request->wait, limits::kWaitMost), {"node:" + call.device->id});
+    if (answer.resync || !answer.lines.empty() || request.watching != watched) return std::nullopt;
+    if (request.quarantined == answer.quarantined.empty()) return std::nullopt;
+    auto wait = call.wait(std::min(request.wait, limits::kWaitMost), {"node:" + call.device->id});
+    if (!wait) return std::nullopt;
+    // What comes is mostly a directive to number.
+    wait->prepared = *prepared;
+    wait->then_writes = true;
+    return wait;
   };
-  const auto open_epoch = [&]() -> std::optional<Response> {
-    if (!opens_epoch(call.store, *call.device, *request, call.now)) return std::nullopt;
-    if (auto refusal = refuse_too_often(call, Presence::Dear::epoch)) return refusal;
-    if (call.writes != nullptr) call.context.presence.got(call.device->id, Presence::Dear::epoch);
-    return std::nullopt;
-  };
-  if (call.writes != nullptr) {
-    if (auto refusal = open_epoch()) return *refusal;
-    auto answer = apply_poll(*call.writes, *call.device, *request, call.now, call.context.logger);
-    // What it acknowledged is stored; there may be nothing to say yet.
-    if (auto wait = hold_back(answer)) return *wait;
-    return to_response(call, std::move(answer), std::move(watched), name);
-  }
-  const PollNeed need = examine_poll(call.store, *call.device, *request);
+  const PollNeed need = examine_poll(call.store, *call.device, request);
   if (need == PollNeed::write) {
-    if (auto refusal = open_epoch()) return *refusal;
-    return NeedsWrite{};
+    if (opens_epoch(call.store, *call.device, request, call.now)) {
+      if (auto refusal = refuse_too_often(call, Presence::Dear::epoch)) return *refusal;
+      if (call.writes != nullptr) call.context.presence.got(call.device->id, Presence::Dear::epoch);
+    }
+    if (call.writes == nullptr) return NeedsWrite{*prepared};
   }
-  auto answer = answer_poll(call.store, *call.device, *request);
-  if (need == PollNeed::nothing) {
+  auto answer = need == PollNeed::write
+                    ? apply_poll(*call.writes, *call.device, request, call.now, call.context.logger)
+                    : answer_poll(call.store, *call.device, request);
+  // What it acknowledged is stored; there may be nothing to say yet.
+  if (need != PollNeed::answer) {
     if (auto wait = hold_back(answer)) return *wait;
   }
   return to_response(call, std::move(answer), std::move(watched), name);

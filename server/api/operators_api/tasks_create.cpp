@@ -1,4 +1,5 @@
-#include <algorithm>
+#include <memory>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -14,7 +15,15 @@ namespace {
 
 using nlohmann::json;
 
-Result<TaskSpec> read_request(const Call& call, const NodeRecord& node) {
+struct PreparedTask final : Prepared {
+  TaskSpec spec;
+  std::string digest;
+};
+
+/// Read once, and not while everybody waits for the writer; anew where its name means another node by then.
+Result<std::shared_ptr<const PreparedTask>> read_request(const Call& call, const NodeRecord& node) {
+  auto prepared = std::dynamic_pointer_cast<const PreparedTask>(call.request.prepared);
+  if (prepared && prepared->spec.node_id == node.id) return prepared;
   const auto body = body_object(call);
   if (!body) return body.error();
   auto spec = parse_task_request(*body);
@@ -23,7 +32,10 @@ Result<TaskSpec> read_request(const Call& call, const NodeRecord& node) {
     return Error{ErrorCode::invalid, "nodeId names another node than the path", "nodeId"};
   }
   spec->node_id = node.id;
-  return spec;
+  auto read = std::make_shared<PreparedTask>();
+  read->spec = std::move(*spec);
+  read->digest = request_digest(read->spec);
+  return read;
 }
 
 Response conflict(const std::string& id) {
@@ -51,10 +63,11 @@ Outcome add_task(Call& call) {
   if (!found.record) return found.refusal;
   auto key = idempotency_key(call);
   if (!key) return refuse(key.error());
-  auto spec = read_request(call, *found.record);
-  if (!spec) return refuse(spec.error());
-  const std::string digest = request_digest(*spec);
-  const std::string key_digest = digest + ":" + spec->id;
+  const auto prepared = read_request(call, *found.record);
+  if (!prepared) return refuse(prepared.error());
+  TaskSpec spec = (*prepared)->spec;
+  const std::string& digest = (*prepared)->digest;
+  const std::string key_digest = digest + ":" + spec.id;
   bool key_known = false;
   if (!key->empty()) {
     if (const auto used = call.store.idempotency(call.caller->id, *key)) {
@@ -63,23 +76,23 @@ Outcome add_task(Call& call) {
                       "Idempotency-Key");
       }
       key_known = true;
-      spec->id = used->task_id;
+      spec.id = used->task_id;
     }
   }
   std::optional<Response> before;
-  if (!spec->id.empty()) before = made_before(call, spec->id, *spec);
+  if (!spec.id.empty()) before = made_before(call, spec.id, spec);
   if (before && (before->status != 200 || key->empty() || key_known)) return *before;
   if (!before && found.record->revoked_at) {
     return refuse(Code::node_revoked, "node " + found.record->id + " was revoked and takes no tasks");
   }
-  if (call.writes == nullptr) return NeedsWrite{};
-  if (spec->id.empty()) spec->id = make_uuid(call.now);
+  if (call.writes == nullptr) return NeedsWrite{*prepared};
+  if (spec.id.empty()) spec.id = make_uuid(call.now);
   if (!key->empty() && !key_known) {
-    call.writes->insert_idempotency({call.caller->id, *key, key_digest, spec->id, call.now});
+    call.writes->insert_idempotency({call.caller->id, *key, key_digest, spec.id, call.now});
   }
   if (before) return *before;
-  const std::string id = spec->id;
-  auto record = create_task(*call.writes, std::move(*spec), digest, call.caller->id, call.now);
+  const std::string id = spec.id;
+  auto record = create_task(*call.writes, std::move(spec), digest, call.caller->id, call.now);
   Response response = json_response(201, render_task(call, std::move(record)));
   response.headers.emplace_back("Location", "/v1/tasks/" + id);
   return response;

@@ -29,9 +29,8 @@ std::vector<Record> all(Database& database, Statement row, Record (*read)(Databa
 }  // namespace
 
 std::optional<OperatorRecord> SqliteReads::operator_by_hash(std::string_view token_hash) const {
-  return one(database_,
-             database_.query(select(kOperatorColumns, "operators WHERE token_hash = ?1"), {token_hash}),
-             read_operator);
+  static const std::string sql = select(kOperatorColumns, "operators WHERE token_hash = ?1");
+  return one(database_, database_.query(sql, {token_hash}), read_operator);
 }
 
 std::optional<OperatorRecord> SqliteReads::operator_by_id(std::string_view id) const {
@@ -80,7 +79,8 @@ bool SqliteReads::is_lost_time(UnixMilliseconds issued) const {
 }
 
 std::optional<NodeRecord> SqliteReads::node(std::string_view id) const {
-  return one(database_, database_.query(select(kNodeColumns, "nodes WHERE id = ?1"), {id}), read_node);
+  static const std::string sql = select(kNodeColumns, "nodes WHERE id = ?1");
+  return one(database_, database_.query(sql, {id}), read_node);
 }
 
 std::vector<NodeRecord> SqliteReads::nodes_by_name(std::string_view name) const {
@@ -151,22 +151,16 @@ std::optional<UnixMilliseconds> SqliteReads::incarnation_replaced_at(std::string
 
 std::vector<DirectiveRecord> SqliteReads::queued_directives(std::string_view node_id,
                                                             std::size_t limit) const {
-  return all(
-      database_,
-      database_.query(select(kDirectiveColumns,
-                             "directives WHERE node_id = ?1 AND sequence IS NULL ORDER BY position LIMIT ?2"),
-                      {node_id, limit}),
-      read_directive);
+  static const std::string sql = select(
+      kDirectiveColumns, "directives WHERE node_id = ?1 AND sequence IS NULL ORDER BY position LIMIT ?2");
+  return all(database_, database_.query(sql, {node_id, limit}), read_directive);
 }
 
 std::vector<DirectiveRecord> SqliteReads::offered_directives(std::string_view node_id, std::int64_t after,
                                                              std::size_t limit) const {
-  return all(
-      database_,
-      database_.query(select(kDirectiveColumns,
-                             "directives WHERE node_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"),
-                      {node_id, after, limit}),
-      read_directive);
+  static const std::string sql =
+      select(kDirectiveColumns, "directives WHERE node_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3");
+  return all(database_, database_.query(sql, {node_id, after, limit}), read_directive);
 }
 
 std::optional<std::string> SqliteReads::directive_chain(std::string_view node_id,

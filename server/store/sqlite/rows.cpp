@@ -8,6 +8,9 @@
 namespace agenttask::server::sqlite {
 namespace {
 
+/// What most nodes have: every call of a device reads its node.
+constexpr std::string_view kNoLabels = "{}";
+
 void corrupt(Database& database, std::string_view what, const std::string& why) {
   database.fail(
       Error{ErrorCode::corrupt, std::string(what) + " is not readable in the server's database: " + why});
@@ -24,6 +27,7 @@ Value named(Database& database, const Statement& row, int column, Result<Value> 
 
 Labels read_labels(Database& database, const std::string& text) {
   Labels labels;
+  if (text == kNoLabels) return labels;
   const auto value = parse_json(text);
   if (!value || !value->is_object()) {
     corrupt(database, "a set of labels", value ? "not an object" : value.error().message);
@@ -58,6 +62,7 @@ std::string choice_text(const std::optional<ChoiceMade>& made) {
 }
 
 std::string labels_text(const Labels& labels) {
+  if (labels.empty()) return std::string(kNoLabels);
   return encode_json(nlohmann::json(labels));
 }
 

@@ -68,7 +68,8 @@ void SqliteReads::add_payload(TaskRecord& record) const {
 }
 
 std::optional<TaskRecord> SqliteReads::task(std::string_view id, WithData with_data) const {
-  auto row = database_.query("SELECT " + std::string(kTaskColumns) + " FROM tasks WHERE id = ?1", {id});
+  static const std::string sql = "SELECT " + std::string(kTaskColumns) + " FROM tasks WHERE id = ?1";
+  auto row = database_.query(sql, {id});
   if (!row.step()) return std::nullopt;
   TaskRecord record = read_task(database_, row);
   if (with_data == WithData::yes) add_payload(record);

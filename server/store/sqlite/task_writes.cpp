@@ -121,6 +121,13 @@ void SqliteWrites::mark_offered(std::string_view task_id, std::int64_t directive
   database_.execute("UPDATE tasks SET offered = 1, directive = ?2 WHERE id = ?1", {task_id, directive});
 }
 
+bool SqliteWrites::mark_sent(std::string_view task_id, UnixMilliseconds now) {
+  return database_.execute(
+             "UPDATE tasks SET status = ?2, sent_time = ?3, updated_at = max(?3, updated_at + 1) WHERE id = "
+             "?1 AND status = 'pending'",
+             {task_id, to_string(TaskStatus::sent), now}) > 0;
+}
+
 void SqliteWrites::mark_choice_offered(std::string_view task_id, std::int64_t directive) {
   // A question that is over waits for no answer.
   database_.execute("UPDATE tasks SET choice_directive = ?2 WHERE id = ?1 AND choice_requested <> ''",
@@ -162,14 +169,14 @@ void SqliteWrites::insert_tombstone(const TombstoneRecord& record) {
       {record.task_id, record.node_id, record.digest, record.summary, record.purged_at});
 }
 
-void SqliteWrites::put_run(const Run& run) {
+void SqliteWrites::put_run(const Run& run, std::optional<std::int64_t> output_limit) {
   database_.execute(
       "INSERT INTO runs(task_id, number, status, reason, start_time, end_time, result, occurrence, "
-      "option) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) "
+      "option, output_limit) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "
       "ON CONFLICT(task_id, number) DO UPDATE SET status = ?3, reason = ?4, start_time = ?5, end_time = ?6, "
-      "result = ?7, occurrence = ?8, option = ?9",
+      "result = ?7, occurrence = ?8, option = ?9, output_limit = coalesce(output_limit, ?10)",
       {run.task_id, run.number, to_string(run.status), run.reason, run.start_time, run.end_time, run.result,
-       run.occurrence, run.option});
+       run.occurrence, run.option, output_limit});
 }
 
 void SqliteWrites::close_runs(std::string_view task_id, std::int64_t before, UnixMilliseconds now) {
@@ -208,12 +215,6 @@ void SqliteWrites::remove_runs(std::string_view task_id, std::int64_t last) {
       {task_id, last});
   database_.execute("DELETE FROM runs WHERE task_id = ?1 AND number <= ?2 AND status <> 'running'",
                     {task_id, last});
-}
-
-void SqliteWrites::set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) {
-  database_.execute(
-      "UPDATE runs SET output_limit = ?3 WHERE task_id = ?1 AND number = ?2 AND output_limit IS NULL",
-      {task_id, run, limit});
 }
 
 void SqliteWrites::put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) {

@@ -34,6 +34,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void clear_result(std::string_view task_id) override;
   void update_task_spec(const TaskSpec& spec) override;
   void mark_offered(std::string_view task_id, std::int64_t directive) override;
+  bool mark_sent(std::string_view task_id, UnixMilliseconds now) override;
   void mark_choice_offered(std::string_view task_id, std::int64_t directive) override;
   void mark_all_offered(std::string_view node_id) override;
   void clear_directive_numbers(std::string_view node_id) override;
@@ -46,8 +47,7 @@ class SqliteWrites final : public WriteStore, public SqliteReads {
   void remove_part(std::int64_t batch, std::int64_t number) override;
   void insert_batch_tasks(BatchRecord& batch, const std::vector<BatchTask>& tasks) override;
   void remove_batch(std::int64_t sequence) override;
-  void put_run(const Run& run) override;
-  void set_output_limit(std::string_view task_id, std::int64_t run, std::int64_t limit) override;
+  void put_run(const Run& run, std::optional<std::int64_t> output_limit) override;
   void add_device_bytes(std::string_view task_id, std::int64_t bytes) override;
   void put_output(std::string_view task_id, std::int64_t run, const OutputChunk& chunk) override;
 

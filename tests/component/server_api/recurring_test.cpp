@@ -228,7 +228,8 @@ TEST_F(RecurringApi, ManyOldRunsGoInPiecesAndOneThatRunsStays) {
     record.task.state.run_count = 130;
     writes.update_task_state(record);
     for (std::int64_t run = 1; run <= 130; ++run)
-      writes.put_run({id, run, run == 3 ? RunStatus::running : RunStatus::complete, "", run, {}, "", 0, ""});
+      writes.put_run({id, run, run == 3 ? RunStatus::running : RunStatus::complete, "", run, {}, "", 0, ""},
+                     {});
     return {};
   }));
   int jobs = 0;

@@ -401,5 +401,89 @@ TEST_F(DispatcherTest, UnderLoadEveryRequestIsAnswered) {
   EXPECT_EQ(answered, 400);
 }
 
+struct PreparedNumber final : Prepared {
+  explicit PreparedNumber(int read) : number(read) {}
+  const int number;
+};
+
+/// Waits for the value to become more than 0 with what it read, and would write then.
+class ThenWritesTest : public DispatcherTest {
+ protected:
+  ThenWritesTest() {
+    evaluation.read = [this](const Request& request) { return look(request, "read"); };
+    evaluation.write = [this](const std::shared_ptr<const Request>& request, const Evaluation::Done& done) {
+      ++writes;
+      done(look(*request, "written"));
+      return true;
+    };
+  }
+  Outcome look(const Request& request, const std::string& how) {
+    ++looks;
+    const auto prepared = std::dynamic_pointer_cast<const PreparedNumber>(request.prepared);
+    if (value > 0 || !request.may_wait) {
+      const bool let_go = request.body.empty() && request.headers.empty();
+      return Response{
+          200, "text/plain", how + (prepared && let_go ? std::to_string(prepared->number) : " anew"), {}};
+    }
+    return Wait{
+        {"value"}, request.received + most, prepared ? prepared : std::make_shared<PreparedNumber>(42), true};
+  }
+
+  std::chrono::milliseconds most = 30s;
+  std::atomic<int> looks{0};
+  std::atomic<int> writes{0};
+};
+
+TEST_F(ThenWritesTest, ATouchTakesItToTheWriterAtOnceWithWhatWasRead) {
+  start();
+  Client client(port());
+  client.send(post("/", "forty-two"));
+  ASSERT_TRUE(parks(1));
+  change(1);
+  EXPECT_EQ(client.receive().body, "written42");
+  EXPECT_EQ(looks, 2);
+}
+
+TEST_F(ThenWritesTest, ATouchInVainParksItAgain) {
+  start();
+  Client client(port());
+  client.send(post("/", "forty-two"));
+  ASSERT_TRUE(parks(1));
+  mailboxes.touch("value");
+  while (writes == 0) std::this_thread::yield();
+  ASSERT_TRUE(parks(1));
+  change(1);
+  EXPECT_EQ(client.receive().body, "written42");
+  EXPECT_EQ(writes, 2);
+}
+
+TEST_F(ThenWritesTest, AtItsTimeAReaderAnswersIt) {
+  most = 50ms;
+  start();
+  Client client(port());
+  EXPECT_EQ(client.ask(post("/", "forty-two")).body, "read42");
+  EXPECT_EQ(writes, 0);
+}
+
+TEST_F(ThenWritesTest, AStopIsAnsweredByAReader) {
+  start();
+  Client client(port());
+  client.send(post("/", "forty-two"));
+  ASSERT_TRUE(parks(1));
+  stop();
+  EXPECT_EQ(client.receive().body, "read42");
+  EXPECT_EQ(writes, 0);
+}
+
+TEST_F(ThenWritesTest, AWriterWithoutRoomRefusesIt) {
+  evaluation.write = [](const auto&, const auto&) { return false; };
+  start();
+  Client client(port());
+  client.send(post("/", "forty-two"));
+  ASSERT_TRUE(parks(1));
+  change(1);
+  EXPECT_EQ(client.receive().status, 503);
+}
+
 }  // namespace
 }  // namespace agenttask::server

@@ -154,6 +154,7 @@ int Client::on_session(SSL* connection, SSL_SESSION* session) {
   auto* client = static_cast<Client*>(SSL_get_app_data(connection));
   if (client->session_ != nullptr) SSL_SESSION_free(client->session_);
   client->session_ = session;
+  ++client->tickets_;
   return 1;
 }
 

@@ -95,6 +95,7 @@ class Client {
 
   [[nodiscard]] bool connected() const { return connected_; }
   [[nodiscard]] bool resumed() const { return SSL_session_reused(connection_) == 1; }
+  [[nodiscard]] int tickets() const { return tickets_; }
   /// The last ticket; the caller frees it.
   [[nodiscard]] SSL_SESSION* take_session();
 
@@ -120,6 +121,7 @@ class Client {
   SSL_CTX* context_;
   SSL* connection_ = nullptr;
   SSL_SESSION* session_ = nullptr;
+  int tickets_ = 0;
   bool connected_ = false;
   bool over_ = false;
   std::string in_;

@@ -90,12 +90,13 @@ TEST_F(TlsTest, SessionsAreResumedWithTheirCertificateAlsoAfterARestart) {
   SSL_SESSION_free(session);
 }
 
-TEST_F(TlsTest, EachResumedSessionBringsATicketForTheNext) {
+TEST_F(TlsTest, EachSessionBringsOneTicketForTheNext) {
   SSL_SESSION* session = nullptr;
   for (int connection = 0; connection < 4; ++connection) {
     Client client(server->http->port(), {std::nullopt, TLS1_3_VERSION, session, true});
     ASSERT_EQ(client.ask(get("/")).status, 200);
     EXPECT_EQ(client.resumed(), connection > 0) << connection;
+    EXPECT_EQ(client.tickets(), 1) << connection;
     SSL_SESSION_free(session);
     session = client.take_session();
     ASSERT_NE(session, nullptr) << connection;

@@ -180,7 +180,7 @@ TEST(OlderDatabase, LearnsOfOccurrencesAnswersAndMessages) {
     record.task.state.choice_requested = ChoiceMade{"b", "operator:y", 6};
     record.task.state.occurrence = 7;
     writes.update_task_state(record);
-    writes.put_run({kOperators, 2, RunStatus::running, "", 5, {}, "", 7, "a"});
+    writes.put_run({kOperators, 2, RunStatus::running, "", 5, {}, "", 7, "a"}, {});
     EXPECT_TRUE(writes.insert_message({0, {kDevices, kNode, "room", "", kOperators, 1, "{}", 5}, kNode, ""}));
     ASSERT_TRUE(session->end_job(true)) << "version " << version;
     ASSERT_TRUE(session->commit());

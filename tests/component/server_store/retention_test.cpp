@@ -304,7 +304,7 @@ TEST_F(Retention, KeepsTheNewestRunsWhateverTheClockSays) {
     record.task.state.run_count = 700;
     writes.update_task_state(record);
     for (std::int64_t run = 1; run <= 700; ++run)
-      writes.put_run({id, run, RunStatus::complete, "", run, {}, "", run, ""});
+      writes.put_run({id, run, RunStatus::complete, "", run, {}, "", run, ""}, {});
   });
   set_clock(kTenYears);
   look_again();

@@ -1,6 +1,7 @@
 #include "platform/net/certificate.hpp"
 
 #include <gtest/gtest.h>
+#include <openssl/x509.h>
 
 #include "tests/support/certificates.hpp"
 
@@ -168,6 +169,19 @@ TEST_F(CertificateTest, FingerprintIsOfTheDerForm) {
   EXPECT_EQ(certificate.fingerprint().size(), 64U);
   EXPECT_EQ(certificate.fingerprint_bytes().size(), 32U);
   EXPECT_EQ(Certificate::from_der(certificate.to_der()).value().fingerprint(), certificate.fingerprint());
+}
+
+TEST_F(CertificateTest, WhatOpenSslHasReadIsSharedAndOutlivesIt) {
+  const Certificate certificate = device();
+  const std::string der = certificate.to_der();
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  X509* read = d2i_X509(nullptr, &at, static_cast<long>(der.size()));
+  ASSERT_NE(read, nullptr);
+  const Certificate shared = Certificate::share(read);
+  X509_free(read);
+  EXPECT_EQ(shared.fingerprint(), certificate.fingerprint());
+  EXPECT_EQ(shared.common_name(), "node-1");
+  EXPECT_TRUE(shared.allows(CertificatePurpose::client));
 }
 
 TEST(PrivateKeyTest, ComesBackAsItWas) {

@@ -124,6 +124,10 @@ std::shared_ptr<void> Ledger::subscribe(Listener listener) {
           }};
 }
 
+void Ledger::start_arrivals(Ready ready) {
+  body_->set_ready(std::move(ready));
+}
+
 Result<Created> Ledger::create(TaskSpec spec) {
   return body_->write(commit_point::kTaskCreated, [&](LedgerWrite& write) -> Result<Created> {
     spec.id = spec.id.empty() ? make_uuid(write.now) : normalize_uuid(spec.id);

@@ -72,6 +72,13 @@ class Ledger {
   using Listener = std::function<void(const LedgerChange&)>;
   [[nodiscard]] std::shared_ptr<void> subscribe(Listener listener);
 
+  /// Asks `ready` of a task that has just arrived and is due: whether it can be started in the same commit,
+  /// as one commit is quicker than two. It takes what the run needs; the run comes with a LedgerChange. Null:
+  /// it waits for start() like any other. `ready` is called within the write, on any thread, so it must be
+  /// quick and must not call the ledger. Set once, before anything arrives.
+  using Ready = std::function<Readiness(const Task&)>;
+  void start_arrivals(Ready ready);
+
   // ---- the two streams
 
   /// Applies the directives of an answer in order, each with its cursor, and a resync where it asks for one.

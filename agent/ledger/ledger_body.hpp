@@ -90,6 +90,12 @@ class Ledger::Body {
   void note_sleep();
   /// Whether nobody has looked at what is due since the agent's start, or since a sleep.
   [[nodiscard]] std::atomic<bool>& just_awoke() { return just_awoke_; }
+  void set_ready(Ledger::Ready ready) {
+    const std::scoped_lock lock(mutex_);
+    ready_ = std::move(ready);
+  }
+  /// Within a write.
+  [[nodiscard]] const Ledger::Ready& ready() const { return ready_; }
   [[nodiscard]] double fraction() const {
     return options_.fraction ? options_.fraction() : random_fraction();
   }
@@ -124,6 +130,7 @@ class Ledger::Body {
   std::optional<LedgerProblem> problem_;
   const Clock& clock_;
   LedgerOptions options_;
+  Ledger::Ready ready_;
   std::string incarnation_;
   DurationMilliseconds wall_ahead_;  ///< of the time since boot, when last looked at
   DurationMilliseconds slept_;       ///< since boot, and some constant; when last looked at

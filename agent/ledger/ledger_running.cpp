@@ -209,37 +209,11 @@ std::int64_t keep_output(LedgerWrite& write, const TaskRow& row, std::int64_t ru
 Result<StartAnswer> Ledger::start(std::string_view id, bool outside) {
   return body_->write(commit_point::kRunStarted, [&](LedgerWrite& write) -> Result<StartAnswer> {
     auto row = load_task(write.database, id);
-    if (!row || row->queue != Queue::ready) return StartAnswer{};
+    if (!row || !write.is_startable(*row)) return StartAnswer{};
     if (row->task.spec.options.outlives_agent != outside) return StartAnswer{};
-    const auto expires = row->task.spec.options.expires_at;
-    if (expires && *expires <= write.now) return StartAnswer{};
-    // It may have been given another key since it was picked.
-    if (write.key_is_taken(row->task.spec.options.concurrency_key)) return StartAnswer{};
-    if (write.stream.hold()) return StartAnswer{std::nullopt, std::string(reason::kHeld)};
-    if (!load_quarantine(write.database).empty())
-      return StartAnswer{std::nullopt, std::string(reason::kQuarantined)};
-    if (write.outbox_is_full()) return StartAnswer{std::nullopt, std::string(reason::kOutboxFull)};
-    TaskState& state = row->task.state;
-    state.status = TaskStatus::running;
-    state.reason.clear();
-    state.detail.clear();
-    state.start_time = state.updated_at = write.now;
-    state.next_run_at.reset();
-    ++state.run_count;
-    row->queue = Queue::none;
-    StartedRun run{row->task, state.run_count, make_uuid(write.now)};
-    const std::string option = state.chosen ? state.chosen->option : std::string();
-    write.database.execute(
-        "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result,"
-        " occurrence, option, outside) VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '', ?7, ?8, ?9)",
-        {row->sequence, run.number, run.run_id, body_->options().boot_id, body_->incarnation(), write.now,
-         state.occurrence, option, outside ? 1 : 0});
-    write.report({0, StartedReport{row->task.spec.id, run.number, write.now, state.occurrence, option}},
-                 &*row);
-    save_task(write.database, *row);
-    run.task.spec.data = load_data(write.database, row->sequence);
-    write.change.tasks.push_back(row->task.spec.id);
-    return StartAnswer{std::move(run), ""};
+    if (const auto why_not = write.why_nothing_starts(); !why_not.empty())
+      return StartAnswer{std::nullopt, std::string(why_not)};
+    return StartAnswer{write.begin_run(*row, body_->options().boot_id, body_->incarnation(), outside), ""};
   });
 }
 

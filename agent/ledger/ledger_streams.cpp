@@ -27,6 +27,8 @@ class Receiver {
   explicit Receiver(LedgerWrite& write) : write_(write) {}
 
   Received receive(const PollAnswer& answer);
+  /// Tasks that came with it, in their order.
+  [[nodiscard]] const std::vector<std::string>& arrived() const { return arrived_; }
 
  private:
   void apply(const Directive& directive);
@@ -45,6 +47,7 @@ class Receiver {
 
   LedgerWrite& write_;
   Received received_;
+  std::vector<std::string> arrived_;
 };
 
 Received Receiver::receive(const PollAnswer& answer) {
@@ -134,6 +137,7 @@ void Receiver::take(const TaskDirective& directive) {
   place(write_, row);
   insert_task(write_.database, row, request_digest_of(row.task.spec));
   write_.change.tasks.push_back(id);
+  arrived_.push_back(id);
   // The server sees from its cursor that the task is here; that it waits for a time or a choice is news.
   if (row.queue != Queue::ready) write_.save_changed(row);
 }
@@ -218,6 +222,25 @@ void take_quarantine(LedgerWrite& write, const std::string& reason) {
   write.change.hold = write.change.work = true;
 }
 
+/// Starts what has just arrived, as far as there are free slots: once all directives are applied, as one of
+/// them may cancel it or put it off.
+void start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived, const LedgerOptions& options,
+                   const std::string& incarnation, const Ledger::Ready& ready) {
+  constexpr std::size_t kMost = 16;  // more of them wait for slots anyway
+  if (!ready || arrived.empty() || arrived.size() > kMost || !write.why_nothing_starts().empty()) return;
+  for (const std::string& id : arrived) {
+    auto row = load_task(write.database, id);
+    if (!row || row->task.spec.options.outlives_agent || !write.is_startable(*row)) continue;
+    auto task = row->task;
+    task.spec.data = load_data(write.database, row->sequence);
+    auto taken = ready(task);
+    if (!taken) continue;
+    write.database.commits(commit_point::kRunStarted);
+    write.change.begun.emplace_back(write.begin_run(*row, options.boot_id, incarnation, false),
+                                    std::move(taken));
+  }
+}
+
 /// Adopts a newer epoch; an answer of an older one came late.
 Received resync(LedgerWrite& write, std::int64_t epoch) {
   Received received;
@@ -255,7 +278,10 @@ Result<Received> Ledger::receive(const PollAnswer& answer) {
       received.ignored = "the answer is of another epoch";
       return received;
     }
-    return Receiver(write).receive(answer);
+    Receiver receiver(write);
+    auto received = receiver.receive(answer);
+    start_arrived(write, receiver.arrived(), body_->options(), body_->incarnation(), body_->ready());
+    return received;
   });
 }
 

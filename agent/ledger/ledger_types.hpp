@@ -2,8 +2,10 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -12,17 +14,6 @@
 #include "platform/protocol/task.hpp"
 
 namespace agenttask::agent {
-
-/// What a method of the ledger changed, told to those who subscribed after it is on disk.
-struct LedgerChange {
-  bool work = false;                  ///< something may be due: the scheduler should look again
-  bool reports = false;               ///< the outbox has more to send
-  bool hold = false;                  ///< the hold was switched
-  bool health = false;                ///< the ledger can't be used any more, or can be again
-  std::vector<std::string> stop;      ///< tasks that run and shall stop: somebody cancelled them
-  std::vector<std::string> replaced;  ///< tasks that run and shall stop, as their next occurrence is due
-  std::vector<std::string> tasks;     ///< tasks whose state changed
-};
 
 /// What happened to an answer to a poll.
 struct Received {
@@ -115,6 +106,23 @@ struct StartedRun {
   Task task;  ///< with `data`, as it is run
   std::int64_t number = 1;
   std::string run_id;  ///< marks the processes of this run, also across a crash of the agent
+};
+
+/// What a run needs beside the ledger (a slot, files), taken before its start is committed. Where all have
+/// let go of it and no such start came, there was none.
+using Readiness = std::shared_ptr<void>;
+
+/// What a method of the ledger changed, told to those who subscribed after it is on disk.
+struct LedgerChange {
+  bool work = false;                  ///< something may be due: the scheduler should look again
+  bool reports = false;               ///< the outbox has more to send
+  bool hold = false;                  ///< the hold was switched
+  bool health = false;                ///< the ledger can't be used any more, or can be again
+  std::vector<std::string> stop;      ///< tasks that run and shall stop: somebody cancelled them
+  std::vector<std::string> replaced;  ///< tasks that run and shall stop, as their next occurrence is due
+  std::vector<std::string> tasks;     ///< tasks whose state changed
+  /// Runs whose starts were committed with it, each with what was taken for it (Ledger::start_arrivals).
+  std::vector<std::pair<StartedRun, Readiness>> begun;
 };
 
 /// The answer to start(): either `run`, or the reason why not.

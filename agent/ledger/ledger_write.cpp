@@ -9,6 +9,7 @@
 
 #include "agent/ledger/detail_text.hpp"
 #include "agent/ledger/occurrences.hpp"
+#include "platform/base/ids.hpp"
 #include "platform/protocol/json.hpp"
 #include "platform/protocol/limits.hpp"
 #include "platform/protocol/task_request.hpp"
@@ -268,6 +269,45 @@ bool LedgerWrite::key_is_taken(std::string_view key) {
   auto statement =
       database.query("SELECT 1 FROM tasks WHERE status = 'running' AND concurrency_key = ?1 LIMIT 1", {key});
   return statement.step();
+}
+
+bool LedgerWrite::is_startable(const TaskRow& row) {
+  if (row.queue != Queue::ready) return false;
+  const auto& options = row.task.spec.options;
+  if (options.expires_at && *options.expires_at <= now) return false;
+  // It may have been given another key since it was picked.
+  return !key_is_taken(options.concurrency_key);
+}
+
+std::string_view LedgerWrite::why_nothing_starts() {
+  if (stream.hold()) return reason::kHeld;
+  if (!load_quarantine(database).empty()) return reason::kQuarantined;
+  if (outbox_is_full()) return reason::kOutboxFull;
+  return {};
+}
+
+StartedRun LedgerWrite::begin_run(TaskRow& row, const std::string& boot_id, const std::string& incarnation,
+                                  bool outside) {
+  TaskState& state = row.task.state;
+  state.status = TaskStatus::running;
+  state.reason.clear();
+  state.detail.clear();
+  state.start_time = state.updated_at = now;
+  state.next_run_at.reset();
+  ++state.run_count;
+  row.queue = Queue::none;
+  StartedRun run{row.task, state.run_count, make_uuid(now)};
+  const std::string option = state.chosen ? state.chosen->option : std::string();
+  database.execute(
+      "INSERT INTO runs (task, number, run_id, boot_id, incarnation, status, reason, start_time, result,"
+      " occurrence, option, outside) VALUES (?1, ?2, ?3, ?4, ?5, 'running', '', ?6, '', ?7, ?8, ?9)",
+      {row.sequence, run.number, run.run_id, boot_id, incarnation, now, state.occurrence, option,
+       outside ? 1 : 0});
+  report({0, StartedReport{row.task.spec.id, run.number, now, state.occurrence, option}}, &row);
+  save_task(database, row);
+  run.task.spec.data = load_data(database, row.sequence);
+  change.tasks.push_back(row.task.spec.id);
+  return run;
 }
 
 void LedgerWrite::release_key(std::string_view key) {

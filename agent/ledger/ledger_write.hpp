@@ -111,6 +111,15 @@ class LedgerWrite {
   /// Reports all messages again; the server knows them by their ids.
   void report_messages();
 
+  /// Whether a run of it may start now, as far as the task itself goes.
+  [[nodiscard]] bool is_startable(const TaskRow& row);
+  /// One of `reason`: held, quarantined, outbox-full; empty: nothing keeps all tasks from starting.
+  [[nodiscard]] std::string_view why_nothing_starts();
+  /// Starts a run of a task that is ready: the row, the run and its report. The caller has seen to it that it
+  /// may.
+  [[nodiscard]] StartedRun begin_run(TaskRow& row, const std::string& boot_id, const std::string& incarnation,
+                                     bool outside);
+
   void finish();
 
  private:

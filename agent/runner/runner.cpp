@@ -91,6 +91,7 @@ Result<void> Runner::Body::start() {
   if (auto made = make_spool_folder(); !made) note_problem(made.error());
   listen();
   loop_ = std::jthread([this] { loop(); });
+  ledger_.start_arrivals([this](const Task& task) { return take_arrival(task); });
   return {};
 }
 
@@ -127,6 +128,7 @@ void Runner::Body::set_drain(std::chrono::milliseconds drain) {
 
 void Runner::Body::on_change(const LedgerChange& change) {
   if (change.health && !ledger_.problem()) clear_problem();
+  for (const auto& [run, readiness] : change.begun) begin_arrival(run, readiness);
   for (const std::string& id : change.stop) (void)stop_run(id, StopCause::cancel);
   for (const std::string& id : change.replaced) (void)stop_run(id, StopCause::replaced);
   if (change.work || change.hold) {
@@ -181,6 +183,8 @@ void Runner::Body::stop() {
     ended_ = true;
     wake_.notify_all();
   }
+  // Nothing has been taken since `stopping_`.
+  if (subscription_) ledger_.start_arrivals({});
   subscription_.reset();
   if (loop_.joinable()) loop_.join();
   announce_change();

@@ -114,6 +114,15 @@ class Runner::Body {
   [[nodiscard]] Result<Spools> make_spools(const Task& task, bool files);
   void remove_files(const ActiveRun& active);
 
+  // arrivals.cpp: runs whose start is committed with their task's arrival
+  struct Arrival;
+  struct ArrivalTicket;
+  /// What Ledger::start_arrivals asks.
+  [[nodiscard]] Readiness take_arrival(const Task& task);
+  [[nodiscard]] bool make_ready(Arrival& arrival, const Task& task);
+  void run_arrival(Arrival& arrival);
+  static void begin_arrival(const StartedRun& run, const Readiness& readiness);
+
   // outliving_runs.cpp: runs outside the agent's service
   void attempt_outside(ActiveRun& active, const Task& task, const TaskWorker& worker);
   [[nodiscard]] Result<void> launch_outside(OutlivingFolder prepared, const OutlivingFolder& place,
@@ -194,7 +203,7 @@ class Runner::Body {
   bool stopping_ = false;
   std::stop_source leaving_;  ///< asked when `stopping_` begins
   bool ended_ = false;
-  bool recovered_ = false;
+  std::atomic<bool> recovered_ = false;
   std::atomic<bool> spool_made_ = false;
   std::optional<UnixMilliseconds> look_again_;
   std::optional<DurationMilliseconds> look_again_since_boot_;

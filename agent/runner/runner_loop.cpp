@@ -119,8 +119,9 @@ bool Runner::Body::launch(ReadyTask task) {
   auto active = std::make_shared<ActiveRun>(std::move(task));
   {
     const std::scoped_lock lock(mutex_);
-    if (stopping_) return false;
-    active_.emplace(active->task.id, active);
+    // Some may have come by themselves since it was planned (take_arrival).
+    if (stopping_ || active_.size() >= slots_) return false;
+    if (!active_.emplace(active->task.id, active).second) return true;
     try {
       threads_.start([this, active] { run(*active); });
     } catch (const std::system_error& error) {

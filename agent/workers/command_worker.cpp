@@ -58,6 +58,7 @@ class CommandWorker final : public TaskWorker {
     return Validation{};
   }
 
+  [[nodiscard]] bool validates_at_once() const override { return true; }
   [[nodiscard]] WorkResult execute(RunContext& context, const Task& task) const override {
     const auto data = parse_command_data(task.spec.data);
     if (!data) return not_started(data.error(), context);

@@ -8,6 +8,7 @@ class EchoWorker final : public TaskWorker {
   [[nodiscard]] Result<Validation> validate(const Task&, std::stop_token) const override {
     return Validation{};
   }
+  [[nodiscard]] bool validates_at_once() const override { return true; }
   [[nodiscard]] bool starts_processes() const override { return false; }
   [[nodiscard]] WorkResult execute(RunContext&, const Task& task) const override {
     WorkResult result;

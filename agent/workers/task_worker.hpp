@@ -87,6 +87,8 @@ class TaskWorker {
   virtual ~TaskWorker() = default;
   /// Whether the task may run now; `stop` asks for an answer at once.
   [[nodiscard]] virtual Result<Validation> validate(const Task& task, std::stop_token stop) const = 0;
+  /// Whether validate() answers without asking anybody, so that it may be called where others wait.
+  [[nodiscard]] virtual bool validates_at_once() const { return false; }
   /// Does it. May throw: that is a `worker-error` of this run alone.
   [[nodiscard]] virtual WorkResult execute(RunContext& context, const Task& task) const = 0;
   /// Whether it can ever run such a task, as far as that is known without asking anybody; the error is what

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,26 @@ namespace agenttask::agent {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+/// What happens, in order, while a test listens: commit points, and what the test adds.
+struct Happened {
+  std::mutex mutex;
+  bool listens = false;
+  std::vector<std::string> events;
+  void begin() {
+    events.clear();
+    listens = true;
+  }
+  void add(std::string event) {
+    const std::scoped_lock lock(mutex);
+    if (listens) events.push_back(std::move(event));
+  }
+};
+
+inline Happened& happened() {
+  static Happened one;
+  return one;
+}
 
 /// A worker that counts, and does what the test says.
 class TestWorker final : public TaskWorker {

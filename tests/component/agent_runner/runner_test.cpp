@@ -10,28 +10,9 @@
 #include "tests/component/agent_runner/runner_fixture.hpp"
 
 namespace agenttask {
-namespace {
-
-/// What happens, in order, while a test listens.
-struct Happened {
-  std::mutex mutex;
-  bool listens = false;
-  std::vector<std::string> events;
-  void add(std::string event) {
-    const std::scoped_lock lock(mutex);
-    if (listens) events.push_back(std::move(event));
-  }
-};
-
-Happened& happened() {
-  static Happened one;
-  return one;
-}
-
-}  // namespace
 
 void at_commit_point(CommitPoint point, CommitMoment moment) noexcept {
-  happened().add((moment == CommitMoment::before ? "before " : "after ") + std::string(point.name));
+  agent::happened().add((moment == CommitMoment::before ? "before " : "after ") + std::string(point.name));
 }
 
 }  // namespace agenttask
@@ -73,7 +54,7 @@ TEST_F(RunnerTest, TheStartIsOnDiskBeforeTheWorkBegins) {
     return WorkResult{};
   });
   const auto id = create(spec("look"));
-  happened().listens = true;
+  happened().begin();
   run();
   ended(id);
   runner_->stop();

@@ -189,11 +189,14 @@ def hold(world, agent, point, moment):
 @scenario("directives-received")
 def directives(world, agent, point, moment):
     with world.quiet():
-        key = world.key("directive")
-        id = agent.end_at(f"{moment} {point}", lambda: world.submit(world.body(key)))
-        assert in_ledger(agent, id) == (moment == "after") and world.task(id)["status"] == "pending" and world.ran(key) == (0, 0)
-        agent.start()
-        world.holds(key, id, ends=("complete",))
+        # One that is due is started in the same commit, one that waits for its time is not.
+        for waits, ends in (({"schedule": {"scheduledFor": soon(3)}}, "complete"), ({}, "complete" if moment == "before" else "interrupted")):
+            key = world.key("directive")
+            id = agent.end_at(f"{moment} {point}", lambda: world.submit(world.body(key, **waits)))
+            assert in_ledger(agent, id) == (moment == "after") and world.task(id)["status"] == "pending" and world.ran(key) == (0, 0)
+            agent.start()
+            world.holds(key, id, ends=(ends,))
+            assert world.ran(key) == ((1, 1) if ends == "complete" else (0, 0))
 
 
 @scenario("run-started")

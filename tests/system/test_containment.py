@@ -1,4 +1,5 @@
 """A run's whole process tree ends, whatever it tries, with the system's control groups and without them."""
+import contextlib
 import json
 import os
 import shlex
@@ -70,8 +71,11 @@ def noting(place, line):
 
 def groups_of(agent, place):
     """The control groups that are there of a run that noted its id."""
-    run = Path(f"{place}.run").read_text().strip()
-    return list(needs_groups(agent).rglob(f"agenttask-run-{run}*"))
+    run, top = Path(f"{place}.run").read_text().strip(), needs_groups(agent)
+    while True:
+        # Others' groups beside them come and go.
+        with contextlib.suppress(FileNotFoundError):
+            return list(top.rglob(f"agenttask-run-{run}*"))
 
 
 class MarkedAgent(Agent):

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -222,13 +223,27 @@ void take_quarantine(LedgerWrite& write, const std::string& reason) {
   write.change.hold = write.change.work = true;
 }
 
+/// All that is ready, in the order of the queue, where that is nothing but what has just arrived: whoever
+/// waits already comes first. Otherwise nothing.
+std::vector<std::string> ready_alone(LedgerWrite& write, const std::vector<std::string>& arrived) {
+  std::vector<std::string> ready;
+  auto statement =
+      write.database.query("SELECT id FROM tasks WHERE queue = 1 ORDER BY priority DESC, sequence LIMIT ?1",
+                           {static_cast<std::int64_t>(arrived.size()) + 1});
+  while (statement.step()) {
+    ready.push_back(statement.text(0));
+    if (std::find(arrived.begin(), arrived.end(), ready.back()) == arrived.end()) return {};
+  }
+  return ready;
+}
+
 /// Starts what has just arrived, as far as there are free slots: once all directives are applied, as one of
 /// them may cancel it or put it off.
 void start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived, const LedgerOptions& options,
                    const std::string& incarnation, const Ledger::Ready& ready) {
   constexpr std::size_t kMost = 16;  // more of them wait for slots anyway
   if (!ready || arrived.empty() || arrived.size() > kMost || !write.why_nothing_starts().empty()) return;
-  for (const std::string& id : arrived) {
+  for (const std::string& id : ready_alone(write, arrived)) {
     auto row = load_task(write.database, id);
     if (!row || row->task.spec.options.outlives_agent || !write.is_startable(*row)) continue;
     auto task = row->task;

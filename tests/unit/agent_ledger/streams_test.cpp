@@ -23,6 +23,25 @@ TEST_F(LedgerStreams, ADirectiveIsStoredWithItsCursor) {
   EXPECT_EQ(1, ledger_->poll_cursors()->epoch);
 }
 
+TEST_F(LedgerStreams, WhatArrivesIsStartedByItsPriorityAndNeverBeforeThoseThatWait) {
+  std::vector<std::string> asked;
+  ledger_->start_arrivals([&](const Task& task) -> Readiness {
+    asked.push_back(task.spec.id);
+    return task.spec.id == id(2) ? std::make_shared<int>(0) : nullptr;
+  });
+  TaskSpec urgent = spec();
+  urgent.options.priority = 5;
+  deliver(task(id(1)), task(id(2), urgent));
+  EXPECT_EQ((std::vector{id(2), id(1)}), asked);
+  EXPECT_EQ(TaskStatus::running, get(id(2)).state.status);
+  ASSERT_EQ(1U, changes_.back().begun.size());
+  EXPECT_EQ(id(2), changes_.back().begun.front().first.task.spec.id);
+  asked.clear();
+  deliver(task(id(3)));
+  EXPECT_TRUE(asked.empty()) << "the first still waits";
+  EXPECT_EQ((std::vector{id(1), id(3)}), ready_ids());
+}
+
 TEST_F(LedgerStreams, ARepeatedAnswerChangesNothing) {
   const PollAnswer answer = offer(task(id(1)), CancelDirective{id(1)}, CancelDirective{id(9)});
   EXPECT_EQ(3, receive(answer).applied);

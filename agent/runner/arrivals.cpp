@@ -100,11 +100,7 @@ void Runner::Body::run_arrival(Arrival& arrival) {
   ActiveRun& active = *arrival.active;
   if (const auto& started = arrival.await()) {
     clear_problem();
-    show_live(active,
-              std::make_shared<LiveRun>(started->number, std::move(arrival.spools.standard_output),
-                                        std::move(arrival.spools.standard_error)),
-              run_limit(started->task.spec, *arrival.worker));
-    execute(active, *started, *arrival.worker);
+    run_started(active, *started, *arrival.worker, std::move(arrival.spools));
   } else {
     remove_files(active);
   }

@@ -201,11 +201,16 @@ void Runner::Body::attempt(ActiveRun& active) {
   if (!spools) return note_problem(spools.error());
   const auto started = commit_start(id, false);
   if (!started) return remove_files(active);
+  run_started(active, *started, *worker, *std::move(spools));
+}
+
+void Runner::Body::run_started(ActiveRun& active, const StartedRun& started, const TaskWorker& worker,
+                               Spools spools) {
   show_live(active,
-            std::make_shared<LiveRun>(started->number, std::move(spools->standard_output),
-                                      std::move(spools->standard_error)),
-            run_limit(started->task.spec, *worker));
-  execute(active, *started, *worker);
+            std::make_shared<LiveRun>(started.number, std::move(spools.standard_output),
+                                      std::move(spools.standard_error)),
+            run_limit(started.task.spec, worker));
+  execute(active, started, worker);
 }
 
 Result<Runner::Body::Spools> Runner::Body::make_spools(const Task& task, bool files) {

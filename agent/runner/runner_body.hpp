@@ -113,6 +113,8 @@ class Runner::Body {
   /// With `files` all that a run needs on disk: without room for it nothing is started.
   [[nodiscard]] Result<Spools> make_spools(const Task& task, bool files);
   void remove_files(const ActiveRun& active);
+  /// From its committed start to its committed end.
+  void run_started(ActiveRun& active, const StartedRun& started, const TaskWorker& worker, Spools spools);
 
   // arrivals.cpp: runs whose start is committed with their task's arrival
   struct Arrival;

@@ -272,7 +272,8 @@ void Dispatcher::Impl::Job::park(const std::vector<std::string>& keys, Monotonic
     turn = ++turn_;
   }
   const auto waiter = impl_->mailboxes().park(
-      keys, moment_, until, [self = shared_from_this()](Mailboxes::Wake wake) { self->woken(wake); });
+      keys, moment_, until, [self = shared_from_this()](Mailboxes::Wake wake) { self->woken(wake); },
+      then_writes_);
   bool withdraw = impl_->releasing();
   {
     const std::lock_guard lock(mutex_);

@@ -17,7 +17,7 @@ Mailboxes::Moment Mailboxes::moment() const {
 }
 
 Mailboxes::WaiterId Mailboxes::park(std::vector<std::string> keys, Moment since, MonotonicTime until,
-                                    Callback wake) {
+                                    Callback wake, bool joins) {
   std::unique_lock lock(mutex_);
   const WaiterId id = next_++;
   const bool missed = std::any_of(keys.begin(), keys.end(),
@@ -30,7 +30,7 @@ Mailboxes::WaiterId Mailboxes::park(std::vector<std::string> keys, Moment since,
   for (const auto& key : keys) by_key_[key].insert(id);
   const bool earliest = deadlines_.empty() || until < deadlines_.begin()->first;
   deadlines_.emplace(until, id);
-  waiters_.emplace(id, Waiter{std::move(keys), until, std::move(wake)});
+  waiters_.emplace(id, Waiter{std::move(keys), until, std::move(wake), joins});
   lock.unlock();
   if (earliest) earlier_.notify_all();
   return id;
@@ -61,12 +61,12 @@ bool Mailboxes::cancel(WaiterId waiter) {
   return taken.has_value();
 }
 
-void Mailboxes::mark(std::string_view key, std::vector<Callback>& woken) {
-  touched_[slot(key)] = moment_;
+void Mailboxes::take_all(std::string_view key, Whom whom, std::vector<Callback>& woken) {
   const auto found = by_key_.find(std::string(key));
   if (found == by_key_.end()) return;
   const std::vector<WaiterId> waiting(found->second.begin(), found->second.end());
   for (const auto id : waiting) {
+    if (whom == Whom::joining && !waiters_.at(id).joins) continue;
     if (auto wake = take(id)) woken.push_back(std::move(*wake));
   }
 }
@@ -76,7 +76,19 @@ void Mailboxes::touch(std::span<const std::string> keys) {
   {
     const std::lock_guard lock(mutex_);
     ++moment_;
-    for (const auto& key : keys) mark(key, woken);
+    for (const auto& key : keys) {
+      touched_[slot(key)] = moment_;
+      take_all(key, Whom::all, woken);
+    }
+  }
+  for (const auto& wake : woken) wake(Wake::touched);
+}
+
+void Mailboxes::join(std::span<const std::string> keys) {
+  std::vector<Callback> woken;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& key : keys) take_all(key, Whom::joining, woken);
   }
   for (const auto& wake : woken) wake(Wake::touched);
 }

@@ -41,8 +41,9 @@ class Mailboxes {
   [[nodiscard]] Moment moment() const;
 
   /// Parks until one of `keys` is touched after `since` or `until` passes. `wake` is called exactly once,
-  /// perhaps before this returns, unless `cancel` says true.
-  WaiterId park(std::vector<std::string> keys, Moment since, MonotonicTime until, Callback wake);
+  /// perhaps before this returns, unless `cancel` says true. `joins`: it will write, and `join` wakes it too.
+  WaiterId park(std::vector<std::string> keys, Moment since, MonotonicTime until, Callback wake,
+                bool joins = false);
 
   /// Forgets a waiter. True: it was parked and `wake` will never be called; false: it was woken already.
   bool cancel(WaiterId waiter);
@@ -50,6 +51,10 @@ class Mailboxes {
   /// Wakes who waits for one of `keys`, those first who parked first. O(log n) for each.
   void touch(std::span<const std::string> keys);
   void touch(std::string_view key);
+
+  /// Wakes, as touched, those of them who were parked to join: `keys` will be touched by a commit that has
+  /// not begun yet, and what they write now goes into it.
+  void join(std::span<const std::string> keys);
 
   /// Wakes everybody, as timed out: the server stops.
   void expire_all();
@@ -67,12 +72,14 @@ class Mailboxes {
     std::vector<std::string> keys;
     MonotonicTime until;
     Callback wake;
+    bool joins;
   };
   static constexpr std::size_t kTouchSlots = 1 << 14;
 
   [[nodiscard]] static std::size_t slot(std::string_view key);
   std::optional<Callback> take(WaiterId waiter);  // with the lock held
-  void mark(std::string_view key, std::vector<Callback>& woken);
+  enum class Whom : std::uint8_t { all, joining };
+  void take_all(std::string_view key, Whom whom, std::vector<Callback>& woken);  // with the lock held
 
   const Clock& clock_;
   mutable std::mutex mutex_;

@@ -61,7 +61,7 @@ Result<void> Service::open() {
         mailboxes_.touch(keys);
         bell_.ring();
       },
-      logger_);
+      logger_, Writer::Settings{}, [this](const std::vector<std::string>& keys) { mailboxes_.join(keys); });
   carrier_ = std::make_unique<BatchCarrier>(*store_, *writer_, clock_, logger_);
   HistoryLimits history;
   history.runs = settings_.keep_runs;

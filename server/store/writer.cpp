@@ -2,12 +2,15 @@
 
 #include <exception>
 #include <future>
+#include <iterator>
 
 namespace agenttask::server {
 
-Writer::Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger, Settings settings)
+Writer::Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger, Settings settings,
+               Touched joined)
     : session_(std::move(session)),
       touched_(std::move(touched)),
+      joined_(std::move(joined)),
       logger_(logger),
       settings_(settings),
       thread_([this] { work(); }) {}
@@ -66,23 +69,40 @@ void Writer::work() {
       std::unique_lock lock(mutex_);
       arrived_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;  // stopping, and all is done
-      while (!queue_.empty() && group.size() < settings_.group_limit) {
-        group.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
+      take_waiting(group);
     }
     commit_group(group);
   }
 }
 
+void Writer::take_waiting(std::vector<Job>& group) {
+  while (!queue_.empty() && group.size() < settings_.group_limit) {
+    group.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+}
+
 void Writer::commit_group(std::vector<Job>& group) {
-  std::vector<Result<void>> outcomes(group.size());
+  std::vector<Result<void>> outcomes;
+  std::vector<std::string> keys;
+  const auto run_jobs = [&] {
+    while (outcomes.size() < group.size()) outcomes.push_back(run_job(group[outcomes.size()]));
+    auto touched = session_->take_touched();
+    keys.insert(keys.end(), std::make_move_iterator(touched.begin()), std::make_move_iterator(touched.end()));
+  };
   auto committed = session_->begin();
   if (committed) {
-    for (std::size_t i = 0; i < group.size(); ++i) outcomes[i] = run_job(group[i]);
+    run_jobs();
+    if (joined_ && !keys.empty()) {
+      joined_(keys);
+      {
+        const std::scoped_lock lock(mutex_);
+        take_waiting(group);
+      }
+      run_jobs();
+    }
     committed = session_->commit();
   }
-  const auto keys = session_->take_touched();
   const auto actions = session_->take_actions();
   {
     const std::scoped_lock lock(mutex_);

@@ -37,7 +37,11 @@ class Writer {
   /// Gets the touched keys after each commit, before the jobs are answered. On the writer's thread.
   using Touched = std::function<void(const std::vector<std::string>& keys)>;
 
-  Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger, Settings settings);
+  /// `joined`: gets the keys that a group has touched before it is committed. What is submitted then, and
+  /// what else came meanwhile, goes into the same commit: whoever waits for one of the keys to write
+  /// something needs no commit of its own. May be empty.
+  Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger, Settings settings,
+         Touched joined = {});
   Writer(std::unique_ptr<WriteSession> session, Touched touched, Logger& logger)
       : Writer(std::move(session), std::move(touched), logger, Settings{}) {}
   ~Writer();  ///< stop()
@@ -56,11 +60,14 @@ class Writer {
 
  private:
   void work();
+  /// Moves what waits to the end of the group.
+  void take_waiting(std::vector<Job>& group);
   void commit_group(std::vector<Job>& group);
   Result<void> run_job(Job& job);
 
   std::unique_ptr<WriteSession> session_;
   Touched touched_;
+  Touched joined_;
   Logger& logger_;
   Settings settings_;
   mutable std::mutex mutex_;

@@ -66,7 +66,10 @@ class WriterTest : public ::testing::Test {
         [this](const std::vector<std::string>& keys) {
           touched.insert(touched.end(), keys.begin(), keys.end());
         },
-        logger, settings);
+        logger, settings,
+        [this](const std::vector<std::string>& keys) {
+          if (joining) joining(keys);
+        });
   }
   /// The writer takes a first job and stays before its group until `release`.
   void hold() {
@@ -114,6 +117,7 @@ class WriterTest : public ::testing::Test {
   std::vector<std::string> touched;
   std::vector<std::string> told;  ///< after the commit, of nodes
   std::vector<std::future<Result<void>>> answers;
+  Writer::Touched joining;  ///< before the commit
   std::unique_ptr<Writer> writer;
 };
 
@@ -127,6 +131,49 @@ TEST_F(WriterTest, WhatWaitsIsOneCommit) {
   EXPECT_EQ(control.commits, 2);
   EXPECT_TRUE(exists("n0") && exists("n19"));
   EXPECT_EQ(touched.size(), 20U);
+}
+
+TEST_F(WriterTest, WhoWaitsForAKeyWritesInTheCommitThatTouchesIt) {
+  std::vector<std::string> heard;
+  joining = [&](const std::vector<std::string>& keys) {
+    heard.insert(heard.end(), keys.begin(), keys.end());
+    EXPECT_FALSE(exists("asked")) << "it is before the commit";
+    if (heard.size() > 1) return;
+    submit([this](WriteStore& writes) {
+      EXPECT_TRUE(writes.node("asked")) << "it sees what is not committed yet";
+      return add_node(writes, "joined");
+    });
+  };
+  start();
+  ASSERT_TRUE(submit([this](WriteStore& writes) { return add_node(writes, "asked"); }));
+  ASSERT_TRUE(answers[0].get());
+  ASSERT_TRUE(answers[1].get());
+  EXPECT_EQ(control.commits, 1);
+  EXPECT_EQ(heard, std::vector<std::string>{"node:asked"}) << "it is asked once for a group";
+  EXPECT_EQ(touched, (std::vector<std::string>{"node:asked", "node:joined"}));
+  EXPECT_EQ(told, (std::vector<std::string>{"asked", "joined"}));
+}
+
+TEST_F(WriterTest, NobodyIsAskedToJoinForWhatAnUndoneJobTouched) {
+  int asked = 0;
+  joining = [&](const std::vector<std::string>&) { ++asked; };
+  start();
+  submit([this](WriteStore& writes) { return !add_node(writes, "refused"); });
+  EXPECT_TRUE(answers[0].get());
+  EXPECT_EQ(asked, 0);
+}
+
+TEST_F(WriterTest, WhoJoinsACommitThatFailsIsToldSo) {
+  joining = [&](const std::vector<std::string>&) {
+    submit([this](WriteStore& writes) { return add_node(writes, "joined"); });
+  };
+  control.fail_commit = true;
+  start();
+  submit([this](WriteStore& writes) { return add_node(writes, "asked"); });
+  EXPECT_FALSE(answers[0].get());
+  EXPECT_FALSE(answers[1].get());
+  EXPECT_TRUE(touched.empty());
+  EXPECT_FALSE(exists("asked") || exists("joined"));
 }
 
 TEST_F(WriterTest, AJobIsUndoneAloneWithItsKeysAndActions) {

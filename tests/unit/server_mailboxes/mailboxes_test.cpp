@@ -28,12 +28,15 @@ class RealClock final : public Clock {
 class MailboxesTest : public ::testing::Test {
  protected:
   Mailboxes::WaiterId park(std::vector<std::string> keys, const std::string& name,
-                           std::chrono::milliseconds wait = 10s) {
-    return mailboxes.park(std::move(keys), mailboxes.moment(), clock.monotonic() + wait,
-                          [this, name](auto wake) {
-                            woken.push_back(name + (wake == Mailboxes::Wake::touched ? "" : " late"));
-                          });
+                           std::chrono::milliseconds wait = 10s, bool joins = false) {
+    return mailboxes.park(
+        std::move(keys), mailboxes.moment(), clock.monotonic() + wait,
+        [this, name](auto wake) {
+          woken.push_back(name + (wake == Mailboxes::Wake::touched ? "" : " late"));
+        },
+        joins);
   }
+  void join(const std::string& key) { mailboxes.join(std::span(&key, 1)); }
   ManualClock clock;
   Mailboxes mailboxes{clock};
   std::vector<std::string> woken;
@@ -57,6 +60,26 @@ TEST_F(MailboxesTest, SeveralKeysAtOnceWakeOnce) {
   const std::vector<std::string> keys{"task:1", "node:a", "task:1"};
   mailboxes.touch(keys);
   EXPECT_EQ(woken, Names{"one"});
+}
+
+TEST_F(MailboxesTest, ThoseWhoJoinAreWokenBeforeTheCommitAndTheOthersByIt) {
+  park({"node:a"}, "reads");
+  park({"node:a"}, "writes", 10s, true);
+  park({"node:b"}, "other", 10s, true);
+  join("node:a");
+  EXPECT_EQ(woken, Names{"writes"});
+  mailboxes.touch("node:a");
+  EXPECT_EQ(woken, (Names{"writes", "reads"}));
+}
+
+TEST_F(MailboxesTest, WhoParksAgainBeforeTheCommitIsWokenByIt) {
+  const auto moment = mailboxes.moment();
+  join("node:a");  // and is evaluated: there is nothing yet
+  mailboxes.touch("node:a");
+  int woke = 0;
+  mailboxes.park(
+      {"node:a"}, moment, clock.monotonic() + 10s, [&](auto) { ++woke; }, true);
+  EXPECT_EQ(woke, 1);
 }
 
 TEST_F(MailboxesTest, ATouchBetweenTheMomentAndParkingIsNotLost) {

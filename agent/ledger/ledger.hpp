@@ -73,10 +73,11 @@ class Ledger {
   [[nodiscard]] std::shared_ptr<void> subscribe(Listener listener);
 
   /// Asks `ready` of a task that has just arrived and is due: whether it can be started in the same commit,
-  /// as one commit is quicker than two. It takes what the run needs; the run comes with a LedgerChange. Null:
-  /// it waits for start() like any other. `ready` is called within the write, on any thread, so it must be
-  /// quick and must not call the ledger. Set once, before anything arrives.
-  using Ready = std::function<Readiness(const Task&)>;
+  /// as one commit is quicker than two. It takes what the run needs; the run comes with a LedgerChange. Or it
+  /// says how the run ended, where that is nothing but computed from the task. Nothing: it waits for start()
+  /// like any other. `ready` is called within the write, on any thread, so it must be quick and must not call
+  /// the ledger. Set once, before anything arrives.
+  using Ready = std::function<std::optional<Admission>(const Task&)>;
   void start_arrivals(Ready ready);
 
   // ---- the two streams
@@ -159,6 +160,12 @@ class Ledger {
   /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun.
   [[nodiscard]] Result<Task> end(std::string_view id, std::int64_t run, const RunOutcome& outcome,
                                  const ChunkSource& output = {});
+  /// Starts and ends runs in one commit, of those tasks that may start now and for which `compute` says how
+  /// it ended. It is called within the write, so it must be quick and must not call the ledger. The ids of
+  /// the others, in their order.
+  using Compute = std::function<std::optional<RunOutcome>(const Task&)>;
+  [[nodiscard]] Result<std::vector<std::string>> run_at_once(std::span<const std::string> ids,
+                                                             const Compute& compute);
   /// The policy or the worker refuses a task that is due (`rejected`, `invalid`): it ends without a run. Of a
   /// recurring one this occurrence counts as missed, and the schedule goes on.
   [[nodiscard]] Result<void> refuse(std::string_view id, std::string_view reason, std::string_view detail);

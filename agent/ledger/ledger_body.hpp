@@ -77,6 +77,11 @@ class Ledger::Body {
   /// One of pause, resume, run_now.
   Result<Task> change_task(CommitPoint point, std::string_view id,
                            const std::function<Result<void>(LedgerWrite&, TaskRow&)>& action);
+  /// Records how a run ended, of a task that runs.
+  void end_run(LedgerWrite& write, TaskRow& row, std::int64_t number, const RunOutcome& outcome,
+               const ChunkSource& output);
+  /// Records a run that starts and ends here, of a task that may start.
+  void pass_run(LedgerWrite& write, TaskRow& row, const RunOutcome& outcome);
   std::shared_ptr<LedgerSubscription> subscribe(Listener listener);
   [[nodiscard]] const LedgerOptions& options() const { return options_; }
   [[nodiscard]] const Clock& clock() const { return clock_; }
@@ -94,8 +99,7 @@ class Ledger::Body {
     const std::scoped_lock lock(mutex_);
     ready_ = std::move(ready);
   }
-  /// Within a write.
-  [[nodiscard]] const Ledger::Ready& ready() const { return ready_; }
+  void start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived);
   [[nodiscard]] double fraction() const {
     return options_.fraction ? options_.fraction() : random_fraction();
   }

@@ -213,8 +213,51 @@ Result<StartAnswer> Ledger::start(std::string_view id, bool outside) {
     if (row->task.spec.options.outlives_agent != outside) return StartAnswer{};
     if (const auto why_not = write.why_nothing_starts(); !why_not.empty())
       return StartAnswer{std::nullopt, std::string(why_not)};
-    return StartAnswer{write.begin_run(*row, body_->options().boot_id, body_->incarnation(), outside), ""};
+    StartAnswer answer{write.begin_run(*row, body_->options().boot_id, body_->incarnation(), outside), ""};
+    save_task(write.database, *row);
+    return answer;
   });
+}
+
+void Ledger::Body::end_run(LedgerWrite& write, TaskRow& row, std::int64_t number, const RunOutcome& outcome,
+                           const ChunkSource& output) {
+  if (outcome.reason == reason::kInterrupted) write.database.commits(commit_point::kRunInterrupted);
+  const std::int64_t dropped = keep_output(write, row, number, output);
+  std::string result = dropped > 0 ? with_dropped(outcome.result, dropped) : outcome.result;
+  if (outcome.status == RunStatus::complete && !outcome.wishes.empty()) {
+    write.database.commits(commit_point::kWishesGranted);
+    const auto notes = WishGranter(write, row).grant(outcome.wishes);
+    if (!notes.empty()) result = with_notes(result, notes);
+  }
+  write.database.execute(
+      "UPDATE runs SET status = ?3, reason = ?4, end_time = ?5, result = ?6 WHERE task = ?1 AND number = "
+      "?2",
+      {row.sequence, number, to_string(outcome.status), outcome.reason,
+       Ending::time_of(outcome, row, write.now), result});
+  row.task.state.result = std::move(result);
+  Ending(write, row, fraction()).apply(outcome);
+  EndedReport ended{row.task.spec.id, load_run(write.database, row, number), row.task.state};
+  // The next occurrence asks at once: that is a step of its own.
+  const bool asks = row.task.state.status == TaskStatus::awaiting_choice;
+  if (asks) ended.state.status = TaskStatus::sent;
+  write.report({0, std::move(ended)}, &row);
+  write.database.execute("UPDATE runs SET reported = ?3 WHERE task = ?1 AND number = ?2",
+                         {row.sequence, number, row.reported});
+  asks ? write.save_changed(row) : save_task(write.database, row);
+  if (row.recurs()) write.trim_runs(row, options_.keep_runs);
+  write.trim_output(options_.output_budget);
+  write.release_key(row.task.spec.options.concurrency_key);
+  write.change.work = true;
+  write.change.tasks.push_back(row.task.spec.id);
+}
+
+void Ledger::Body::pass_run(LedgerWrite& write, TaskRow& row, const RunOutcome& outcome) {
+  write.database.commits(commit_point::kRunStarted);
+  write.database.commits(commit_point::kRunEnded);
+  const StartedRun run = write.begin_run(row, options_.boot_id, incarnation_, false);
+  end_run(write, row, run.number, outcome, {});
+  write.change.passed.push_back(
+      {row.task.spec.id, run.number, row.task.spec.type, outcome.status, outcome.reason});
 }
 
 Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const RunOutcome& outcome,
@@ -226,35 +269,32 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
       return Error{ErrorCode::conflict, "run " + std::to_string(run_number) + " of task " + std::string(id) +
                                             " has ended already"};
     }
-    if (outcome.reason == reason::kInterrupted) write.database.commits(commit_point::kRunInterrupted);
-    const std::int64_t dropped = keep_output(write, *row, run_number, output);
-    std::string result = dropped > 0 ? with_dropped(outcome.result, dropped) : outcome.result;
-    if (outcome.status == RunStatus::complete && !outcome.wishes.empty()) {
-      write.database.commits(commit_point::kWishesGranted);
-      const auto notes = WishGranter(write, *row).grant(outcome.wishes);
-      if (!notes.empty()) result = with_notes(result, notes);
-    }
-    write.database.execute(
-        "UPDATE runs SET status = ?3, reason = ?4, end_time = ?5, result = ?6 WHERE task = ?1 AND number = "
-        "?2",
-        {row->sequence, run_number, to_string(outcome.status), outcome.reason,
-         Ending::time_of(outcome, *row, write.now), result});
-    row->task.state.result = std::move(result);
-    Ending(write, *row, body_->fraction()).apply(outcome);
-    EndedReport ended{row->task.spec.id, load_run(write.database, *row, run_number), row->task.state};
-    // The next occurrence asks at once: that is a step of its own.
-    const bool asks = row->task.state.status == TaskStatus::awaiting_choice;
-    if (asks) ended.state.status = TaskStatus::sent;
-    write.report({0, std::move(ended)}, &*row);
-    write.database.execute("UPDATE runs SET reported = ?3 WHERE task = ?1 AND number = ?2",
-                           {row->sequence, run_number, row->reported});
-    asks ? write.save_changed(*row) : save_task(write.database, *row);
-    if (row->recurs()) write.trim_runs(*row, body_->options().keep_runs);
-    write.trim_output(body_->options().output_budget);
-    write.release_key(row->task.spec.options.concurrency_key);
-    write.change.work = true;
-    write.change.tasks.push_back(row->task.spec.id);
+    body_->end_run(write, *row, run_number, outcome, output);
     return std::move(row->task);
+  });
+}
+
+Result<std::vector<std::string>> Ledger::run_at_once(std::span<const std::string> ids,
+                                                     const Compute& compute) {
+  using Ids = std::vector<std::string>;
+  return body_->write(commit_point::kRunEnded, [&](LedgerWrite& write) -> Result<Ids> {
+    Ids left;
+    const bool starts = write.why_nothing_starts().empty();
+    for (const std::string& id : ids) {
+      auto row = starts ? load_task(write.database, id) : std::nullopt;
+      std::optional<RunOutcome> outcome;
+      if (row && write.is_startable(*row) && !row->task.spec.options.outlives_agent) {
+        Task task = row->task;
+        task.spec.data = load_data(write.database, row->sequence);
+        outcome = compute(task);
+      }
+      if (outcome && !write.outbox_is_full()) {
+        body_->pass_run(write, *row, *outcome);
+      } else {
+        left.push_back(id);
+      }
+    }
+    return left;
   });
 }
 

@@ -237,24 +237,32 @@ std::vector<std::string> ready_alone(LedgerWrite& write, const std::vector<std::
   return ready;
 }
 
+}  // namespace
+
 /// Starts what has just arrived, as far as there are free slots: once all directives are applied, as one of
 /// them may cancel it or put it off.
-void start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived, const LedgerOptions& options,
-                   const std::string& incarnation, const Ledger::Ready& ready) {
+void Ledger::Body::start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived) {
   constexpr std::size_t kMost = 16;  // more of them wait for slots anyway
-  if (!ready || arrived.empty() || arrived.size() > kMost || !write.why_nothing_starts().empty()) return;
+  if (!ready_ || arrived.empty() || arrived.size() > kMost || !write.why_nothing_starts().empty()) return;
   for (const std::string& id : ready_alone(write, arrived)) {
     auto row = load_task(write.database, id);
     if (!row || row->task.spec.options.outlives_agent || !write.is_startable(*row)) continue;
     auto task = row->task;
     task.spec.data = load_data(write.database, row->sequence);
-    auto taken = ready(task);
-    if (!taken) continue;
+    auto admitted = ready_(task);
+    if (!admitted) continue;
+    if (const auto* outcome = std::get_if<RunOutcome>(&*admitted)) {
+      pass_run(write, *row, *outcome);
+      continue;
+    }
     write.database.commits(commit_point::kRunStarted);
-    write.change.begun.emplace_back(write.begin_run(*row, options.boot_id, incarnation, false),
-                                    std::move(taken));
+    write.change.begun.emplace_back(write.begin_run(*row, options_.boot_id, incarnation_, false),
+                                    std::get<Readiness>(*std::move(admitted)));
+    save_task(write.database, *row);
   }
 }
+
+namespace {
 
 /// Adopts a newer epoch; an answer of an older one came late.
 Received resync(LedgerWrite& write, std::int64_t epoch) {
@@ -295,7 +303,7 @@ Result<Received> Ledger::receive(const PollAnswer& answer) {
     }
     Receiver receiver(write);
     auto received = receiver.receive(answer);
-    start_arrived(write, receiver.arrived(), body_->options(), body_->incarnation(), body_->ready());
+    body_->start_arrived(write, receiver.arrived());
     return received;
   });
 }

@@ -112,6 +112,15 @@ struct StartedRun {
 /// let go of it and no such start came, there was none.
 using Readiness = std::shared_ptr<void>;
 
+/// A run whose start and end were one commit.
+struct PassedRun {
+  std::string task_id;
+  std::int64_t number = 1;
+  std::string type;
+  RunStatus status = RunStatus::complete;
+  std::string reason;
+};
+
 /// What a method of the ledger changed, told to those who subscribed after it is on disk.
 struct LedgerChange {
   bool work = false;                  ///< something may be due: the scheduler should look again
@@ -123,6 +132,8 @@ struct LedgerChange {
   std::vector<std::string> tasks;     ///< tasks whose state changed
   /// Runs whose starts were committed with it, each with what was taken for it (Ledger::start_arrivals).
   std::vector<std::pair<StartedRun, Readiness>> begun;
+  /// Runs that were started and ended with it.
+  std::vector<PassedRun> passed;
 };
 
 /// The answer to start(): either `run`, or the reason why not.
@@ -171,6 +182,10 @@ struct RunOutcome {
   std::vector<Wish> wishes = {};  ///< in the order they were made
   std::optional<UnixMilliseconds> ended_at = {};  ///< where it ended before now, while the agent was away
 };
+
+/// What becomes of a task that arrives and is due: it is started now with this, or is started and ends at
+/// once.
+using Admission = std::variant<Readiness, RunOutcome>;
 
 /// Gives the kept output of a run piece by piece, each at most limits::kOutputChunkBytes, in order of stream
 /// and offset; nothing at the end. Called within the transaction that records the end, so it must not call

@@ -304,7 +304,6 @@ StartedRun LedgerWrite::begin_run(TaskRow& row, const std::string& boot_id, cons
       {row.sequence, run.number, run.run_id, boot_id, incarnation, now, state.occurrence, option,
        outside ? 1 : 0});
   report({0, StartedReport{row.task.spec.id, run.number, now, state.occurrence, option}}, &row);
-  save_task(database, row);
   run.task.spec.data = load_data(database, row.sequence);
   change.tasks.push_back(row.task.spec.id);
   return run;

@@ -115,8 +115,8 @@ class LedgerWrite {
   [[nodiscard]] bool is_startable(const TaskRow& row);
   /// One of `reason`: held, quarantined, outbox-full; empty: nothing keeps all tasks from starting.
   [[nodiscard]] std::string_view why_nothing_starts();
-  /// Starts a run of a task that is ready: the row, the run and its report. The caller has seen to it that it
-  /// may.
+  /// Starts a run of a task that is ready: the run and its report. The caller has seen to it that it may, and
+  /// saves the row.
   [[nodiscard]] StartedRun begin_run(TaskRow& row, const std::string& boot_id, const std::string& incarnation,
                                      bool outside);
 

@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/runner/outcome.hpp"
 #include "agent/runner/runner_body.hpp"
 
 // A task that arrives while a slot is free is started in the commit that stores it: slot, files and thread
@@ -48,28 +49,38 @@ struct Runner::Body::ArrivalTicket {
   const std::shared_ptr<Arrival> arrival;
 };
 
-Readiness Runner::Body::take_arrival(const Task& task) {
+std::optional<RunOutcome> Runner::Body::compute(const Task& task) const {
   const auto worker = workers_.find(task.spec.type);
-  if (!recovered_ || worker == nullptr || !worker->validates_at_once()) return nullptr;
+  if (worker == nullptr || !worker->only_computes() || !policy_.check(task.spec)) return std::nullopt;
+  const auto valid = worker->validate(task, {});
+  if (!valid || !valid->may_run) return std::nullopt;
+  return to_outcome(worker->compute(task), StopCause::none, {});
+}
+
+std::optional<Admission> Runner::Body::take_arrival(const Task& task) {
+  if (!recovered_ || is_stopping()) return std::nullopt;
+  const auto worker = workers_.find(task.spec.type);
+  if (worker == nullptr || !worker->validates_at_once()) return std::nullopt;
+  if (auto outcome = compute(task)) return *std::move(outcome);
   const TaskSpec& spec = task.spec;
   auto active = std::make_shared<ActiveRun>(
       ReadyTask{spec.id, spec.type, spec.options.concurrency_key, spec.options.priority, 0});
   {
     const std::scoped_lock lock(mutex_);
-    if (stopping_ || !blocked_.empty() || active_.size() >= slots_) return nullptr;
-    if (!active_.emplace(spec.id, active).second) return nullptr;
+    if (stopping_ || !blocked_.empty() || active_.size() >= slots_) return std::nullopt;
+    if (!active_.emplace(spec.id, active).second) return std::nullopt;
   }
   auto arrival = std::make_shared<Arrival>(active, worker);
   if (make_ready(*arrival, task)) {
     try {
       threads_.start([this, arrival] { run_arrival(*arrival); });
-      return std::make_shared<ArrivalTicket>(std::move(arrival));
+      return Readiness(std::make_shared<ArrivalTicket>(std::move(arrival)));
     } catch (const std::system_error&) {
       remove_files(*active);  // whoever starts it later says what is short
     }
   }
   retire(*active);
-  return nullptr;
+  return std::nullopt;
 }
 
 /// False: something keeps it from starting now, and who starts it later sees to that.

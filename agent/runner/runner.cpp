@@ -129,6 +129,13 @@ void Runner::Body::set_drain(std::chrono::milliseconds drain) {
 void Runner::Body::on_change(const LedgerChange& change) {
   if (change.health && !ledger_.problem()) clear_problem();
   for (const auto& [run, readiness] : change.begun) begin_arrival(run, readiness);
+  for (const PassedRun& run : change.passed) {
+    log_.info("run started", {{"task", run.task_id}, {"run", run.number}, {"type", run.type}});
+    log_.info("run ended", {{"task", run.task_id},
+                            {"run", run.number},
+                            {"status", to_string(run.status)},
+                            {"reason", run.reason}});
+  }
   for (const std::string& id : change.stop) (void)stop_run(id, StopCause::cancel);
   for (const std::string& id : change.replaced) (void)stop_run(id, StopCause::replaced);
   if (change.work || change.hold) {

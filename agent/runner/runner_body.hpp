@@ -86,6 +86,7 @@ class Runner::Body {
   [[nodiscard]] Occupancy occupancy() const;
   /// False: the system has no thread for it now.
   bool launch(ReadyTask task);
+  [[nodiscard]] bool run_at_once(Plan& plan);
   void stop_overdue();
   [[nodiscard]] std::optional<MonotonicTime> next_deadline() const;
 
@@ -120,7 +121,9 @@ class Runner::Body {
   struct Arrival;
   struct ArrivalTicket;
   /// What Ledger::start_arrivals asks.
-  [[nodiscard]] Readiness take_arrival(const Task& task);
+  [[nodiscard]] std::optional<Admission> take_arrival(const Task& task);
+  /// Of a task whose run is over at once; nothing: it is not, or something keeps it from starting.
+  [[nodiscard]] std::optional<RunOutcome> compute(const Task& task) const;
   [[nodiscard]] bool make_ready(Arrival& arrival, const Task& task);
   void run_arrival(Arrival& arrival);
   static void begin_arrival(const StartedRun& run, const Readiness& readiness);

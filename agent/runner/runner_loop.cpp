@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <system_error>
 
 #include "agent/runner/runner_body.hpp"
@@ -63,6 +64,10 @@ Occupancy Runner::Body::occupancy() const {
     if (!active->task.concurrency_key.empty()) occupancy.keys.insert(active->task.concurrency_key);
   }
   occupancy.has_worker = [this](std::string_view type) { return workers_.find(type) != nullptr; };
+  occupancy.only_computes = [this](std::string_view type) {
+    const auto worker = workers_.find(type);
+    return worker != nullptr && worker->only_computes();
+  };
   occupancy.blocked = blocked_;
   occupancy.blocked_detail = blocked_detail_;
   return occupancy;
@@ -96,6 +101,7 @@ void Runner::Body::pass() {
     note_problem(plan.error());
     return;
   }
+  if (!plan->at_once.empty() && !run_at_once(*plan)) return;
   for (ReadyTask& task : plan->start) {
     if (!launch(std::move(task))) break;
   }
@@ -105,6 +111,25 @@ void Runner::Body::pass() {
     look_again_since_boot_ = plan->look_again_since_boot;
   }
   purge();
+}
+
+/// Those of them that something keeps from it come first in what is started: whoever starts them says what it
+/// is. False: the ledger can't be written.
+bool Runner::Body::run_at_once(Plan& plan) {
+  std::vector<std::string> ids;
+  for (const ReadyTask& task : plan.at_once) ids.push_back(task.id);
+  const auto left = ledger_.run_at_once(ids, [this](const Task& task) { return compute(task); });
+  if (!left) {
+    note_problem(left.error());
+    return false;
+  }
+  if (left->size() < ids.size()) clear_problem();
+  std::erase_if(plan.at_once, [&](const ReadyTask& task) {
+    return std::find(left->begin(), left->end(), task.id) == left->end();
+  });
+  plan.start.insert(plan.start.begin(), std::make_move_iterator(plan.at_once.begin()),
+                    std::make_move_iterator(plan.at_once.end()));
+  return true;
 }
 
 void Runner::Body::purge() {

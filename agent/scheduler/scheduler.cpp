@@ -6,6 +6,8 @@ namespace agenttask::agent {
 namespace {
 
 constexpr std::size_t kMostLookedAtOnce = 64;
+/// Their runs are one commit, for which others wait.
+constexpr std::size_t kMostAtOnce = 64;
 /// A fleet of waiting tasks is told bit by bit, so that it delays nothing else.
 constexpr std::size_t kToldAtOnce = 100;
 constexpr DurationMilliseconds kWorthTelling = 1000;
@@ -27,17 +29,22 @@ Result<void> Scheduler::pick(const Occupancy& occupancy, Plan& plan) {
   std::optional<ReadyTask> last;
   // Those that are being started stand in the queue until their start is on disk.
   const std::size_t at_once = std::min(occupancy.free_slots + occupancy.tasks.size(), kMostLookedAtOnce);
-  while (plan.start.size() < occupancy.free_slots) {
+  const auto is_full = [&] {
+    return plan.start.size() == occupancy.free_slots || plan.at_once.size() == kMostAtOnce;
+  };
+  while (!is_full()) {
     auto tasks = ledger_.ready(last, at_once);
     if (!tasks) return tasks.error();
     for (ReadyTask& task : *tasks) {
-      if (plan.start.size() == occupancy.free_slots) break;
+      if (is_full()) break;
       if (occupancy.tasks.contains(task.id)) continue;
       if (occupancy.has_worker && !occupancy.has_worker(task.type)) {
         without_worker.push_back(task.id);
         unknown_types.insert(task.type);
       } else if (!task.concurrency_key.empty() && !keys.insert(task.concurrency_key).second) {
         behind_key.push_back(task.id);
+      } else if (occupancy.only_computes && occupancy.only_computes(task.type)) {
+        plan.at_once.push_back(task);
       } else {
         plan.start.push_back(task);
       }

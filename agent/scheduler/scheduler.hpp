@@ -19,6 +19,8 @@ struct Occupancy {
   std::set<std::string> tasks;  ///< in a slot already, their start perhaps not yet on disk
   std::set<std::string> keys;   ///< concurrency keys of those
   std::function<bool(std::string_view type)> has_worker;
+  /// Whether a run of it takes no time and no slot (TaskWorker::only_computes).
+  std::function<bool(std::string_view type)> only_computes;
   /// Why nothing may start although there are slots (outbox-full, ledger-unwritable); empty: it may.
   std::string_view blocked;
   /// The same for people; empty: the reason says it all. Of what the system lacks (no-slot) it is there until
@@ -28,7 +30,8 @@ struct Occupancy {
 
 /// What to do now, and when to look again.
 struct Plan {
-  std::vector<ReadyTask> start;  ///< tasks to start, in this order
+  std::vector<ReadyTask> at_once;  ///< those whose runs take no slot, in this order: some of them
+  std::vector<ReadyTask> start;    ///< tasks to start, in this order
   /// By the wall clock; none: not before something changes.
   std::optional<UnixMilliseconds> look_again;
   /// The same in milliseconds since boot, for durations and grids, which no setting of the wall clock moves

@@ -10,11 +10,13 @@ class EchoWorker final : public TaskWorker {
   }
   [[nodiscard]] bool validates_at_once() const override { return true; }
   [[nodiscard]] bool starts_processes() const override { return false; }
-  [[nodiscard]] WorkResult execute(RunContext&, const Task& task) const override {
+  [[nodiscard]] bool only_computes() const override { return true; }
+  [[nodiscard]] WorkResult compute(const Task& task) const override {
     WorkResult result;
     result.data = task.spec.data;
     return result;
   }
+  [[nodiscard]] WorkResult execute(RunContext&, const Task& task) const override { return compute(task); }
 };
 
 }  // namespace

@@ -89,6 +89,12 @@ class TaskWorker {
   [[nodiscard]] virtual Result<Validation> validate(const Task& task, std::stop_token stop) const = 0;
   /// Whether validate() answers without asking anybody, so that it may be called where others wait.
   [[nodiscard]] virtual bool validates_at_once() const { return false; }
+  /// Whether its work is nothing but a result that is computed from the task, within microseconds: no
+  /// process, no output, no wish, nothing that happens outside. Then start and end of a run are one commit,
+  /// and nobody can be killed between them. It is validated at once, too.
+  [[nodiscard]] virtual bool only_computes() const { return false; }
+  /// That result, where it only computes. May not throw.
+  [[nodiscard]] virtual WorkResult compute(const Task&) const { return {}; }
   /// Does it. May throw: that is a `worker-error` of this run alone.
   [[nodiscard]] virtual WorkResult execute(RunContext& context, const Task& task) const = 0;
   /// Whether it can ever run such a task, as far as that is known without asking anybody; the error is what

@@ -25,9 +25,10 @@ TEST_F(LedgerStreams, ADirectiveIsStoredWithItsCursor) {
 
 TEST_F(LedgerStreams, WhatArrivesIsStartedByItsPriorityAndNeverBeforeThoseThatWait) {
   std::vector<std::string> asked;
-  ledger_->start_arrivals([&](const Task& task) -> Readiness {
+  ledger_->start_arrivals([&](const Task& task) -> std::optional<Admission> {
     asked.push_back(task.spec.id);
-    return task.spec.id == id(2) ? std::make_shared<int>(0) : nullptr;
+    if (task.spec.id != id(2)) return std::nullopt;
+    return Readiness(std::make_shared<int>(0));
   });
   TaskSpec urgent = spec();
   urgent.options.priority = 5;

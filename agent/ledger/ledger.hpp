@@ -157,9 +157,11 @@ class Ledger {
   /// agent's service; no run where the task's options say otherwise by now.
   [[nodiscard]] Result<StartAnswer> start(std::string_view id, bool outside = false);
   /// Commits the end of a run: its result, kept output, the task's next state and all reports in one
-  /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun.
+  /// transaction. Returns the task as it is then: ended, or `sent` again for a retry or a rerun. `next` is
+  /// asked, as with start_arrivals, of those that wait, in the order of the queue, until one is started with
+  /// the same commit or can't be; a null Readiness: somebody starts it already, and the next one is asked of.
   [[nodiscard]] Result<Task> end(std::string_view id, std::int64_t run, const RunOutcome& outcome,
-                                 const ChunkSource& output = {});
+                                 const ChunkSource& output = {}, const Ready& next = {});
   /// Starts and ends runs in one commit, of those tasks that may start now and for which `compute` says how
   /// it ended. It is called within the write, so it must be quick and must not call the ledger. The ids of
   /// the others, in their order.

@@ -100,6 +100,8 @@ class Ledger::Body {
     ready_ = std::move(ready);
   }
   void start_arrived(LedgerWrite& write, const std::vector<std::string>& arrived);
+  /// Whether one of those that wait was started.
+  bool start_next(LedgerWrite& write, const Ledger::Ready& next);
   [[nodiscard]] double fraction() const {
     return options_.fraction ? options_.fraction() : random_fraction();
   }

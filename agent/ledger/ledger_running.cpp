@@ -247,7 +247,6 @@ void Ledger::Body::end_run(LedgerWrite& write, TaskRow& row, std::int64_t number
   if (row.recurs()) write.trim_runs(row, options_.keep_runs);
   write.trim_output(options_.output_budget);
   write.release_key(row.task.spec.options.concurrency_key);
-  write.change.work = true;
   write.change.tasks.push_back(row.task.spec.id);
 }
 
@@ -256,12 +255,42 @@ void Ledger::Body::pass_run(LedgerWrite& write, TaskRow& row, const RunOutcome& 
   write.database.commits(commit_point::kRunEnded);
   const StartedRun run = write.begin_run(row, options_.boot_id, incarnation_, false);
   end_run(write, row, run.number, outcome, {});
+  write.change.work = true;
   write.change.passed.push_back(
       {row.task.spec.id, run.number, row.task.spec.type, outcome.status, outcome.reason});
 }
 
+bool Ledger::Body::start_next(LedgerWrite& write, const Ledger::Ready& next) {
+  constexpr std::int64_t kMost = 32;  // so many may be about to start, or need no slot
+  if (!write.why_nothing_starts().empty()) return false;
+  std::vector<std::string> ids;
+  {
+    auto statement = write.database.query(
+        "SELECT id FROM tasks WHERE queue = 1 ORDER BY priority DESC, sequence LIMIT ?1", {kMost});
+    while (statement.step()) ids.push_back(statement.text(0));
+  }
+  for (const std::string& id : ids) {
+    auto row = load_task(write.database, id);
+    if (!row || row->task.spec.options.outlives_agent || !write.is_startable(*row)) return false;
+    Task task = row->task;
+    task.spec.data = load_data(write.database, row->sequence);
+    auto admitted = next(task);
+    if (!admitted) return false;
+    if (const auto* outcome = std::get_if<RunOutcome>(&*admitted)) {
+      pass_run(write, *row, *outcome);
+    } else if (auto readiness = std::get<Readiness>(*std::move(admitted))) {
+      write.database.commits(commit_point::kRunStarted);
+      write.change.begun.emplace_back(write.begin_run(*row, options_.boot_id, incarnation_, false),
+                                      std::move(readiness));
+      save_task(write.database, *row);
+      return true;
+    }
+  }
+  return false;
+}
+
 Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const RunOutcome& outcome,
-                         const ChunkSource& output) {
+                         const ChunkSource& output, const Ready& next) {
   return body_->write(commit_point::kRunEnded, [&](LedgerWrite& write) -> Result<Task> {
     auto row = load_task(write.database, id);
     if (!row) return unknown_task(id);
@@ -270,6 +299,8 @@ Result<Task> Ledger::end(std::string_view id, std::int64_t run_number, const Run
                                             " has ended already"};
     }
     body_->end_run(write, *row, run_number, outcome, output);
+    // Where its slot has the next run already, nothing else can start for that.
+    if (!next || !body_->start_next(write, next) || row->recurs()) write.change.work = true;
     return std::move(row->task);
   });
 }

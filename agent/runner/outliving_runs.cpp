@@ -95,7 +95,7 @@ void Runner::Body::follow_outside(ActiveRun& active, const StartedRun& started,
     log_.info("run left alone outside the agent", {{"task", active.task.id}, {"run", started.number}});
     return;
   }
-  record_end(active, started, *outcome);
+  record_end(active, started, *outcome, Slot::leave_free);
   if (active.live) active.live->end();
 }
 

@@ -109,16 +109,18 @@ WorkResult work(const TaskWorker& worker, RunContext& context, const Task& task)
 }  // namespace
 
 void Runner::Body::run(ActiveRun& active) {
-  attempt(active);
-  retire(active);
+  auto next = attempt(active);
+  retire(active, next != nullptr);
+  run_prepared(std::move(next));
 }
 
-void Runner::Body::retire(ActiveRun& active) {
+void Runner::Body::retire(ActiveRun& active, bool handed_over) {
   const std::scoped_lock lock(mutex_);
   active_.erase(active_.find(active.task.id));
+  changed_.notify_all();
+  if (handed_over) return;
   look_ = true;
   wake_.notify_all();
-  changed_.notify_all();
 }
 
 bool Runner::Body::may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop) {
@@ -179,38 +181,53 @@ DurationMilliseconds Runner::Body::ask_again_after(const std::string& task_id) {
   return kAskAgain[std::min(times, kAskAgain.size() - 1)];
 }
 
-void Runner::Body::attempt(ActiveRun& active) {
+std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::attempt(ActiveRun& active) {
   const std::string& id = active.task.id;
   const auto task = ledger_.get(id);
   if (!task) {
     if (task.error().code != ErrorCode::not_found) note_problem(task.error());
-    return;
+    return nullptr;
   }
   const auto worker = workers_.find(task->spec.type);
-  if (worker == nullptr || !may_start(*task, *worker, active.stop.get_token())) return;
-  if (active.stop.stop_requested()) return;  // a shutdown: it waits for the next start of the agent
+  if (worker == nullptr || !may_start(*task, *worker, active.stop.get_token())) return nullptr;
+  if (active.stop.stop_requested()) return nullptr;  // a shutdown: it waits for the next start of the agent
   if (auto room = worker->starts_processes() ? supervisor_.check_room() : Result<void>(); !room) {
     const std::scoped_lock lock(mutex_);
-    return note_shortage(room.error().message);
+    note_shortage(room.error().message);
+    return nullptr;
   }
   // Without room for its end nothing is started, nor without files for its output.
-  if (auto taken = take_reserve(); !taken) return note_problem(taken.error());
-  if (task->spec.options.outlives_agent) return attempt_outside(active, *task, *worker);
+  if (auto taken = take_reserve(); !taken) {
+    note_problem(taken.error());
+    return nullptr;
+  }
+  if (task->spec.options.outlives_agent) {
+    attempt_outside(active, *task, *worker);
+    return nullptr;
+  }
   active.has_files = worker->starts_processes();
   auto spools = make_spools(*task, active.has_files);
-  if (!spools) return note_problem(spools.error());
+  if (!spools) {
+    note_problem(spools.error());
+    return nullptr;
+  }
   const auto started = commit_start(id, false);
-  if (!started) return remove_files(active);
-  run_started(active, *started, *worker, *std::move(spools));
+  if (!started) {
+    remove_files(active);
+    return nullptr;
+  }
+  return run_started(active, *started, *worker, *std::move(spools));
 }
 
-void Runner::Body::run_started(ActiveRun& active, const StartedRun& started, const TaskWorker& worker,
-                               Spools spools) {
+std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::run_started(ActiveRun& active,
+                                                                     const StartedRun& started,
+                                                                     const TaskWorker& worker,
+                                                                     Spools spools) {
   show_live(active,
             std::make_shared<LiveRun>(started.number, std::move(spools.standard_output),
                                       std::move(spools.standard_error)),
             run_limit(started.task.spec, worker));
-  execute(active, started, worker);
+  return execute(active, started, worker);
 }
 
 Result<Runner::Body::Spools> Runner::Body::make_spools(const Task& task, bool files) {
@@ -265,13 +282,17 @@ void Runner::Body::show_live(ActiveRun& active, std::shared_ptr<LiveRun> live, D
     const std::scoped_lock lock(mutex_);
     active.live = std::move(live);
     if (timeout > 0) active.deadline = clock_.monotonic() + std::chrono::milliseconds(timeout);
-    timers_changed_ = true;
-    wake_.notify_all();
+    // Otherwise it looks soon enough.
+    if (active.deadline && *active.deadline < sleeps_until_) {
+      timers_changed_ = true;
+      wake_.notify_all();
+    }
   }
   announce_change();
 }
 
-void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker) {
+std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::execute(ActiveRun& active, const StartedRun& started,
+                                                                 const TaskWorker& worker) {
   const std::string& id = active.task.id;
   log_.info("run started", {{"task", id}, {"run", started.number}, {"type", started.task.spec.type}});
   ActiveContext context(active, *active.live, started, ledger_, clock_, process_record(id));
@@ -281,20 +302,28 @@ void Runner::Body::execute(ActiveRun& active, const StartedRun& started, const T
     active.deadline.reset();
   }
   const RunOutcome outcome = to_outcome(std::move(result), active.cause.load(), context.wishes().take());
-  record_end(active, started, outcome);
+  auto next = record_end(active, started, outcome, Slot::hand_over);
   active.live->end();
+  return next;
 }
 
-void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome) {
+std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::record_end(const ActiveRun& active,
+                                                                    const StartedRun& started,
+                                                                    const RunOutcome& outcome, Slot slot) {
   const std::string& id = active.task.id;
   const auto output = [&] { return active.live ? active.live->kept() : kept_output_of(nullptr, nullptr); };
+  std::shared_ptr<PreparedRun> next;
+  Ledger::Ready take;
+  if (slot == Slot::hand_over) take = [&](const Task& task) { return take_next(task, active, next); };
   for (int left = kEndAttemptsAtShutdown; left > 0;) {
     if (is_stopping()) --left;
-    auto ended = end_run(id, started.number, outcome, output);
+    auto ended = end_run(id, started.number, outcome, output, std::exchange(take, {}));
     // Rather the end alone than that nobody knows how it ended; what the shutdown cut off says the same
     // later, and what is recorded outside is read again.
     if (!ended && left == 0 && outcome.reason != reason::kInterrupted && !active.folder)
       ended = end_without_output(id, started.number, outcome, output());
+    // What would have followed it waits for its own start.
+    if (next && !ended) withdraw(*std::exchange(next, nullptr));
     if (ended) {
       clear_problem();
       log_.info("run ended", {{"task", id},
@@ -302,20 +331,21 @@ void Runner::Body::record_end(const ActiveRun& active, const StartedRun& started
                               {"status", to_string(outcome.status)},
                               {"reason", outcome.reason}});
       remove_files(active);
-      return;
+      return next;
     }
     if (ended.error().code == ErrorCode::conflict || ended.error().code == ErrorCode::not_found) {
       log_.error("the end of a run was refused", {{"task", id}, {"error", ended.error().message}});
-      return;
+      return nullptr;
     }
     // A result is never lost while we live; after a shutdown the run counts as interrupted, with its output.
     note_problem(ended.error());
-    if (left == 0) return;
+    if (left == 0) return nullptr;
     std::unique_lock lock(mutex_);
     // What fails now fails a moment later too: at a shutdown the attempts are as far apart as ever.
     const bool was_stopping = stopping_;
     changed_.wait_for(lock, kBetweenEndAttempts, [&] { return stopping_ != was_stopping; });
   }
+  return nullptr;
 }
 
 }  // namespace agenttask::agent

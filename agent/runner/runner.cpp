@@ -128,7 +128,7 @@ void Runner::Body::set_drain(std::chrono::milliseconds drain) {
 
 void Runner::Body::on_change(const LedgerChange& change) {
   if (change.health && !ledger_.problem()) clear_problem();
-  for (const auto& [run, readiness] : change.begun) begin_arrival(run, readiness);
+  for (const auto& [run, readiness] : change.begun) begin_prepared(run, readiness);
   for (const PassedRun& run : change.passed) {
     log_.info("run started", {{"task", run.task_id}, {"run", run.number}, {"type", run.type}});
     log_.info("run ended", {{"task", run.task_id},
@@ -328,8 +328,8 @@ Result<void> Runner::Body::take_reserve() {
 }
 
 Result<Task> Runner::Body::end_run(std::string_view id, std::int64_t number, const RunOutcome& outcome,
-                                   const std::function<ChunkSource()>& output) {
-  auto ended = ledger_.end(id, number, outcome, output());
+                                   const std::function<ChunkSource()>& output, const Ledger::Ready& next) {
+  auto ended = ledger_.end(id, number, outcome, output(), next);
   if (ended || ended.error().code != ErrorCode::limit || options_.reserve_file.empty()) return ended;
   if (reserve_.give_up()) {
     log_.warning("the disk is full: the end of a run gets the room that was kept for it", {{"task", id}});

@@ -91,17 +91,22 @@ class Runner::Body {
   [[nodiscard]] std::optional<MonotonicTime> next_deadline() const;
 
   // run_task.cpp: the thread of one run
+  struct PreparedRun;
   void run(ActiveRun& active);
-  void attempt(ActiveRun& active);
-  /// The last thing that its thread does.
-  void retire(ActiveRun& active);
+  /// This and the next ones that say so: what gets the run's slot, where that was started with its end.
+  [[nodiscard]] std::shared_ptr<PreparedRun> attempt(ActiveRun& active);
+  /// The last thing that its thread does with it. `handed_over`: its slot has the next run.
+  void retire(ActiveRun& active, bool handed_over = false);
   [[nodiscard]] bool may_start(const Task& task, const TaskWorker& worker, const std::stop_token& stop);
   /// Until something appears on this device that the worker can't do without.
   [[nodiscard]] Result<void> wait_for_worker(const TaskSpec& task, const TaskWorker& worker,
                                              const std::string& missing);
   [[nodiscard]] DurationMilliseconds ask_again_after(const std::string& task_id);
-  void execute(ActiveRun& active, const StartedRun& started, const TaskWorker& worker);
-  void record_end(const ActiveRun& active, const StartedRun& started, const RunOutcome& outcome);
+  [[nodiscard]] std::shared_ptr<PreparedRun> execute(ActiveRun& active, const StartedRun& started,
+                                                     const TaskWorker& worker);
+  enum class Slot : std::uint8_t { hand_over, leave_free };
+  std::shared_ptr<PreparedRun> record_end(const ActiveRun& active, const StartedRun& started,
+                                          const RunOutcome& outcome, Slot slot);
 
   /// Nothing: it can't start now, which was seen to.
   [[nodiscard]] std::optional<StartedRun> commit_start(const std::string& id, bool outside);
@@ -115,18 +120,25 @@ class Runner::Body {
   [[nodiscard]] Result<Spools> make_spools(const Task& task, bool files);
   void remove_files(const ActiveRun& active);
   /// From its committed start to its committed end.
-  void run_started(ActiveRun& active, const StartedRun& started, const TaskWorker& worker, Spools spools);
+  [[nodiscard]] std::shared_ptr<PreparedRun> run_started(ActiveRun& active, const StartedRun& started,
+                                                         const TaskWorker& worker, Spools spools);
 
-  // arrivals.cpp: runs whose start is committed with their task's arrival
-  struct Arrival;
-  struct ArrivalTicket;
+  // prepared_runs.cpp: runs whose start is committed with something else
+  struct PreparedTicket;
   /// What Ledger::start_arrivals asks.
   [[nodiscard]] std::optional<Admission> take_arrival(const Task& task);
+  /// What Ledger::end asks; the run that `next` is then has this one's slot and thread.
+  [[nodiscard]] std::optional<Admission> take_next(const Task& task, const ActiveRun& ending,
+                                                   std::shared_ptr<PreparedRun>& next);
   /// Of a task whose run is over at once; nothing: it is not, or something keeps it from starting.
   [[nodiscard]] std::optional<RunOutcome> compute(const Task& task) const;
-  [[nodiscard]] bool make_ready(Arrival& arrival, const Task& task);
-  void run_arrival(Arrival& arrival);
-  static void begin_arrival(const StartedRun& run, const Readiness& readiness);
+  [[nodiscard]] std::shared_ptr<PreparedRun> prepare(const Task& task, const ActiveRun* ending);
+  [[nodiscard]] bool make_ready(PreparedRun& run, const Task& task, bool has_room);
+  /// Of one that is not begun.
+  void withdraw(PreparedRun& run);
+  /// It and those that get its slot after it.
+  void run_prepared(std::shared_ptr<PreparedRun> run);
+  static void begin_prepared(const StartedRun& run, const Readiness& readiness);
 
   // outliving_runs.cpp: runs outside the agent's service
   void attempt_outside(ActiveRun& active, const Task& task, const TaskWorker& worker);
@@ -176,8 +188,10 @@ class Runner::Body {
   /// Room for the ends of runs; no error where none is wanted.
   [[nodiscard]] Result<void> take_reserve();
   /// Records an end; on a full disk once more with the room that is kept for it, and then without the output.
+  /// `next`: as Ledger::end asks it, at the first attempt alone.
   [[nodiscard]] Result<Task> end_run(std::string_view id, std::int64_t number, const RunOutcome& outcome,
-                                     const std::function<ChunkSource()>& output);
+                                     const std::function<ChunkSource()>& output,
+                                     const Ledger::Ready& next = {});
   /// Records an end alone: its result says how much output was dropped.
   [[nodiscard]] Result<Task> end_without_output(std::string_view id, std::int64_t number, RunOutcome outcome,
                                                 const ChunkSource& output);
@@ -205,6 +219,7 @@ class Runner::Body {
   std::chrono::milliseconds drain_;
   bool look_ = true;
   bool timers_changed_ = false;
+  MonotonicTime sleeps_until_ = MonotonicTime::max();  ///< the loop, for deadlines
   bool stopping_ = false;
   std::stop_source leaving_;  ///< asked when `stopping_` begins
   bool ended_ = false;

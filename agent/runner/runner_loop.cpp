@@ -170,6 +170,7 @@ void Runner::Body::sleep() {
   std::unique_lock lock(mutex_);
   while (!look_ && !timers_changed_ && !ended_) {
     const auto deadline = next_deadline();
+    sleeps_until_ = deadline.value_or(MonotonicTime::max());
     const MonotonicTime now = clock_.monotonic();
     if (deadline && *deadline <= now) return;
     // What is due by the wall clock or since boot is waited for on the wall clock, which goes on while the

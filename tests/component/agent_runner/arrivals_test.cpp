@@ -57,7 +57,7 @@ TEST_F(Arrivals, OneIsStartedInTheCommitThatStoresIt) {
   run();
   meet_server();
   happened().begin();
-  ASSERT_TRUE(arrive(task(kTask, spec("echo", {{"message", "hello"}}))));
+  ASSERT_TRUE(arrive(task(kTask, shell("echo hello"))));
   EXPECT_EQ(TaskStatus::complete, ended(kTask).state.status);
   runner_->stop();
   happened().listens = false;
@@ -68,6 +68,37 @@ TEST_F(Arrivals, OneIsStartedInTheCommitThatStoresIt) {
                                       "after run-ended"}),
             happened().events);
   EXPECT_EQ(1, get(kTask).state.run_count);
+}
+
+TEST_F(Arrivals, OneThatOnlyComputesIsOverInTheCommitThatStoresIt) {
+  run();
+  meet_server();
+  happened().begin();
+  ASSERT_TRUE(arrive(task(kTask, spec("echo", {{"message", "hello"}}))));
+  happened().listens = false;
+  EXPECT_EQ((std::vector<std::string>{"before directives-received", "before run-started", "before run-ended",
+                                      "after directives-received", "after run-started", "after run-ended"}),
+            happened().events);
+  const Task task = get(kTask);
+  EXPECT_EQ(TaskStatus::complete, task.state.status);
+  EXPECT_EQ(R"({"data":{"message":"hello"},"success":true})", task.state.result);
+  EXPECT_EQ(1, task.state.run_count);
+  EXPECT_TRUE(runner_->status().running.empty());
+}
+
+TEST_F(Arrivals, OneThatOnlyComputesNeedsNoSlot) {
+  options_.slots = 1;
+  Gate gate;
+  add_worker("hang", [&](RunContext& context, const TaskSpec&) {
+    gate.wait(context.stop());
+    return WorkResult{};
+  });
+  run();
+  meet_server();
+  running(create(spec("hang")));
+  ASSERT_TRUE(arrive(task(kTask, spec("echo"))));
+  EXPECT_EQ(TaskStatus::complete, get(kTask).state.status);
+  gate.open();
 }
 
 TEST_F(Arrivals, ACommandHasItsOutputAndLeavesNoFile) {

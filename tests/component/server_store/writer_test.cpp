@@ -53,7 +53,7 @@ class WatchedSession final : public WriteSession {
 
 class WriterTest : public ::testing::Test {
  public:
-  WriterTest() : store(open_sqlite_store(folder.path() / "server.db").value()) {}
+  WriterTest() : store(open_sqlite_store(folder.path() / "server.db").value()) { answers.reserve(100); }
   ~WriterTest() override {
     release();
     writer.reset();
@@ -115,9 +115,9 @@ class WriterTest : public ::testing::Test {
   std::unique_ptr<Store> store;
   WatchedSession::Control control;
   std::vector<std::string> touched;
-  std::vector<std::string> told;  ///< after the commit, of nodes
-  std::vector<std::future<Result<void>>> answers;
-  Writer::Touched joining;  ///< before the commit
+  std::vector<std::string> told;                   ///< after the commit, of nodes
+  std::vector<std::future<Result<void>>> answers;  ///< stay where they are: the writer may add some
+  Writer::Touched joining;                         ///< before the commit
   std::unique_ptr<Writer> writer;
 };
 

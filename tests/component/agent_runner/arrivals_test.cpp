@@ -57,7 +57,7 @@ TEST_F(Arrivals, OneIsStartedInTheCommitThatStoresIt) {
   run();
   meet_server();
   happened().begin();
-  ASSERT_TRUE(arrive(task(kTask, shell("echo hello"))));
+  ASSERT_TRUE(arrive(task(kTask, shell("true"))));
   EXPECT_EQ(TaskStatus::complete, ended(kTask).state.status);
   runner_->stop();
   happened().listens = false;

@@ -93,7 +93,8 @@ std::optional<Outcome> authenticate_device(Call& call, bool expired_too) {
       node->revoked_at) {
     return refuse(Code::denied, "this device's certificate is unknown or revoked: enrol it again");
   }
-  if (peer->expired && !expired_too && peer->expires_at < call.context.authority.believed_time()) {
+  if (call.request.certificate_expired && !expired_too &&
+      peer->expires_at < call.context.authority.believed_time()) {
     return refuse(Code::certificate_expired, "this device's certificate has expired: renew it");
   }
   call.device = std::move(node);

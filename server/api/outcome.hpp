@@ -20,7 +20,6 @@ namespace agenttask::server {
 struct PeerCertificate {
   std::string fingerprint;         ///< SHA-256 of the certificate, hexadecimal
   std::string node_id;             ///< from its subject
-  bool expired = false;            ///< only renewal is allowed then
   UnixMilliseconds issued_at = 0;  ///< as near as the certificate tells
   UnixMilliseconds expires_at = 0;
 };
@@ -41,7 +40,8 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;   ///< percent-decoded, in order
   std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case
   std::string body;
-  std::optional<PeerCertificate> certificate;
+  std::shared_ptr<const PeerCertificate> certificate;  ///< the connection's; null: it showed none
+  bool certificate_expired = false;  ///< when the request arrived: only renewal is allowed then
   std::string remote_address;
   MonotonicTime received;  ///< waits count from here
   bool may_wait = true;    ///< false: the wait is over, or the server stops; answer now with what there is

@@ -111,14 +111,14 @@ void Connection::handshake() {
         close();
       return;
   }
-  auto facts = peer_facts(tls_.native());
-  if (!facts) {
+  auto peer = peer_certificate(tls_.native());
+  if (!peer) {
     network_.logger().debug("a client certificate was refused",
-                            {{"peer", address_}, {"error", facts.error().message}});
+                            {{"peer", address_}, {"error", peer.error().message}});
     close();
     return;
   }
-  peer_ = std::move(*facts);
+  peer_ = *std::move(peer);
   state_ = State::reading;
   // Whoever is turned away takes another's place meanwhile.
   deadline_in(admission_ == Admission::served ? limits_->idle_timeout : limits_->header_timeout);
@@ -245,11 +245,8 @@ void Connection::dispatch() {
   if (in_.empty()) std::string().swap(in_);
   request->remote_address = address_;
   request->received = network_.clock().monotonic();
-  if (peer_) {
-    request->certificate =
-        PeerCertificate{peer_->fingerprint, peer_->node_id, peer_->not_after < network_.clock().wall(),
-                        peer_->issued_at, peer_->not_after};
-  }
+  request->certificate = peer_;
+  request->certificate_expired = peer_ && peer_->expires_at < network_.clock().wall();
   auto exchange =
       std::make_shared<ConnectionExchange>(thread_, weak_from_this(), number_, std::move(request));
   if (exchange->request()->path == "*") {

@@ -74,7 +74,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Admission admission_;
   TlsStream tls_;
   std::shared_ptr<const HttpLimits> limits_;
-  std::optional<PeerFacts> peer_;
+  std::shared_ptr<const PeerCertificate> peer_;
   std::unique_ptr<RequestParser> parser_;
   std::weak_ptr<ExchangeObserver> observer_;
   std::string in_;

@@ -116,8 +116,8 @@ class Dispatcher::Impl::Job final : public ExchangeObserver, public std::enable_
   const std::shared_ptr<Impl> impl_;
   const std::shared_ptr<Exchange> exchange_;
   Mailboxes::Moment moment_ = 0;
-  std::optional<Stream> stream_;
-  bool then_writes_ = false;  ///< Wait's
+  std::unique_ptr<Stream> stream_;  ///< few have one, and many wait
+  bool then_writes_ = false;        ///< Wait's
 
   std::mutex mutex_;  // guards the rest
   Place place_ = Place::moving;
@@ -215,7 +215,7 @@ void Dispatcher::Impl::Job::conclude_with(Wait wait) {
 void Dispatcher::Impl::Job::conclude_with(Stream stream) {
   log(stream.head.status);
   auto head = std::move(stream.head);
-  stream_ = std::move(stream);
+  stream_ = std::make_unique<Stream>(std::move(stream));
   {
     const std::lock_guard lock(mutex_);
     taken_ = false;

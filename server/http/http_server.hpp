@@ -54,7 +54,7 @@ struct HttpServerOptions {
 /// HTTPS/1.1 over callbacks on a few network threads. The only part that knows Asio, Beast and OpenSSL's TLS.
 ///
 /// Client certificates are asked for and not required. One that our authority did not issue for client
-/// authentication ends the handshake; an expired one passes and is marked (`PeerCertificate::expired`).
+/// authentication ends the handshake; an expired one passes and is marked (`Request::certificate_expired`).
 /// Threads: every method, any thread. SIGPIPE must be ignored in the process.
 class HttpServer {
  public:

@@ -193,16 +193,16 @@ UnixMilliseconds issued_at(const net::Certificate& certificate) {
 
 }  // namespace
 
-Result<std::optional<PeerFacts>> peer_facts(const SSL* connection) {
+Result<std::shared_ptr<const PeerCertificate>> peer_certificate(const SSL* connection) {
   auto* certificate = SSL_get0_peer_certificate(connection);
-  if (certificate == nullptr) return std::optional<PeerFacts>();
+  if (certificate == nullptr) return std::shared_ptr<const PeerCertificate>();
   const auto shown = net::Certificate::share(certificate);
   // The handshake has seen to it; a resumed session saw an older handshake.
   if (!shown.allows(net::CertificatePurpose::client) || shown.common_name().empty()) {
     return Error{ErrorCode::denied, "the peer's certificate is not one of a device"};
   }
-  return std::optional(
-      PeerFacts{shown.fingerprint(), shown.common_name(), shown.not_after(), issued_at(shown)});
+  return std::make_shared<const PeerCertificate>(
+      PeerCertificate{shown.fingerprint(), shown.common_name(), issued_at(shown), shown.not_after()});
 }
 
 }  // namespace agenttask::server

@@ -1,26 +1,18 @@
 #pragma once
 #include <memory>
-#include <optional>
 #include <string>
 
 #include <openssl/ssl.h>
 
 #include "platform/base/clock.hpp"
 #include "platform/base/error.hpp"
+#include "server/api/outcome.hpp"
 #include "server/http/http_server.hpp"
 #include "server/http/ticket_keys.hpp"
 
 /// What all connections share: certificate, trust in devices, versions, session tickets. Internal to
 /// server/http.
 namespace agenttask::server {
-
-/// What the handshake proved about the peer. Resumed sessions carry it too.
-struct PeerFacts {
-  std::string fingerprint;
-  std::string node_id;
-  UnixMilliseconds not_after = 0;
-  UnixMilliseconds issued_at = 0;  ///< as near as the certificate tells
-};
 
 class TlsContext {
  public:
@@ -40,8 +32,9 @@ class TlsContext {
   std::shared_ptr<TicketKeys> keys_;
 };
 
-/// After the handshake: nothing without a certificate; an error where it may not be used by a client.
-[[nodiscard]] Result<std::optional<PeerFacts>> peer_facts(const SSL* connection);
+/// After the handshake: null without a certificate; an error where it may not be used by a client. Resumed
+/// sessions carry it too.
+[[nodiscard]] Result<std::shared_ptr<const PeerCertificate>> peer_certificate(const SSL* connection);
 
 /// The oldest error of OpenSSL's queue as text; the queue is empty afterwards.
 [[nodiscard]] std::string take_openssl_error();

@@ -1,6 +1,7 @@
 #include "server/http/tls_stream.hpp"
 
 #include <openssl/err.h>
+#include <openssl/x509.h>
 
 namespace agenttask::server {
 
@@ -42,7 +43,16 @@ TlsStream::Status TlsStream::handshake() {
   if (broken_) return Status::failed;
   ERR_clear_error();
   const int result = SSL_do_handshake(connection_.get());
-  return result == 1 ? Status::done : status_of(result);
+  if (result != 1) return status_of(result);
+  forget_chain();
+  return Status::done;
+}
+
+/// The authorities' certificates that the peer sent beside its own, as OpenSSL's clients do: the handshake
+/// has looked at them, and as long as the connection lives nobody will again.
+void TlsStream::forget_chain() {
+  auto* chain = SSL_get_peer_cert_chain(connection_.get());
+  while (chain != nullptr && sk_X509_num(chain) > 0) X509_free(sk_X509_pop(chain));
 }
 
 TlsStream::Progress TlsStream::read(std::span<char> buffer) {

@@ -40,6 +40,7 @@ class TlsStream {
     void operator()(SSL* connection) const { SSL_free(connection); }
   };
   Status status_of(int result);
+  void forget_chain();
 
   std::shared_ptr<TlsContext> context_;
   std::unique_ptr<SSL, Free> connection_;

@@ -7,8 +7,8 @@ namespace agenttask::server {
 
 Mailboxes::Mailboxes(const Clock& clock) : clock_(clock) {}
 
-std::size_t Mailboxes::slot(std::string_view key) {
-  return std::hash<std::string_view>{}(key) % kTouchSlots;
+Mailboxes::KeyHash Mailboxes::hash(std::string_view key) {
+  return std::hash<std::string_view>{}(key);
 }
 
 Mailboxes::Moment Mailboxes::moment() const {
@@ -16,21 +16,24 @@ Mailboxes::Moment Mailboxes::moment() const {
   return moment_;
 }
 
-Mailboxes::WaiterId Mailboxes::park(std::vector<std::string> keys, Moment since, MonotonicTime until,
+Mailboxes::WaiterId Mailboxes::park(const std::vector<std::string>& keys, Moment since, MonotonicTime until,
                                     Callback wake, bool joins) {
+  std::vector<KeyHash> hashes;
+  hashes.reserve(keys.size());
+  for (const auto& key : keys) hashes.push_back(hash(key));
   std::unique_lock lock(mutex_);
   const WaiterId id = next_++;
-  const bool missed = std::any_of(keys.begin(), keys.end(),
-                                  [&](const std::string& key) { return touched_[slot(key)] > since; });
+  const bool missed =
+      std::any_of(hashes.begin(), hashes.end(), [&](KeyHash key) { return touched_[slot(key)] > since; });
   if (missed) {
     lock.unlock();
     wake(Wake::touched);
     return id;
   }
-  for (const auto& key : keys) by_key_[key].insert(id);
+  for (const auto key : hashes) by_key_.emplace(key, id);
   const bool earliest = deadlines_.empty() || until < deadlines_.begin()->first;
   deadlines_.emplace(until, id);
-  waiters_.emplace(id, Waiter{std::move(keys), until, std::move(wake), joins});
+  waiters_.emplace(id, Waiter{std::move(hashes), until, std::move(wake), joins});
   lock.unlock();
   if (earliest) earlier_.notify_all();
   return id;
@@ -39,12 +42,7 @@ Mailboxes::WaiterId Mailboxes::park(std::vector<std::string> keys, Moment since,
 std::optional<Mailboxes::Callback> Mailboxes::take(WaiterId waiter) {
   const auto found = waiters_.find(waiter);
   if (found == waiters_.end()) return std::nullopt;
-  for (const auto& key : found->second.keys) {
-    const auto entry = by_key_.find(key);
-    if (entry == by_key_.end()) continue;  // the same key twice
-    entry->second.erase(waiter);
-    if (entry->second.empty()) by_key_.erase(entry);
-  }
+  for (const auto key : found->second.keys) by_key_.erase({key, waiter});
   deadlines_.erase({found->second.until, waiter});
   auto wake = std::move(found->second.wake);
   waiters_.erase(found);
@@ -61,11 +59,9 @@ bool Mailboxes::cancel(WaiterId waiter) {
   return taken.has_value();
 }
 
-void Mailboxes::take_all(std::string_view key, Whom whom, std::vector<Callback>& woken) {
-  const auto found = by_key_.find(std::string(key));
-  if (found == by_key_.end()) return;
-  const std::vector<WaiterId> waiting(found->second.begin(), found->second.end());
-  for (const auto id : waiting) {
+void Mailboxes::take_all(KeyHash key, Whom whom, std::vector<Callback>& woken) {
+  for (auto next = by_key_.lower_bound({key, 0}); next != by_key_.end() && next->first == key;) {
+    const WaiterId id = (next++)->second;
     if (whom == Whom::joining && !waiters_.at(id).joins) continue;
     if (auto wake = take(id)) woken.push_back(std::move(*wake));
   }
@@ -77,8 +73,9 @@ void Mailboxes::touch(std::span<const std::string> keys) {
     const std::lock_guard lock(mutex_);
     ++moment_;
     for (const auto& key : keys) {
-      touched_[slot(key)] = moment_;
-      take_all(key, Whom::all, woken);
+      const KeyHash hashed = hash(key);
+      touched_[slot(hashed)] = moment_;
+      take_all(hashed, Whom::all, woken);
     }
   }
   for (const auto& wake : woken) wake(Wake::touched);
@@ -88,7 +85,7 @@ void Mailboxes::join(std::span<const std::string> keys) {
   std::vector<Callback> woken;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& key : keys) take_all(key, Whom::joining, woken);
+    for (const auto& key : keys) take_all(hash(key), Whom::joining, woken);
   }
   for (const auto& wake : woken) wake(Wake::touched);
 }

@@ -42,7 +42,7 @@ class Mailboxes {
 
   /// Parks until one of `keys` is touched after `since` or `until` passes. `wake` is called exactly once,
   /// perhaps before this returns, unless `cancel` says true. `joins`: it will write, and `join` wakes it too.
-  WaiterId park(std::vector<std::string> keys, Moment since, MonotonicTime until, Callback wake,
+  WaiterId park(const std::vector<std::string>& keys, Moment since, MonotonicTime until, Callback wake,
                 bool joins = false);
 
   /// Forgets a waiter. True: it was parked and `wake` will never be called; false: it was woken already.
@@ -68,18 +68,22 @@ class Mailboxes {
   [[nodiscard]] std::size_t parked() const;
 
  private:
+  /// Of a key: many wait, and its text would be the most that each of them takes. Two keys that share one are
+  /// woken together, which costs an evaluation too many.
+  using KeyHash = std::uint64_t;
   struct Waiter {
-    std::vector<std::string> keys;
+    std::vector<KeyHash> keys;
     MonotonicTime until;
     Callback wake;
     bool joins;
   };
   static constexpr std::size_t kTouchSlots = 1 << 14;
 
-  [[nodiscard]] static std::size_t slot(std::string_view key);
+  [[nodiscard]] static KeyHash hash(std::string_view key);
+  [[nodiscard]] static std::size_t slot(KeyHash key) { return key % kTouchSlots; }
   std::optional<Callback> take(WaiterId waiter);  // with the lock held
   enum class Whom : std::uint8_t { all, joining };
-  void take_all(std::string_view key, Whom whom, std::vector<Callback>& woken);  // with the lock held
+  void take_all(KeyHash key, Whom whom, std::vector<Callback>& woken);  // with the lock held
 
   const Clock& clock_;
   mutable std::mutex mutex_;
@@ -88,7 +92,7 @@ class Mailboxes {
   WaiterId next_ = 1;
   std::vector<Moment> touched_ = std::vector<Moment>(kTouchSlots);
   std::unordered_map<WaiterId, Waiter> waiters_;
-  std::unordered_map<std::string, std::set<WaiterId>> by_key_;
+  std::set<std::pair<KeyHash, WaiterId>> by_key_;
   std::set<std::pair<MonotonicTime, WaiterId>> deadlines_;
 };
 

@@ -74,7 +74,11 @@ std::shared_ptr<Request> ApiTest::request(const std::string& method, const std::
   asked->headers = options.headers;
   if (!options.token.empty()) asked->headers["authorization"] = "Bearer " + options.token;
   asked->body = std::move(body);
-  asked->certificate = options.certificate;
+  if (options.certificate) {
+    asked->certificate = std::make_shared<const PeerCertificate>(*options.certificate);
+    const auto ends = options.certificate->expires_at;
+    asked->certificate_expired = ends != 0 && ends < clock.wall();
+  }
   asked->received = clock.monotonic();
   asked->may_wait = options.may_wait;
   return asked;
@@ -161,7 +165,7 @@ EnrolledDevice ApiTest::enroll(const std::string& name, const json& token_reques
   const auto certificate = net::Certificate::from_pem(answer["certificate"].get<std::string>()).value();
   EnrolledDevice device;
   device.id = answer["nodeId"].get<std::string>();
-  device.certificate = {certificate.fingerprint(), certificate.common_name(), false};
+  device.certificate = {certificate.fingerprint(), certificate.common_name()};
   return device;
 }
 

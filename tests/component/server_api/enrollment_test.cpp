@@ -104,7 +104,7 @@ TEST_F(EnrolmentApi, CertificatesAreChecked) {
   another.node_id = enroll("beta").id;
   EXPECT_EQ(call("POST", "/v1/device/poll", encode(poll_of(device)), {.certificate = another}).status, 403);
   auto expired = device.certificate;
-  expired.expired = true;
+  expired.expires_at = clock.wall() - 1;
   const auto refused = call("POST", "/v1/device/poll", encode(poll_of(device)), {.certificate = expired});
   EXPECT_EQ(json::parse(refused.body)["code"], "certificate-expired");
   const json renewal = {

@@ -34,7 +34,7 @@ class LostTimeApi : public DevicesApi {
   }
   void let_it_expire() {
     clock.advance(91 * 24h);
-    lost.certificate.expired = true;
+    lost.certificate.expires_at = clock.wall() - 1;
   }
   /// The certificate that lies with the device; the fixture's, renewed in the lost time.
   EnrolledDevice lost;

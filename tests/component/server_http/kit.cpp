@@ -84,7 +84,7 @@ FunctionHandler::FunctionHandler() {
   function = [](const std::shared_ptr<Exchange>& exchange) {
     const auto& request = *exchange->request();
     const auto who = request.certificate
-                         ? request.certificate->node_id + (request.certificate->expired ? " expired" : "")
+                         ? request.certificate->node_id + (request.certificate_expired ? " expired" : "")
                          : "nobody";
     exchange->respond(
         {200,

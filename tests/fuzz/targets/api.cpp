@@ -119,7 +119,7 @@ Request Site::made(const std::string& method, const std::string& path, std::stri
   }
   request.headers["authorization"] = "Bearer " + admin_;
   request.body = std::move(body);
-  if (path.starts_with("/v1/device/")) request.certificate = device_;
+  if (path.starts_with("/v1/device/")) request.certificate = std::make_shared<const PeerCertificate>(device_);
   request.may_wait = false;
   request.received = clock_.monotonic();
   return request;
@@ -186,8 +186,8 @@ Response Site::ask(Request request, unsigned char caller) {
       request.headers["authorization"] = "Bearer " + (caller % 12 == 3 ? viewer_ : operator_);
       break;
     default:
-      request.certificate = device_;
-      request.certificate->expired = caller % 12 == 11;
+      request.certificate = std::make_shared<const PeerCertificate>(device_);
+      request.certificate_expired = caller % 12 == 11;
       break;
   }
   request.may_wait = false;

@@ -305,6 +305,7 @@ void Agent::Body::keep_in_step(const std::stop_token& stop) {
   milliseconds pause = kFirstMending;
   MonotonicTime look = clock_.monotonic() + pause;
   bool quiet = true;  // what the start took is not needed again
+  bool settled = false;
   while (!stop.stop_requested()) {
     milliseconds most = sync_.step(stop);
     supervisor_.reap_orphans();
@@ -322,6 +323,9 @@ void Agent::Body::keep_in_step(const std::stop_token& stop) {
     if (quiet) {
       ledger_->release_memory();
       os::give_back_memory();
+      if (!std::exchange(settled, true)) os::let_go_of_files();
+    } else {
+      settled = false;
     }
     const MonotonicTime begin = clock_.monotonic();
     link_->wait(most, stop);

@@ -95,10 +95,12 @@ TEST_F(Arrivals, OneThatOnlyComputesNeedsNoSlot) {
   });
   run();
   meet_server();
-  running(create(spec("hang")));
+  const auto hanging = create(spec("hang"));
+  running(hanging);
   ASSERT_TRUE(arrive(task(kTask, spec("echo"))));
   EXPECT_EQ(TaskStatus::complete, get(kTask).state.status);
   gate.open();
+  EXPECT_EQ(TaskStatus::complete, ended(hanging).state.status);
 }
 
 TEST_F(Arrivals, ACommandHasItsOutputAndLeavesNoFile) {

@@ -60,7 +60,7 @@ TEST_F(Arrivals, OneIsStartedInTheCommitThatStoresIt) {
   ASSERT_TRUE(arrive(task(kTask, shell("true"))));
   EXPECT_EQ(TaskStatus::complete, ended(kTask).state.status);
   runner_->stop();
-  happened().listens = false;
+  happened().end();
   std::erase_if(happened().events,
                 [](const auto& event) { return event.find("purged") != std::string::npos; });
   EXPECT_EQ((std::vector<std::string>{"before directives-received", "before run-started",
@@ -75,7 +75,7 @@ TEST_F(Arrivals, OneThatOnlyComputesIsOverInTheCommitThatStoresIt) {
   meet_server();
   happened().begin();
   ASSERT_TRUE(arrive(task(kTask, spec("echo", {{"message", "hello"}}))));
-  happened().listens = false;
+  happened().end();
   EXPECT_EQ((std::vector<std::string>{"before directives-received", "before run-started", "before run-ended",
                                       "after directives-received", "after run-started", "after run-ended"}),
             happened().events);

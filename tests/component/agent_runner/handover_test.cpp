@@ -32,7 +32,7 @@ TEST_F(Handover, TheNextOneStartsInTheCommitThatEndsTheOneBefore) {
   release("go");
   EXPECT_EQ(TaskStatus::complete, ended(second).state.status);
   runner_->stop();
-  happened().listens = false;
+  happened().end();
   std::vector<std::string> points;
   std::copy_if(happened().events.begin(), happened().events.end(), std::back_inserter(points),
                [](const auto& event) { return event.find("run-") != std::string::npos; });

@@ -30,8 +30,13 @@ struct Happened {
   bool listens = false;
   std::vector<std::string> events;
   void begin() {
+    const std::scoped_lock lock(mutex);
     events.clear();
     listens = true;
+  }
+  void end() {
+    const std::scoped_lock lock(mutex);
+    listens = false;
   }
   void add(std::string event) {
     const std::scoped_lock lock(mutex);

@@ -58,7 +58,7 @@ TEST_F(RunnerTest, TheStartIsOnDiskBeforeTheWorkBegins) {
   run();
   ended(id);
   runner_->stop();
-  happened().listens = false;
+  happened().end();
   std::vector<std::string> points;
   std::copy_if(happened().events.begin(), happened().events.end(), std::back_inserter(points),
                [](const auto& event) { return event == "work" || event.find("run-") != std::string::npos; });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <deque>
 #include <future>
 #include <mutex>
 #include <sys/resource.h>
@@ -53,7 +54,7 @@ class WatchedSession final : public WriteSession {
 
 class WriterTest : public ::testing::Test {
  public:
-  WriterTest() : store(open_sqlite_store(folder.path() / "server.db").value()) { answers.reserve(100); }
+  WriterTest() : store(open_sqlite_store(folder.path() / "server.db").value()) {}
   ~WriterTest() override {
     release();
     writer.reset();
@@ -86,15 +87,28 @@ class WriterTest : public ::testing::Test {
     control.hold = false;
     control.changed.notify_all();
   }
+  /// Also from within a job of the writer.
   bool submit(std::function<bool(WriteStore&)> run) {
     auto promise = std::make_shared<std::promise<Result<void>>>();
-    auto answer = promise->get_future();
+    {
+      const std::scoped_lock lock(answers_mutex);
+      answers.push_back(promise->get_future());
+    }
     const bool taken =
         writer
             ->submit({std::move(run), [promise](const Result<void>& result) { promise->set_value(result); }})
             .has_value();
-    if (taken) answers.push_back(std::move(answer));
+    const std::scoped_lock lock(answers_mutex);
+    if (!taken) answers.pop_back();
     return taken;
+  }
+  Result<void> answer(std::size_t number) {
+    std::future<Result<void>>* one = nullptr;
+    {
+      const std::scoped_lock lock(answers_mutex);
+      one = &answers.at(number);
+    }
+    return one->get();
   }
   bool add_node(WriteStore& writes, const std::string& id) {
     NodeRecord node;
@@ -115,9 +129,10 @@ class WriterTest : public ::testing::Test {
   std::unique_ptr<Store> store;
   WatchedSession::Control control;
   std::vector<std::string> touched;
-  std::vector<std::string> told;                   ///< after the commit, of nodes
-  std::vector<std::future<Result<void>>> answers;  ///< stay where they are: the writer may add some
-  Writer::Touched joining;                         ///< before the commit
+  std::vector<std::string> told;  ///< after the commit, of nodes
+  std::mutex answers_mutex;
+  std::deque<std::future<Result<void>>> answers;  ///< they stay where they are
+  Writer::Touched joining;                        ///< before the commit
   std::unique_ptr<Writer> writer;
 };
 
@@ -146,8 +161,8 @@ TEST_F(WriterTest, WhoWaitsForAKeyWritesInTheCommitThatTouchesIt) {
   };
   start();
   ASSERT_TRUE(submit([this](WriteStore& writes) { return add_node(writes, "asked"); }));
-  ASSERT_TRUE(answers[0].get());
-  ASSERT_TRUE(answers[1].get());
+  ASSERT_TRUE(answer(0));
+  ASSERT_TRUE(answer(1));
   EXPECT_EQ(control.commits, 1);
   EXPECT_EQ(heard, std::vector<std::string>{"node:asked"}) << "it is asked once for a group";
   EXPECT_EQ(touched, (std::vector<std::string>{"node:asked", "node:joined"}));
@@ -159,7 +174,7 @@ TEST_F(WriterTest, NobodyIsAskedToJoinForWhatAnUndoneJobTouched) {
   joining = [&](const std::vector<std::string>&) { ++asked; };
   start();
   submit([this](WriteStore& writes) { return !add_node(writes, "refused"); });
-  EXPECT_TRUE(answers[0].get());
+  EXPECT_TRUE(answer(0));
   EXPECT_EQ(asked, 0);
 }
 
@@ -170,8 +185,8 @@ TEST_F(WriterTest, WhoJoinsACommitThatFailsIsToldSo) {
   control.fail_commit = true;
   start();
   submit([this](WriteStore& writes) { return add_node(writes, "asked"); });
-  EXPECT_FALSE(answers[0].get());
-  EXPECT_FALSE(answers[1].get());
+  EXPECT_FALSE(answer(0));
+  EXPECT_FALSE(answer(1));
   EXPECT_TRUE(touched.empty());
   EXPECT_FALSE(exists("asked") || exists("joined"));
 }

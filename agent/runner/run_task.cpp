@@ -118,7 +118,9 @@ void Runner::Body::retire(ActiveRun& active, bool handed_over) {
   const std::scoped_lock lock(mutex_);
   active_.erase(active_.find(active.task.id));
   changed_.notify_all();
-  if (handed_over) return;
+  // What its end made due, and what came meanwhile, was perhaps looked at while it stood in the way: the next
+  // occurrence of its task, or another with its key.
+  if (handed_over && active.work_seen == work_) return;
   look_ = true;
   wake_.notify_all();
 }
@@ -307,7 +309,7 @@ std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::execute(ActiveRun& acti
   return next;
 }
 
-std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::record_end(const ActiveRun& active,
+std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::record_end(ActiveRun& active,
                                                                     const StartedRun& started,
                                                                     const RunOutcome& outcome, Slot slot) {
   const std::string& id = active.task.id;
@@ -315,6 +317,10 @@ std::shared_ptr<Runner::Body::PreparedRun> Runner::Body::record_end(const Active
   std::shared_ptr<PreparedRun> next;
   Ledger::Ready take;
   if (slot == Slot::hand_over) take = [&](const Task& task) { return take_next(task, active, next); };
+  {
+    const std::scoped_lock lock(mutex_);
+    active.work_seen = work_;
+  }
   for (int left = kEndAttemptsAtShutdown; left > 0;) {
     if (is_stopping()) --left;
     auto ended = end_run(id, started.number, outcome, output, std::exchange(take, {}));

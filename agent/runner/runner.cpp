@@ -140,6 +140,7 @@ void Runner::Body::on_change(const LedgerChange& change) {
   for (const std::string& id : change.replaced) (void)stop_run(id, StopCause::replaced);
   if (change.work || change.hold) {
     const std::scoped_lock lock(mutex_);
+    ++work_;
     // Reports may have left the outbox: worth another try.
     if (blocked_ == reason::kOutboxFull) {
       blocked_ = {};

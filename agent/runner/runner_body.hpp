@@ -34,6 +34,7 @@ struct ActiveRun {
   std::atomic<bool> outside = false;
   std::optional<OutlivingFolder> folder = {};  ///< where that is recorded; of the run's own thread
   bool has_files = false;  ///< beside the ledger, for its output and its processes; of the run's own thread
+  std::uint64_t work_seen = 0;  ///< the runner's `work_`, before its end was stored; of the run's own thread
 
   /// The first cause counts.
   void ask_to_stop(StopCause why) {
@@ -105,7 +106,7 @@ class Runner::Body {
   [[nodiscard]] std::shared_ptr<PreparedRun> execute(ActiveRun& active, const StartedRun& started,
                                                      const TaskWorker& worker);
   enum class Slot : std::uint8_t { hand_over, leave_free };
-  std::shared_ptr<PreparedRun> record_end(const ActiveRun& active, const StartedRun& started,
+  std::shared_ptr<PreparedRun> record_end(ActiveRun& active, const StartedRun& started,
                                           const RunOutcome& outcome, Slot slot);
 
   /// Nothing: it can't start now, which was seen to.
@@ -218,6 +219,7 @@ class Runner::Body {
   unsigned slots_;
   std::chrono::milliseconds drain_;
   bool look_ = true;
+  std::uint64_t work_ = 0;  ///< how often the ledger said that something may be due
   bool timers_changed_ = false;
   MonotonicTime sleeps_until_ = MonotonicTime::max();  ///< the loop, for deadlines
   bool stopping_ = false;
